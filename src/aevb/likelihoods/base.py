@@ -1,0 +1,84 @@
+"""What every likelihood head p(x|z) has in common."""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution, Independent, constraints
+
+
+class Likelihood(nn.Module, ABC):
+    """A head that turns the decoder's features into the distribution p(x|z).
+
+    A subclass says how many parameters each value of x has, and builds the distribution from them. From a vector of
+    features the parameters come by a linear layer, from a feature map of the image's size by a 1x1 convolution.
+
+    Shapes: h (S, B, *in_shape) → batch (S, B), event `data_shape`. Log-densities are in nats per datapoint.
+
+    Args:
+        in_shape: Shape of the decoder's features: (features,) or (channels, H, W).
+        data_shape: Shape (C, H, W) of one datapoint.
+        parameters_per_value: Parameters that the network computes for each value of x.
+
+    Raises:
+        ValueError: a feature map whose size differs from the image's.
+    """
+
+    support: ClassVar[constraints.Constraint]
+    """Which values x may take, elementwise; the data are checked against it before training."""
+
+    def __init__(self, in_shape: Sequence[int], data_shape: Sequence[int], parameters_per_value: int) -> None:
+        super().__init__()
+        self.data_shape = tuple(data_shape)
+        self.parameters_per_value = parameters_per_value
+        self.layer: nn.Linear | nn.Conv2d
+        if len(in_shape) == 1:
+            self.layer = nn.Linear(in_shape[0], parameters_per_value * math.prod(self.data_shape))
+        elif tuple(in_shape[1:]) == self.data_shape[1:]:
+            self.layer = nn.Conv2d(in_shape[0], parameters_per_value * self.data_shape[0], kernel_size=1)
+        else:
+            raise ValueError(f"decoder gives features of shape {tuple(in_shape)} for data of shape {self.data_shape}")
+
+    def project(self, h: Tensor) -> tuple[Tensor, ...]:
+        """The parameters of every value of x, before any squashing: a tensor (S, B, *data_shape) each."""
+        if isinstance(self.layer, nn.Conv2d):
+            maps = self.layer(h.flatten(0, -4))
+            raw = maps.view(*h.shape[:-3], self.parameters_per_value, *self.data_shape)
+        else:
+            raw = self.layer(h).unflatten(-1, (self.parameters_per_value, *self.data_shape))
+        return raw.unbind(-1 - len(self.data_shape))
+
+    def forward(self, h: Tensor) -> Distribution:
+        """p(x|z) for features h: batch (S, B), event `data_shape`."""
+        distribution = self.distribution(*self.project(h))
+        independent_dims = len(self.data_shape) - len(distribution.event_shape)
+        return Independent(distribution, independent_dims, validate_args=False)
+
+    @abstractmethod
+    def distribution(self, *parameters: Tensor) -> Distribution:
+        """The distribution of every value of x, given tensors (S, B, *data_shape); or of x as a whole."""
+
+    def check(self, x: Tensor) -> None:
+        """Make sure that the likelihood can score the data.
+
+        Raises:
+            ValueError: a value of x lies outside the support.
+        """
+        if not bool(torch.as_tensor(self.support.check(x)).all()):
+            raise ValueError(
+                f"likelihood {type(self).__name__} needs data in {describe(self.support)}, got values from "
+                f"{float(x.min()):g} to {float(x.max()):g}; choose another likelihood, or rescale or binarize the data"
+            )
+
+
+def describe(constraint: constraints.Constraint) -> str:
+    """A constraint in words: [0, 1], {0, 1, 2, …} and so on."""
+    lower, upper = getattr(constraint, "lower_bound", None), getattr(constraint, "upper_bound", None)
+    if constraint.is_discrete:
+        return f"{{{lower}, …, {upper}}}" if upper is not None else "whole numbers from 0"
+    if lower is not None and upper is not None:
+        return f"[{lower:g}, {upper:g}]"
+    return "the real numbers"

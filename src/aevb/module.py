@@ -1,0 +1,201 @@
+"""`AEVB`: algorithm 1 of the paper as a `LightningModule`."""
+
+import hashlib
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.core.optimizer import LightningOptimizer
+from torch import Tensor, nn
+from torch.distributions import Distribution
+from torch.optim import Optimizer
+
+from aevb.model import Model
+from aevb.objectives import Estimate, Objective, elbo
+
+
+class NonFiniteLoss(ArithmeticError):
+    """The training loss became NaN or infinite."""
+
+
+class AEVB(pl.LightningModule):
+    """Trains θ and φ jointly, and answers questions about the trained model.
+
+    One Lightning batch holds a block of K minibatches, and one training step takes K optimizer steps over them, so the
+    loop's own cost is paid once per block; optimization is therefore manual in Lightning's sense.
+
+    The noise of a block is a function of (seed, rank, samples) alone, and that of validation and test is fixed: a
+    resumed run draws what the uninterrupted one would have drawn, and evaluation does not disturb training.
+
+    Args:
+        model: The generative and the recognition model.
+        objective: What is optimized.
+        optimizer: Called with the parameters; returns the optimizer.
+        seed: Of the noise.
+        max_samples: Training ends when this many training samples have been evaluated; None: never by this count.
+
+    Attributes:
+        samples: Training samples evaluated so far, over all ranks: the x-axis of every curve, as in the paper.
+
+    Raises:
+        ValueError: max_samples is not positive.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        objective: Objective,
+        optimizer: Callable[[Iterable[nn.Parameter]], Optimizer],
+        seed: int = 0,
+        max_samples: int | None = None,
+    ) -> None:
+        super().__init__()
+        if max_samples is not None and max_samples < 1:
+            raise ValueError(f"max_samples must be at least 1, got {max_samples}")
+        self.automatic_optimization = False
+        self.generative, self.recognition = model
+        self.objective = objective
+        self.make_optimizer = optimizer
+        self.seed = seed
+        self.max_samples = max_samples
+        self.samples = 0
+
+    # Training
+
+    def configure_optimizers(self) -> Optimizer:
+        return self.make_optimizer(self.parameters())
+
+    @property
+    def done(self) -> bool:
+        """Whether `max_samples` has been reached."""
+        return self.max_samples is not None and self.samples >= self.max_samples
+
+    def on_train_batch_start(self, batch: tuple[Tensor, ...], batch_idx: int) -> int | None:
+        seed_noise(self.seed, self.global_rank, self.samples)
+        return -1 if self.done else None
+
+    def training_step(self, block: tuple[Tensor, ...], batch_idx: int) -> dict[str, Tensor]:
+        """Take an optimizer step for each minibatch of the block.
+
+        Shapes: block[0] (K, B, *data_shape).
+
+        Returns:
+            The metrics of each minibatch, (K,) each, in nats per datapoint.
+
+        Raises:
+            NonFiniteLoss: a loss is NaN or infinite.
+        """
+        optimizer = self.optimizers()
+        assert isinstance(optimizer, LightningOptimizer)
+        x = self.truncate(block[0])
+        steps = []
+        for minibatch in x:
+            estimate: Estimate = self.objective(self.generative, self.recognition, minibatch)
+            optimizer.zero_grad()
+            self.manual_backward(estimate.loss)
+            optimizer.step()
+            steps.append(estimate.metrics())
+        metrics = {name: torch.stack([step[name] for step in steps]) for name in steps[0]}
+        self.require_finite(metrics["loss"], x.shape[1])
+        self.samples += x.shape[0] * x.shape[1] * self.trainer.world_size
+        return metrics
+
+    def truncate(self, x: Tensor) -> Tensor:
+        """The first minibatches of the block, as many as `max_samples` leaves room for."""
+        if self.max_samples is None:
+            return x
+        per_step = x.shape[1] * self.trainer.world_size
+        return x[: -((self.samples - self.max_samples) // per_step)]
+
+    def require_finite(self, losses: Tensor, batch_size: int) -> None:
+        """Raise `NonFiniteLoss`, naming the first step of the block whose loss is not finite."""
+        bad = (~losses.isfinite()).nonzero()
+        if len(bad):
+            step = int(bad[0])
+            at = self.samples + step * batch_size * self.trainer.world_size
+            raise NonFiniteLoss(
+                f"the loss became {float(losses[step])} at {at:,} samples; lower optimizer.lr, or check the data and the "
+                "likelihood's settings"
+            )
+
+    # Validation and test
+
+    def on_validation_start(self) -> None:
+        seed_noise(self.seed, self.global_rank, "validation")
+
+    def on_test_start(self) -> None:
+        seed_noise(self.seed, self.global_rank, "test")
+
+    def validation_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> None:
+        self.log_evaluation("val", batch[0])
+
+    def test_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> None:
+        self.log_evaluation("test", batch[0])
+
+    def log_evaluation(self, stage: str, x: Tensor) -> None:
+        """Add a batch to the epoch's means over datapoints of `stage`."""
+        metrics = self.objective.evaluate(self.generative, self.recognition, x).metrics()
+        values = {f"{stage}/{name}": value for name, value in metrics.items() if name != "loss"}
+        self.log_dict(values, on_step=False, on_epoch=True, batch_size=len(x), sync_dist=True, logger=False)
+
+    # Checkpoints
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["samples"] = self.samples
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.samples = checkpoint["samples"]
+
+    # The trained model
+
+    @torch.no_grad()
+    def elbo(self, x: Tensor, num_samples: int = 1) -> Tensor:
+        """The evidence lower bound of each datapoint, in nats: x (B, *data_shape) → (B,)."""
+        return elbo(self.generative, self.recognition, x.to(self.device), num_samples).elbo
+
+    @torch.no_grad()
+    def log_marginal(self, x: Tensor, num_samples: int = 1000) -> Tensor:
+        """log p(x) of each datapoint by importance sampling from q(z|x), in nats: x (B, *data_shape) → (B,).
+
+        In expectation a lower bound, tight as num_samples grows (Burda et al. 2016, eq. 8). Memory grows with
+        num_samples × B; pass few datapoints at a time for a large num_samples.
+        """
+        x = x.to(self.device)
+        posterior = self.recognition(x)
+        z = posterior.sample(torch.Size((num_samples,)))
+        log_weights = self.generative.log_joint(x, z) - posterior.log_prob(z)
+        return log_weights.logsumexp(0) - torch.tensor(num_samples).log()
+
+    @torch.no_grad()
+    def encode(self, x: Tensor) -> Distribution:
+        """q(z|x): x (B, *data_shape) → batch (B,), event (latent_dim,)."""
+        posterior: Distribution = self.recognition(x.to(self.device))
+        return posterior
+
+    @torch.no_grad()
+    def decode(self, z: Tensor) -> Distribution:
+        """p(x|z): z (..., latent_dim) → batch (...), event `data_shape`."""
+        return self.generative.likelihood(z.to(self.device))
+
+    @torch.no_grad()
+    def sample(self, num_samples: int, mean: bool = True) -> Tensor:
+        """Draws from the model: z ~ p(z), then the mean of p(x|z) or, with mean=False, x ~ p(x|z).
+
+        Shapes: → (num_samples, *data_shape).
+        """
+        z = self.generative.prior().sample(torch.Size((1, num_samples)))
+        likelihood = self.generative.likelihood(z)
+        return (likelihood.mean if mean else likelihood.sample())[0]
+
+    @torch.no_grad()
+    def reconstruct(self, x: Tensor) -> Tensor:
+        """The mean of p(x|z) at a draw z ~ q(z|x): x (B, *data_shape) → (B, *data_shape)."""
+        z = self.recognition(x.to(self.device)).sample(torch.Size((1,)))
+        return self.generative.likelihood(z).mean[0]
+
+
+def seed_noise(*key: int | str) -> None:
+    """Seed torch's generators, on all devices, by a hash of the key."""
+    digest = hashlib.blake2b(repr(key).encode(), digest_size=4).digest()
+    torch.manual_seed(int.from_bytes(digest))

@@ -1,0 +1,122 @@
+"""What every objective has in common: the estimate it returns, the true ELBO, and the prior on the weights."""
+
+import math
+from abc import ABC, abstractmethod
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution, kl_divergence
+
+from aevb.model import GenerativeModel, RecognitionModel
+
+
+class Estimate(NamedTuple):
+    """An estimate of a bound on log p(x), in nats.
+
+    Attributes:
+        loss: What the optimizer minimises: a scalar, nats per datapoint, the mean over the minibatch.
+        elbo: The evidence lower bound of each datapoint, (B,).
+        log_likelihood: E_q[log p(x|z)] of each datapoint, (B,).
+        kl: KL(q(z|x) ‖ p(z)) of each datapoint, (B,).
+        extras: Further quantities to be logged by name, each a tensor whose mean is reported.
+    """
+
+    loss: Tensor
+    elbo: Tensor
+    log_likelihood: Tensor
+    kl: Tensor
+    extras: dict[str, Tensor]
+
+    def metrics(self) -> dict[str, Tensor]:
+        """Means over the batch, in nats per datapoint, by the name under which they are logged."""
+        parts = {"elbo": self.elbo, "log_likelihood": self.log_likelihood, "kl": self.kl, **self.extras}
+        return {"loss": self.loss.detach()} | {name: value.detach().mean() for name, value in parts.items()}
+
+
+class Objective(nn.Module, ABC):
+    """A callable (p, q, x) → `Estimate` whose loss is minimised in training.
+
+    Args:
+        weight_prior: Add the prior p(θ) = N(0, I) on the generative weights, which makes θ a MAP estimate
+            (section 5 of the paper). It is scaled by 1/N, as the loss is per datapoint, and reported apart from the ELBO.
+    """
+
+    def __init__(self, weight_prior: bool = True) -> None:
+        super().__init__()
+        self.weight_prior = weight_prior
+        self.num_data: int | None = None
+        """N, the size of the training set; the trainer sets it."""
+
+    def forward(self, p: GenerativeModel, q: RecognitionModel, x: Tensor) -> Estimate:
+        """The estimate for a minibatch x (B, *data_shape), with the prior on the weights in its loss.
+
+        Raises:
+            RuntimeError: `weight_prior` is on, and `num_data` has not been set.
+        """
+        estimate = self.estimate(p, q, x)
+        if not self.weight_prior:
+            return estimate
+        if self.num_data is None:
+            raise RuntimeError("objective.weight_prior needs objective.num_data, the size of the training set")
+        log_prior = log_weight_prior(p) / self.num_data
+        extras = estimate.extras | {"log_weight_prior": log_prior}
+        return estimate._replace(loss=estimate.loss - log_prior, extras=extras)
+
+    @abstractmethod
+    def estimate(self, p: GenerativeModel, q: RecognitionModel, x: Tensor) -> Estimate:
+        """The estimate of the bound itself."""
+
+    def evaluate(self, p: GenerativeModel, q: RecognitionModel, x: Tensor) -> Estimate:
+        """What validation and test report: the true ELBO, whatever the training loss adds or replaces."""
+        return elbo(p, q, x)
+
+
+def elbo(p: GenerativeModel, q: RecognitionModel, x: Tensor, num_samples: int = 1, kl: str = "auto") -> Estimate:
+    """The evidence lower bound by the SGVB estimator.
+
+    With the analytic KL it is eq. 7 of the paper, −KL(q(z|x) ‖ p(z)) + 1/L Σ_l log p(x|z_l), otherwise eq. 6,
+    1/L Σ_l [log p(x, z_l) − log q(z_l|x)].
+
+    Args:
+        p: Generative model.
+        q: Recognition model.
+        x: Minibatch (B, *data_shape).
+        num_samples: L.
+        kl: `analytic`, `sampled`, or `auto`: analytic where a closed form is known.
+
+    Raises:
+        ValueError: `analytic` where no closed form is known.
+    """
+    posterior, prior = q(x), p.prior()
+    z = posterior.rsample(torch.Size((num_samples,)))
+    log_likelihood = p.likelihood(z).log_prob(x).mean(0)
+    divergence = None if kl == "sampled" else analytic_kl(posterior, prior)
+    if divergence is None:
+        if kl == "analytic":
+            names = f"{distribution_name(posterior)} and {distribution_name(prior)}"
+            raise ValueError(f"objective.kl=analytic: no closed form is known for {names}; use sampled or auto")
+        divergence = (posterior.log_prob(z) - prior.log_prob(z)).mean(0)
+    bound = log_likelihood - divergence
+    return Estimate(-bound.mean(), bound, log_likelihood, divergence, {})
+
+
+def analytic_kl(q: Distribution, p: Distribution) -> Tensor | None:
+    """KL(q ‖ p) in nats, shape of the batch; None where no closed form is registered with torch.distributions."""
+    try:
+        return kl_divergence(q, p)
+    except NotImplementedError:
+        return None
+
+
+def distribution_name(distribution: Distribution) -> str:
+    """Name of a distribution's family, without the wrapper `Independent`."""
+    return type(getattr(distribution, "base_dist", distribution)).__name__
+
+
+def log_weight_prior(p: GenerativeModel) -> Tensor:
+    """log p(θ) = log N(θ; 0, I) of all generative weights, in nats; a scalar."""
+    weights = [weight for weight in p.parameters() if weight.requires_grad]
+    squares = torch.stack([weight.square().sum() for weight in weights]).sum()
+    count = sum(weight.numel() for weight in weights)
+    return -0.5 * squares - 0.5 * math.log(2 * math.pi) * count
