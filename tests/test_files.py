@@ -1,0 +1,51 @@
+import os
+import stat
+
+import pytest
+
+from aevb.files import atomic_write
+
+
+def test_writes_bytes_and_text(tmp_path):
+    atomic_write(tmp_path / "bytes", b"\x00\xff")
+    atomic_write(str(tmp_path / "text"), "σ² = 1\r\n")
+    assert (tmp_path / "bytes").read_bytes() == b"\x00\xff"
+    assert (tmp_path / "text").read_bytes() == "σ² = 1\r\n".encode()
+
+
+def test_replaces_a_file_and_leaves_nothing_else(tmp_path):
+    path = tmp_path / "status.json"
+    path.write_text("old")
+    atomic_write(path, "new")
+    assert path.read_text() == "new"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("failure", [OSError("disk full"), KeyboardInterrupt()])
+@pytest.mark.parametrize("step", ["os.fsync", "pathlib.Path.replace"])
+def test_a_failure_keeps_the_old_file_and_leaves_nothing_else(tmp_path, monkeypatch, failure, step):
+    path = tmp_path / "last.ckpt"
+    path.write_text("old")
+
+    def fail(*args):
+        raise failure
+
+    monkeypatch.setattr(step, fail)
+    with pytest.raises(type(failure)):
+        atomic_write(path, "new")
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_follows_the_umask(tmp_path):
+    old = os.umask(0o027)
+    try:
+        atomic_write(tmp_path / "file", "")
+    finally:
+        os.umask(old)
+    assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o640
+
+
+def test_a_missing_folder_is_an_error(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        atomic_write(tmp_path / "missing" / "file", "")
