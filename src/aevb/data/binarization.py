@@ -1,0 +1,48 @@
+"""From grey values to black and white, and the seeds of everything random about data."""
+
+from typing import Literal, get_args
+
+import numpy as np
+import torch
+from torch import Tensor
+
+Binarization = Literal["none", "static", "dynamic", "threshold"]
+BINARIZATIONS: tuple[str, ...] = get_args(Binarization)
+
+
+def generator(*key: int, device: torch.device | str = "cpu") -> torch.Generator:
+    """A random generator for `key`, such as (seed, epoch): keys that differ in any number give unrelated streams."""
+    seed = np.random.SeedSequence(key).generate_state(1, np.uint64)[0]
+    return torch.Generator(device).manual_seed(int(seed))
+
+
+def threshold(x: Tensor) -> Tensor:
+    """White where the value is above one half.
+
+    Args:
+        x: uint8 in 0..255 (of 255), bool, or floats.
+
+    Returns:
+        bool, of the same shape.
+    """
+    if x.dtype == torch.bool:
+        return x
+    return x > (127 if x.dtype == torch.uint8 else 0.5)
+
+
+def bernoulli(x: Tensor, rng: torch.Generator) -> Tensor:
+    """Draw each value: white with the probability that its grey value says.
+
+    Args:
+        x: probabilities: uint8 in 0..255 (of 255), bool (0 or 1), or floats in [0, 1].
+        rng: on the device of `x`.
+
+    Returns:
+        bool, of the same shape.
+    """
+    if x.dtype == torch.bool:
+        return x
+    if x.dtype == torch.uint8:
+        # Exact, and without a float: a uniform u in {0, …, 254} is below x with probability x / 255.
+        return x > torch.randint(255, x.shape, dtype=torch.uint8, device=x.device, generator=rng)
+    return torch.rand(x.shape, dtype=x.dtype, device=x.device, generator=rng) < x

@@ -1,0 +1,227 @@
+"""Minibatches from tensors in memory."""
+
+from collections.abc import Iterator
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from aevb.data.binarization import bernoulli, generator
+
+_ORDER, _BINARIZATION = 0, 1
+
+
+def to_float(x: Tensor) -> Tensor:
+    """Values at rest to values in a batch: uint8 becomes x / 255, bool becomes 0 or 1; all float32."""
+    if x.dtype == torch.uint8:
+        return x.to(torch.float32).div_(255)
+    if x.dtype == torch.bool:
+        return x.view(torch.uint8).to(torch.float32)
+    return x.to(torch.float32)
+
+
+class BatchLoader:
+    """Iterates over datapoints in memory in minibatches; no workers, no per-item Python, no copy of the data set.
+
+    **For evaluation** (`block_size=None`) an item is one minibatch, and every datapoint comes exactly once; the last
+    minibatch may be smaller. **For training** (`block_size=K`) an item is a block of up to K minibatches, gathered
+    in one operation, so that what a training loop costs per item is paid once for K steps. All minibatches are full:
+    the datapoints that are left over at the end of an epoch are dropped (others in each epoch, when shuffled).
+
+    **Order.** Epoch e is shuffled by a generator seeded with (seed, e) alone, on the CPU, hence in the same way on
+    every device and rank. Each new iterator is the next epoch.
+
+    **Ranks.** With `world_size` > 1, `batch_size` is that of one rank. In training, the minibatches that the ranks
+    take at the same step are disjoint and together the next `world_size * batch_size` datapoints of the common order;
+    all ranks take the same number of steps. In evaluation each rank has a part of the datapoints; the parts are
+    disjoint, nothing is repeated, and the ranks' numbers of batches may differ by one.
+
+    **Resuming.** `state_dict()` says where the epoch stands, counting the item that was yielded last as used, and a
+    loader given that state continues with what would have come next, bit for bit. Lightning saves and restores it
+    with its checkpoints, also in the middle of an epoch.
+
+    Args:
+        x: (N, *shape), as uint8 (of 255), bool or floats.
+        y: (N,) labels, if any.
+        batch_size: datapoints in a minibatch of one rank.
+        shuffle: another order in each epoch, or the order of `x`.
+        seed: of the orders and of the draws; not negative.
+        block_size: the minibatches in an item, or None for evaluation.
+        binarize: draw black-and-white values from `x` as probabilities, anew for each epoch. The draws depend on
+            (seed, epoch) and on the kind of device.
+        device: where batches go; by default where `x` is.
+        rank, world_size: this process among those that share the data.
+
+    Yields:
+        `(x,)` or `(x, y)`; x is float32 of shape (B, *shape), y (B,); in blocks (K, B, *shape) and (K, B).
+
+    Raises:
+        ValueError: a size that is not positive, labels of another length, or fewer datapoints than one step takes.
+    """
+
+    def __init__(
+        self,
+        x: Tensor,
+        y: Tensor | None = None,
+        *,
+        batch_size: int,
+        shuffle: bool = False,
+        seed: int = 0,
+        block_size: int | None = None,
+        binarize: bool = False,
+        device: torch.device | str | None = None,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be positive, got {batch_size}")
+        if block_size is not None and block_size < 1:
+            raise ValueError(f"block_size must be positive, got {block_size}")
+        if not 0 <= rank < world_size:
+            raise ValueError(f"rank must be between 0 and world_size - 1 = {world_size - 1}, got {rank}")
+        if y is not None and len(y) != len(x):
+            raise ValueError(f"there are {len(y)} labels for {len(x)} datapoints")
+        if block_size is not None and len(x) < batch_size * world_size:
+            raise ValueError(f"batch_size must be at most {len(x) // world_size} for the datapoints, got {batch_size}")
+        self.x, self.y = x, y
+        self.batch_size, self.block_size = batch_size, block_size
+        self.shuffle, self.seed, self.binarize = shuffle, seed, binarize
+        self.rank, self.world_size = rank, world_size
+        self.device = x.device if device is None else torch.device(device)
+        self._epoch = 0
+        self._position = 0
+        self._resume = True
+
+    @property
+    def _step(self) -> int:
+        """Datapoints that all ranks together take in one step."""
+        return self.batch_size * self.world_size
+
+    @property
+    def _part(self) -> tuple[int, int]:
+        """This rank's part of the order in evaluation, from one position up to before another."""
+        n = len(self.x)
+        return self.rank * n // self.world_size, (self.rank + 1) * n // self.world_size
+
+    def __len__(self) -> int:
+        """The number of items in an epoch, on this rank."""
+        if self.block_size is None:
+            start, stop = self._part
+            return -(-(stop - start) // self.batch_size)
+        return -(-(len(self.x) // self._step) // self.block_size)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
+        # The body of a generator runs at its first `next`, so an iterator that is made and never used (Lightning does
+        # that) does not use up an epoch.
+        if not self._resume or self._position >= self._end:
+            self._epoch, self._position = self._epoch + 1, 0
+        self._resume = False
+        x = self._draw()
+        order = self._order()
+        yield from self._blocks(x, order) if self.block_size is not None else self._batches(x, order)
+
+    @property
+    def _end(self) -> int:
+        """The position when an epoch is over."""
+        n = len(self.x)
+        return n if self.block_size is None else n - n % self._step
+
+    def _order(self) -> Tensor | None:
+        """The epoch's order of all datapoints (N,), where the data are; None is the order they have."""
+        if not self.shuffle:
+            return None
+        return torch.randperm(len(self.x), generator=generator(self.seed, self._epoch, _ORDER)).to(self.x.device)
+
+    def _draw(self) -> Tensor:
+        """The epoch's data (N, *shape): those at rest, or a black-and-white draw of them."""
+        if not self.binarize:
+            return self.x
+        return bernoulli(self.x, generator(self.seed, self._epoch, _BINARIZATION, device=self.x.device))
+
+    def _blocks(self, x: Tensor, order: Tensor | None) -> Iterator[tuple[Tensor, ...]]:
+        assert self.block_size is not None
+        order = torch.arange(len(x), device=x.device) if order is None else order
+        mine = order[: self._end].view(-1, self.world_size, self.batch_size)[:, self.rank]
+        first = self._position // self._step
+        for start in range(first, len(mine), self.block_size):
+            index = mine[start : start + self.block_size]
+            item = self._item(x, index.reshape(-1), index.shape)
+            self._position = (start + len(index)) * self._step
+            yield item
+
+    def _batches(self, x: Tensor, order: Tensor | None) -> Iterator[tuple[Tensor, ...]]:
+        start, stop = self._part
+        first = -(-self._position // self._step)
+        for step, at in enumerate(range(start + first * self.batch_size, stop, self.batch_size), first + 1):
+            rows = slice(at, min(at + self.batch_size, stop))
+            index = rows if order is None else order[rows]
+            item = self._item(x, index, (rows.stop - rows.start,))
+            self._position = min(step * self._step, len(x))
+            yield item
+
+    def _item(self, x: Tensor, index: Tensor | slice, shape: tuple[int, ...]) -> tuple[Tensor, ...]:
+        """The datapoints at `index` (and their labels), as a batch: leading dimensions `shape`, on the device."""
+        item = [to_float(self._move(_take(x, index))).view(*shape, *x.shape[1:])]
+        if self.y is not None:
+            item.append(self._move(_take(self.y, index)).view(shape))
+        return tuple(item)
+
+    def _move(self, rows: Tensor) -> Tensor:
+        if self.device == rows.device:
+            return rows
+        # Page-locked memory lets the copy run while the device computes. It moves uint8, a fourth of the floats.
+        rows = rows.pin_memory() if self.device.type == "cuda" and rows.device.type == "cpu" else rows
+        return rows.to(self.device, non_blocking=True)
+
+    @property
+    def sampler(self) -> Self:
+        """Lightning tells `loader.sampler` the number of each epoch before it starts, see `set_epoch`."""
+        return self
+
+    batch_sampler = None
+
+    def set_epoch(self, epoch: int) -> None:
+        """Let the next iterator be `epoch` from its start, unless the loader stands in that epoch already.
+
+        Lightning's count of epochs rules: when it leaves an epoch early (`limit_train_batches`), a run that is
+        resumed there goes on with the next epoch, as the run that was never stopped did.
+        """
+        if epoch != self._epoch:
+            self._epoch, self._position, self._resume = epoch, 0, True
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the loader stands: epoch and position (datapoints of the epoch that all ranks have taken).
+
+        The rest identifies the order. `block_size` is not part of it: a run may be resumed with another one.
+        """
+        return {"epoch": self._epoch, "position": self._position, **self._identity()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue where `state` was taken.
+
+        Raises:
+            ValueError: the state belongs to another order of the data, and where they differ.
+        """
+        different = [
+            f"{name} was {state.get(name)} and is {value}"
+            for name, value in self._identity().items()
+            if state.get(name) != value
+        ]
+        if different:
+            raise ValueError(f"cannot continue where the data stood, they have another order: {', '.join(different)}")
+        self._epoch, self._position, self._resume = int(state["epoch"]), int(state["position"]), True
+
+    def _identity(self) -> dict[str, Any]:
+        return {
+            "datapoints": len(self.x),
+            "batch_size": self.batch_size,
+            "world_size": self.world_size,
+            "shuffle": self.shuffle,
+            "seed": self.seed,
+            "binarize": self.binarize,
+        }
+
+
+def _take(values: Tensor, index: Tensor | slice) -> Tensor:
+    # `index_select` copies whole rows; `values[index]` takes nine times as long.
+    return values[index] if isinstance(index, slice) else values.index_select(0, index)
