@@ -1,0 +1,283 @@
+"""The data module that all data sets share: everything in memory, split, checked, on the device."""
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Self, get_args
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from aevb.data.binarization import Binarization, bernoulli, generator, threshold
+from aevb.data.loader import BatchLoader, to_float
+
+_SPLIT, _SUBSET, _BINARIZATION, _EXAMPLES = range(4)
+
+
+class Split(NamedTuple):
+    """Datapoints x (N, C, H, W), as uint8 (of 255), bool or float32, and their labels y (N,), int64, if any."""
+
+    x: Tensor
+    y: Tensor | None = None
+
+    def take(self, index: Tensor) -> Self:
+        """The datapoints at `index`, in its order."""
+        return self._replace(x=self.x[index], y=None if self.y is None else self.y[index])
+
+    def to(self, device: torch.device) -> Self:
+        """The same datapoints on `device`."""
+        return self._replace(x=self.x.to(device), y=None if self.y is None else self.y.to(device))
+
+
+class Splits(NamedTuple):
+    """The disjoint parts of a data set."""
+
+    train: Split
+    val: Split
+    test: Split
+
+
+def split_at_random(data: Split, val: int, test: int, seed: int) -> Splits:
+    """Splits `data` by a seeded permutation: `val` and `test` datapoints, and the rest for training."""
+    order = torch.randperm(len(data.x), generator=generator(seed, _SPLIT))
+    return Splits(*(data.take(part) for part in order.split([len(order) - val - test, val, test])))
+
+
+class InMemoryDataModule(pl.LightningDataModule):
+    """A data set in memory, moved to the device once if it fits there.
+
+    A data set is a subclass with two methods: `prepare_data` fetches files where that is needed (it may be called by
+    several processes at once), `load` returns the splits on the CPU.
+
+    Training batches come in blocks, x (K, B, C, H, W) and y (K, B), see `BatchLoader`; batches of the other splits are
+    x (B, C, H, W) and y (B,). x is float32; labels are left out where the data set has none.
+
+    Binarization turns grey values into black and white:
+
+    - `none`: the values as they are.
+    - `threshold`: white above one half.
+    - `static`: each value is drawn once, white with the probability its grey value says (Salakhutdinov and Murray,
+      On the quantitative analysis of deep belief networks, ICML 2008).
+    - `dynamic`: the same, and the training set is drawn anew for each epoch (Burda, Grosse and Salakhutdinov,
+      Importance weighted autoencoders, ICLR 2016). Validation and test set are drawn once, as for `static`, so that
+      results of different epochs and runs can be compared.
+
+    Draws that are made once, the splits and the subset depend on `split_seed` alone, so they are the same on every
+    machine and for every `seed`.
+
+    Args:
+        shape: (C, H, W) of a datapoint, or None for what `load` returns.
+        batch_size: of training, in one process.
+        eval_batch_size: of validation and test.
+        train_size: train on a seeded subset of this size; a smaller subset is part of a larger one. None for all.
+        binarization: see above.
+        seed: of the order of the training set and of dynamic binarization.
+        split_seed: of everything that is drawn once.
+        block_size: the training minibatches that come as one batch of the trainer.
+
+    Raises:
+        ValueError: an argument that makes no sense, or that does not suit the data (at `setup`).
+    """
+
+    def __init__(
+        self,
+        shape: Sequence[int] | None = None,
+        batch_size: int = 100,
+        eval_batch_size: int = 1000,
+        train_size: int | None = None,
+        binarization: Binarization = "none",
+        seed: int = 0,
+        split_seed: int = 0,
+        block_size: int = 10,
+    ) -> None:
+        super().__init__()
+        sizes = {"batch_size": batch_size, "eval_batch_size": eval_batch_size, "block_size": block_size}
+        for name, size in (sizes | ({} if train_size is None else {"train_size": train_size})).items():
+            _check_integer(name, size, at_least=1)
+        for name, value in {"seed": seed, "split_seed": split_seed}.items():
+            _check_integer(name, value, at_least=0)
+        if binarization not in get_args(Binarization):
+            raise ValueError(
+                f"data.binarization must be one of {', '.join(get_args(Binarization))}, got {binarization!r}"
+            )
+        if shape is not None and not (isinstance(shape, Sequence) and all(isinstance(n, int) and n > 0 for n in shape)):
+            raise ValueError(f"data.shape must be a list of positive integers such as [1, 28, 28], got {shape!r}")
+        self.batch_size, self.eval_batch_size, self.block_size = batch_size, eval_batch_size, block_size
+        self.binarization = binarization
+        self.seed, self.split_seed = seed, split_seed
+        self._wanted_shape = None if shape is None else tuple(shape)
+        self._wanted_train_size = train_size
+        self._splits: Splits | None = None
+        self._digest = ""
+
+    def load(self) -> Splits:
+        """The data set on the CPU. Raises ValueError, with what to do, if it cannot be read."""
+        raise NotImplementedError
+
+    def setup(self, stage: str | None = None) -> None:
+        """Loads the data at the first call; moves them to the trainer's device, once there is a trainer.
+
+        Raises:
+            ValueError: a shape, batch size, train size or binarization that does not suit the data.
+        """
+        if self._splits is None:
+            self._splits = self._prepared(self.load())
+        device = self._device()
+        if device != self._splits.train.x.device and self._fits(device):
+            self._splits = Splits(*(split.to(device) for split in self._splits))
+
+    @property
+    def splits(self) -> Splits:
+        """The splits as they are trained on: limited to `train_size`, binarized (but for dynamic), on the device."""
+        if self._splits is None:
+            self.setup()
+        assert self._splits is not None
+        return self._splits
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(C, H, W) of a datapoint; read from the data if it was not given."""
+        return self._wanted_shape or tuple(self.splits.train.x.shape[1:])
+
+    @property
+    def train_size(self) -> int:
+        """The number of training datapoints that are used."""
+        return len(self.splits.train.x)
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether batches are (x, y) or (x,)."""
+        return self.splits.train.y is not None
+
+    def examples(self, split: str, n: int) -> tuple[Tensor, Tensor | None]:
+        """Datapoints for pictures: the same at each call and in each run, and the first of a larger `n`.
+
+        Args:
+            split: train, val or test.
+            n: how many; all of them if there are fewer.
+
+        Returns:
+            x (n, C, H, W), float32 as in a batch, and labels (n,) or None, where the data are.
+        """
+        part: Split = getattr(self.splits, split)
+        order = torch.randperm(len(part.x), generator=generator(self.split_seed, _EXAMPLES))
+        chosen = part.take(order[:n].to(part.x.device))
+        return to_float(chosen.x), chosen.y
+
+    def train_dataloader(self) -> BatchLoader:
+        """Blocks of full minibatches, in another order in each epoch."""
+        rank, world_size = self._rank()
+        train = self.splits.train
+        if self.batch_size * world_size > len(train.x):
+            raise ValueError(
+                f"data.batch_size must be at most {len(train.x) // world_size}, the size of the training set"
+                f"{f' for each of {world_size} processes' if world_size > 1 else ''}, got {self.batch_size}"
+            )
+        return BatchLoader(
+            *train,
+            batch_size=self.batch_size,
+            shuffle=True,
+            seed=self.seed,
+            block_size=self.block_size,
+            binarize=self.binarization == "dynamic",
+            device=self._device(),
+            rank=rank,
+            world_size=world_size,
+        )
+
+    def val_dataloader(self) -> BatchLoader:
+        """Every validation datapoint once, in order."""
+        return self._evaluation_loader(self.splits.val)
+
+    def test_dataloader(self) -> BatchLoader:
+        """Every test datapoint once, in order."""
+        return self._evaluation_loader(self.splits.test)
+
+    def state_dict(self) -> dict[str, Any]:
+        """A fingerprint of the training set, for `load_state_dict`; where an epoch stands is the loader's to say."""
+        return {"training_set": self._digest}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Makes sure that a training that continues does so on the same data.
+
+        Raises:
+            ValueError: the training set is not the one that the checkpoint was trained on.
+        """
+        continues = self.trainer is not None and self.trainer.state.fn == "fit"
+        if continues and state_dict.get("training_set") != self._digest:
+            raise ValueError(
+                "data: the training set is not the one the checkpoint was trained on; restore data.train_size,"
+                " data.split_seed, data.binarization and the files, or start a new run"
+            )
+
+    def _evaluation_loader(self, split: Split) -> BatchLoader:
+        rank, world_size = self._rank()
+        return BatchLoader(
+            *split, batch_size=self.eval_batch_size, device=self._device(), rank=rank, world_size=world_size
+        )
+
+    def _prepared(self, loaded: Splits) -> Splits:
+        """Checked, binarized and limited to the wanted number of training datapoints."""
+        shape = tuple(loaded.train.x.shape[1:])
+        if self._wanted_shape not in (None, shape):
+            got = list(self._wanted_shape or ())
+            raise ValueError(f"data.shape must be that of the data, {list(shape)}, got {got}")
+        splits = Splits(*(self._binarized(split, number) for number, split in enumerate(loaded)))
+        splits = splits._replace(train=self._subset(splits.train))
+        if self.batch_size > len(splits.train.x):
+            raise ValueError(
+                f"data.batch_size must be at most {len(splits.train.x)}, the size of the training set,"
+                f" got {self.batch_size}"
+            )
+        digest = hashlib.sha256(f"{self.binarization} {splits.train.x.dtype} {shape}".encode())
+        digest.update(splits.train.x.contiguous().numpy().data)
+        self._digest = digest.hexdigest()
+        return splits
+
+    def _binarized(self, split: Split, number: int) -> Split:
+        if self.binarization == "none":
+            return split
+        x = split.x
+        if x.is_floating_point() and not (x.min() >= 0 and x.max() <= 1):
+            raise ValueError(
+                f"data.binarization={self.binarization} needs values in [0, 1], the data have values in"
+                f" [{x.min():g}, {x.max():g}]; rescale them or set data.binarization=none"
+            )
+        if self.binarization == "threshold":
+            return split._replace(x=threshold(x))
+        if self.binarization == "dynamic" and number == 0:
+            return split
+        return split._replace(x=bernoulli(x, generator(self.split_seed, _BINARIZATION, number)))
+
+    def _subset(self, train: Split) -> Split:
+        n, wanted = len(train.x), self._wanted_train_size
+        if wanted is None:
+            return train
+        if wanted > n:
+            raise ValueError(f"data.train_size must be at most {n}, the size of the training set, got {wanted}")
+        order = torch.randperm(n, generator=generator(self.split_seed, _SUBSET))
+        return train.take(order[:wanted].sort().values)
+
+    def _rank(self) -> tuple[int, int]:
+        """This process's number and how many processes share the data."""
+        return (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
+
+    def _device(self) -> torch.device:
+        return torch.device("cpu") if self.trainer is None else self.trainer.strategy.root_device
+
+    def _fits(self, device: torch.device) -> bool:
+        """Whether the data may lie on `device`; half of what is free on a GPU is left to the model."""
+        if device.type != "cuda":
+            return True
+        assert self._splits is not None
+        free, _ = torch.cuda.mem_get_info(device)
+        # Dynamic binarization holds the training set, a draw of it, and for a moment the random numbers.
+        copies = (3 if self.binarization == "dynamic" else 1, 1, 1)
+        size = sum(c * split.x.nbytes for c, split in zip(copies, self._splits, strict=True))
+        return size < free / 2
+
+
+def _check_integer(name: str, value: object, at_least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < at_least:
+        wanted = "a positive integer" if at_least == 1 else "an integer that is not negative"
+        raise ValueError(f"data.{name} must be {wanted}, got {value!r}")
