@@ -1,0 +1,370 @@
+"""Downloads from a server on this machine that does everything wrong that a server can."""
+
+import io
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from rich.progress import Progress
+
+from aevb.data import MNIST, DownloadError, FreyFace
+from aevb.data import download as module
+from aevb.data.download import download, lock
+
+RIGHT = b"the right bytes" * 20_000
+Answer = Callable[[BaseHTTPRequestHandler], None]
+
+
+def answer(body: bytes, status: int = 200, length: int | None = None) -> Answer:
+    def respond(request: BaseHTTPRequestHandler) -> None:
+        request.send_response(status)
+        request.send_header("Content-Length", str(len(body) if length is None else length))
+        request.end_headers()
+        request.wfile.write(body)
+
+    return respond
+
+
+def without_length(body: bytes) -> Answer:
+    def respond(request: BaseHTTPRequestHandler) -> None:
+        request.send_response(200)
+        request.end_headers()
+        request.wfile.write(body)
+
+    return respond
+
+
+def redirect(url: str) -> Answer:
+    def respond(request: BaseHTTPRequestHandler) -> None:
+        request.send_response(302)
+        request.send_header("Location", url)
+        request.end_headers()
+
+    return respond
+
+
+def stall(after: bytes) -> Answer:
+    """Promises the right bytes, sends some, and then nothing."""
+
+    def respond(request: BaseHTTPRequestHandler) -> None:
+        answer(after, length=len(RIGHT))(request)
+        request.wfile.flush()
+        request.server.released.wait(30)
+
+    return respond
+
+
+def drip(request: BaseHTTPRequestHandler) -> None:
+    """A little at a time, for ever."""
+    request.send_response(200)
+    request.end_headers()
+    while not request.server.released.wait(0.02):
+        request.wfile.write(b".")
+        request.wfile.flush()
+
+
+def slow(request: BaseHTTPRequestHandler) -> None:
+    """The right bytes, in pieces with pauses."""
+    request.send_response(200)
+    request.send_header("Content-Length", str(len(RIGHT)))
+    request.end_headers()
+    for start in range(0, len(RIGHT), 60_000):
+        request.wfile.write(RIGHT[start : start + 60_000])
+        request.wfile.flush()
+        time.sleep(0.05)
+
+
+class Server(ThreadingHTTPServer):
+    """Gives the `answers` one after the other, and the last one for ever; counts the requests."""
+
+    def __init__(self, *answers: Answer) -> None:
+        server = self
+        self.requests = 0
+        self.released = threading.Event()
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                chosen = answers[min(server.requests, len(answers) - 1)]
+                server.requests += 1
+                try:
+                    chosen(self)
+                except (BrokenPipeError, ConnectionResetError):
+                    self.close_connection = True
+
+            do_HEAD = do_GET  # noqa: N815
+
+            def log_message(self, *args: object) -> None:
+                """Nothing on the terminal."""
+
+        super().__init__(("127.0.0.1", 0), Handler)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}/data/file.mat"
+
+
+@contextmanager
+def serving(*answers: Answer) -> Iterator[Server]:
+    with Server(*answers) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.released.set()
+            server.shutdown()
+            thread.join()
+
+
+def verify(data: bytes) -> None:
+    if data != RIGHT:
+        raise ValueError("not the right bytes")
+
+
+def get(tmp_path: Path, *urls: str, **kwargs) -> Path:
+    path = tmp_path / "folder" / "file.mat"
+    options = {"timeout": 5, "pause": 0.01, "max_bytes": 10**6, "verify": verify}
+    download(urls, path, **(options | kwargs))
+    return path
+
+
+@pytest.fixture(autouse=True)
+def _no_proxy(monkeypatch):
+    monkeypatch.setenv("no_proxy", "*")
+
+
+def test_the_right_bytes_are_saved_and_nothing_else(tmp_path):
+    with serving(answer(RIGHT)) as server:
+        path = get(tmp_path, server.url)
+        assert path.read_bytes() == RIGHT
+        assert [p.name for p in tmp_path.rglob("*")] == ["folder", "file.mat"]
+        get(tmp_path, server.url)
+        assert server.requests == 1
+
+
+def test_a_server_that_does_not_say_the_length(tmp_path):
+    with serving(without_length(RIGHT)) as server:
+        assert get(tmp_path, server.url).read_bytes() == RIGHT
+
+
+def test_a_slow_server_is_waited_for(tmp_path):
+    with serving(slow) as server:
+        assert get(tmp_path, server.url, timeout=1).read_bytes() == RIGHT
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        answer(b"", 500),
+        answer(b"", 503),
+        answer(b"", 429),
+        answer(RIGHT[:1000], length=len(RIGHT)),
+        answer(b"", length=len(RIGHT)),
+        stall(RIGHT[:1000]),
+    ],
+    ids=["500", "503", "429", "truncated", "closed", "stalled"],
+)
+def test_a_failure_that_may_pass_is_tried_again(tmp_path, first):
+    with serving(first, answer(RIGHT)) as server:
+        assert get(tmp_path, server.url, timeout=0.5).read_bytes() == RIGHT
+        assert server.requests == 2
+
+
+@pytest.mark.parametrize(
+    ("bad", "reason", "requests"),
+    [
+        (answer(b"", 404), "HTTP 404 Not Found", 1),
+        (answer(b"", 403), "HTTP 403 Forbidden", 1),
+        (answer(b"", 500), "HTTP 500 Internal Server Error, 3 times", 3),
+        (answer(b"<html>welcome</html>"), "not the right bytes", 1),
+        (without_length(RIGHT[:-1]), "not the right bytes", 1),
+        (answer(RIGHT[:1000], length=len(RIGHT)), "the transfer stopped after 1000 of 300000 bytes, 3 times", 3),
+        (answer(b"", length=2_000_000), "the file has 2000000 bytes, at most 1000000 were expected", 1),
+        (without_length(b"x" * 2_000_000), "the file has more than the 1000000 bytes that were expected", 1),
+        (stall(b""), "no answer within 0.3 s, 3 times", 3),
+        (stall(RIGHT[:70_000]), "no answer within 0.3 s, 3 times", 3),
+        (redirect("file:///etc/hostname"), "HTTP 302", 1),
+        (redirect("ftp://127.0.0.1/file.mat"), "unknown url type: ftp", 3),
+    ],
+    ids=lambda value: value.split(",")[0].replace(" ", "-") if isinstance(value, str) else "",
+)
+def test_a_url_that_will_not_do(tmp_path, bad, reason, requests):
+    with serving(bad) as server:
+        with pytest.raises(DownloadError) as error:
+            get(tmp_path, server.url, timeout=0.3)
+        assert server.requests == requests
+    message = str(error.value)
+    assert message.startswith(f"could not download file.mat ({server.url}: {reason}")
+    assert message.endswith(f"); fetch it by hand and save it as {tmp_path}/folder/file.mat")
+    assert "\n" not in message
+    assert list(tmp_path.iterdir()) == []
+    # The next in the list is asked.
+    with serving(bad) as server, serving(answer(RIGHT)) as mirror:
+        assert get(tmp_path, server.url, mirror.url, timeout=0.3).read_bytes() == RIGHT
+
+
+def test_a_server_that_drips_for_ever(tmp_path):
+    with serving(drip) as server:
+        start = time.monotonic()
+        with pytest.raises(DownloadError, match=r"only \d+ bytes came within 0.5 s"):
+            get(tmp_path, server.url, deadline=0.5)
+        assert time.monotonic() - start < 5
+        assert server.requests == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_all_urls_are_named_in_the_message(tmp_path):
+    with serving(answer(b"", 404)) as one, serving(answer(b"wrong")) as two, pytest.raises(DownloadError) as error:
+        get(tmp_path, one.url, two.url, "file:///etc/hostname", "nonsense")
+    for part in (
+        f"{one.url}: HTTP 404 Not Found; ",
+        f"{two.url}: not the right bytes; ",
+        "file:///etc/hostname: only http and https URLs are supported; ",
+        "nonsense: only http and https URLs are supported)",
+    ):
+        assert part in str(error.value)
+    with pytest.raises(DownloadError, match="no URL is given"):
+        get(tmp_path)
+
+
+def test_no_server(tmp_path):
+    with serving(answer(RIGHT)) as server:
+        url = server.url
+    with pytest.raises(DownloadError, match=r"refused.*, 2 times"):
+        get(tmp_path, url, retries=1)
+
+
+def test_the_pauses_between_tries_double(tmp_path, monkeypatch):
+    pauses = []
+    monkeypatch.setattr(module.time, "sleep", pauses.append)
+    with serving(answer(b"", 500)) as server, pytest.raises(DownloadError):
+        get(tmp_path, server.url, retries=3, pause=2)
+    assert pauses == [2, 4, 8]
+
+
+def test_redirects_are_followed(tmp_path):
+    with serving(answer(RIGHT)) as server, serving(redirect(server.url)) as first:
+        assert get(tmp_path, first.url).read_bytes() == RIGHT
+
+
+# Loads the module by itself: the package would load torch first, in each process.
+SCRIPT = f"""
+import importlib.util, sys
+spec = importlib.util.spec_from_file_location("download", {module.__file__!r})
+download = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(download)
+download.download([sys.argv[1]], sys.argv[2], verify=len, max_bytes=10**6)
+"""
+
+
+@pytest.mark.parametrize("signal_", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_an_interrupted_download_leaves_nothing_behind(tmp_path, signal_):
+    with serving(stall(RIGHT[:70_000])) as server:
+        process = subprocess.Popen(
+            [sys.executable, "-c", SCRIPT, server.url, tmp_path / "folder" / "file.mat"],
+            stderr=subprocess.PIPE,
+            env=os.environ | {"no_proxy": "*"},
+        )
+        while not server.requests and process.poll() is None:
+            time.sleep(0.01)
+        time.sleep(0.2)
+        process.send_signal(signal_)
+        _, errors = process.communicate(timeout=30)
+    assert process.returncode in (-signal_, 130), errors
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_of_several_processes_one_downloads(tmp_path):
+    path = tmp_path / "folder" / "file.mat"
+    with serving(slow) as server:
+        command = [sys.executable, "-c", SCRIPT, server.url, path]
+        processes = [subprocess.Popen(command, env=os.environ | {"no_proxy": "*"}) for _ in range(3)]
+        assert [process.wait(60) for process in processes] == [0, 0, 0]
+        assert server.requests == 1
+    assert path.read_bytes() == RIGHT
+
+
+def test_a_folder_that_cannot_be_written(tmp_path):
+    (tmp_path / "folder").write_text("a file where the folder should be")
+    message = r"cannot write .*folder/file\.mat .*; set paths\.data to a folder that can be written"
+    with serving(answer(RIGHT)) as server, pytest.raises(DownloadError, match=message):
+        get(tmp_path, server.url)
+
+
+def test_a_bar_in_a_terminal_and_only_there(tmp_path, monkeypatch):
+    for terminal in (True, False):
+        console = Console(file=io.StringIO(), force_terminal=terminal, width=120)
+        monkeypatch.setattr(module, "Progress", lambda *a, c=console, **k: Progress(*a, console=c, **k))
+        with serving(slow) as server:
+            get(tmp_path / str(terminal), server.url)
+        shown = console.file.getvalue()
+        assert ("file.mat from 127.0.0.1" in shown) is terminal
+        assert terminal or not shown
+
+
+real_data = pytest.mark.skipif(
+    not os.environ.get("AEVB_DATA_DIR"), reason="set AEVB_DATA_DIR to a folder with FreyFace"
+)
+
+
+@real_data
+def test_frey_face_is_downloaded_and_verified(tmp_path):
+    file = Path(os.environ["AEVB_DATA_DIR"], "FreyFace/frey_rawface.mat").read_bytes()
+    changed = bytearray(file)
+    changed[-1000] ^= 1
+    with serving(answer(bytes(changed))) as wrong, serving(answer(file)) as right:
+        dm = FreyFace(root=tmp_path, urls=[wrong.url, right.url])
+        dm.prepare_data()
+        assert dm.train_size == 1565
+        assert wrong.requests == right.requests == 1
+        assert [p.name for p in tmp_path.rglob("*")] == ["FreyFace", "frey_rawface.mat"]
+        dm = FreyFace(root=tmp_path / "other", urls=[wrong.url])
+        with pytest.raises(DownloadError, match=r"not the published Frey Face pixels.*/frey_rawface\.mat$"):
+            dm.prepare_data()
+    assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize("bad", [answer(b"", 404), answer(b"wrong"), stall(b"")], ids=["404", "wrong", "stalled"])
+def test_a_failed_mnist_download_says_what_to_do_in_one_line(tmp_path, monkeypatch, bad):
+    monkeypatch.setattr("aevb.data.mnist._TIMEOUT", 0.5)
+    with serving(bad) as server:
+        monkeypatch.setattr("torchvision.datasets.MNIST.mirrors", [server.url.replace("file.mat", "")])
+        with pytest.raises(DownloadError) as error:
+            MNIST(root=tmp_path / "data").prepare_data()
+        assert server.requests
+    message = str(error.value)
+    assert message.startswith("could not download MNIST (")
+    assert message.endswith(
+        "); put the files train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte,"
+        f" t10k-labels-idx1-ubyte, uncompressed, into {tmp_path}/data/MNIST/raw, or set paths.data to the folder that"
+        " has MNIST/raw"
+    )
+    assert "\n" not in message
+    assert list((tmp_path / "data").iterdir()) == []
+
+
+def test_mnist_waits_for_the_process_that_downloads_it(tmp_path, monkeypatch):
+    """A second process waits for the lock, finds the files, and downloads nothing."""
+    raw = tmp_path / "MNIST" / "raw"
+    dm = MNIST(root=tmp_path)
+    monkeypatch.setattr(dm, "_download", lambda: os._exit(1))
+    with lock(raw):
+        process = multiprocessing.get_context("fork").Process(target=dm.prepare_data)
+        process.start()
+        process.join(0.5)
+        assert process.is_alive()
+        raw.mkdir(parents=True)
+        for name in ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"):
+            (raw / f"{name}-ubyte").touch()
+    process.join(30)
+    assert process.exitcode == 0
