@@ -1,0 +1,21 @@
+"""Data sets: one file each, and what they share."""
+
+from aevb.data.array import Array
+from aevb.data.digits import Digits
+from aevb.data.download import DownloadError
+from aevb.data.freyface import FreyFace
+from aevb.data.loader import BatchLoader
+from aevb.data.mnist import MNIST
+from aevb.data.module import InMemoryDataModule, Split, Splits
+
+__all__ = [
+    "MNIST",
+    "Array",
+    "BatchLoader",
+    "Digits",
+    "DownloadError",
+    "FreyFace",
+    "InMemoryDataModule",
+    "Split",
+    "Splits",
+]

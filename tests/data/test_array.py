@@ -1,0 +1,189 @@
+import re
+
+import numpy as np
+import pytest
+import torch
+
+from aevb.data import Array
+
+rng = np.random.default_rng(0)
+
+
+def images(*shape: int) -> np.ndarray:
+    return rng.integers(0, 256, shape, dtype=np.uint8)
+
+
+def load(path, **kwargs) -> Array:
+    dm = Array(path, **({"batch_size": 1} | kwargs))
+    dm.setup()
+    return dm
+
+
+def everything(dm: Array) -> torch.Tensor:
+    """The datapoints of all splits, as values in a batch, in a common order."""
+    x = torch.cat([split.x for split in dm.splits])
+    return torch.stack(sorted(x, key=lambda image: image.flatten().tolist()))
+
+
+def in_order(x: np.ndarray) -> torch.Tensor:
+    return torch.stack(sorted(torch.from_numpy(x), key=lambda image: image.flatten().tolist()))
+
+
+@pytest.mark.parametrize(
+    ("stored", "shape", "expected"),
+    [
+        ((30, 8, 6), None, (1, 8, 6)),
+        ((30, 1, 8, 6), None, (1, 8, 6)),
+        ((30, 3, 8, 6), None, (3, 8, 6)),
+        ((30, 8, 6, 3), None, (3, 8, 6)),
+        ((30, 8, 6, 4), None, (4, 8, 6)),
+        ((30, 8, 6, 1), None, (1, 8, 6)),
+        ((30, 5, 8, 6), None, (5, 8, 6)),
+        ((30, 3, 8, 3), None, (3, 8, 3)),
+        ((30, 3, 8, 4), [4, 3, 8], (4, 3, 8)),
+        ((30, 8, 6, 2), [2, 8, 6], (2, 8, 6)),
+        ((30, 48), None, (1, 1, 48)),
+        ((30, 48), [1, 8, 6], (1, 8, 6)),
+        ((30, 48), [3, 4, 4], (3, 4, 4)),
+    ],
+)
+def test_shapes(tmp_path, stored, shape, expected):
+    x = images(*stored)
+    np.save(tmp_path / "x.npy", x)
+    dm = load(tmp_path / "x.npy", shape=shape)
+    assert dm.shape == expected
+    last = len(stored) == 4 and stored[1:] != expected
+    assert torch.equal(everything(dm), in_order((x.transpose(0, 3, 1, 2) if last else x).reshape(30, *expected)))
+    (batch,) = next(iter(dm.train_dataloader()))
+    assert batch.shape[2:] == expected
+
+
+@pytest.mark.parametrize("dtype", ["f2", "f4", ">f4", "f8"])
+def test_floats_are_taken_as_they_are(tmp_path, dtype):
+    x = rng.normal(size=(20, 4, 4)).astype(dtype)
+    np.save(tmp_path / "x.npy", x)
+    dm = load(tmp_path / "x.npy")
+    assert torch.equal(everything(dm), in_order(x.astype(np.float32)[:, None]))
+
+
+def test_bool_is_black_and_white(tmp_path):
+    np.save(tmp_path / "x.npy", np.eye(12, dtype=bool).reshape(12, 3, 4))
+    (x,) = next(iter(load(tmp_path / "x.npy").train_dataloader()))
+    assert set(x.unique().tolist()) == {0.0, 1.0}
+
+
+def test_fortran_order_and_one_array_of_any_name(tmp_path):
+    x = images(10, 4, 5)
+    np.savez(tmp_path / "x.npz", frames=np.asfortranarray(x))
+    assert torch.equal(everything(load(tmp_path / "x.npz")), in_order(x[:, None]))
+
+
+def test_labels_and_fractions(tmp_path):
+    x = np.arange(100, dtype=np.uint8).reshape(100, 1, 1)
+    np.savez(tmp_path / "x.npz", x=x, y=np.arange(100, dtype=np.int32))
+    dm = load(tmp_path / "x.npz", val_fraction=0.2, test_fraction=0.15)
+    assert [len(split.x) for split in dm.splits] == [65, 20, 15]
+    assert all(torch.equal(split.x.flatten().long(), split.y) for split in dm.splits)
+    assert torch.cat([split.y for split in dm.splits]).unique().numel() == 100
+    assert dm.has_labels
+
+
+def test_splits_of_the_file(tmp_path):
+    parts = {name: images(n, 4, 4) for name, n in (("x_train", 30), ("x_val", 4), ("x_test", 6))}
+    labels = {"y" + name[1:]: np.arange(len(x)) for name, x in parts.items()}
+    np.savez(tmp_path / "whole.npz", **parts, **labels)
+    splits = load(tmp_path / "whole.npz").splits
+    assert torch.equal(splits.val.x, torch.from_numpy(parts["x_val"])[:, None])
+    assert torch.equal(splits.test.x, torch.from_numpy(parts["x_test"])[:, None])
+    assert len(splits.train.x) == 30
+    assert torch.equal(splits.train.x, torch.from_numpy(parts["x_train"])[splits.train.y][:, None])
+    # As Keras has MNIST: no validation set, which is then taken from the training set.
+    del parts["x_val"]
+    np.savez(tmp_path / "two.npz", **parts)
+    splits = load(tmp_path / "two.npz").splits
+    assert [len(split.x) for split in splits] == [27, 3, 6]
+
+
+@pytest.mark.parametrize(
+    ("x", "message"),
+    [
+        (np.zeros(5, np.uint8), "must hold images (N, H, W), (N, C, H, W), (N, H, W, C) or vectors (N, D); x is uint8"
+                                " of shape (5,)"),
+        (np.zeros((5, 2, 2, 2, 2), np.uint8), "must hold images"),
+        (np.zeros((0, 4, 4), np.uint8), "must hold images"),
+        (np.zeros((5, 4, 0), np.uint8), "must hold images"),
+        (np.array([[1, None]]), "cannot be read (it holds Python objects, not numbers, or is damaged)"),
+        (np.zeros((9, 4, 4), np.int64), "must hold uint8, bool or floats; x is int64"),
+        (np.zeros((9, 4, 4), complex), "must hold uint8, bool or floats; x is complex128"),
+        (np.array([["a", "b"]]), "must hold uint8, bool or floats; x is <U1"),
+        (np.full((9, 4, 4), np.nan), "has values in x that are NaN, infinite or too large"),
+        (np.full((9, 4, 4), np.inf), "has values in x that are NaN, infinite or too large"),
+        (np.full((9, 4, 4), 1e300), "has values in x that are NaN, infinite or too large"),
+        (np.ones((9, 4, 4), np.uint8), "has only 0 and 1 of 255 in x; save black and white as bool"),
+        (np.zeros((2, 4, 4)), "has only 2 datapoints, too few to split"),
+    ],
+)  # fmt: skip
+def test_arrays_that_are_no_images(tmp_path, x, message):
+    np.save(tmp_path / "x.npy", x)
+    with pytest.raises(ValueError, match="^" + re.escape(f"data.path: {tmp_path}/x.npy {message}") + ".*$"):
+        load(tmp_path / "x.npy")
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"a": images(9, 4, 4), "b": images(9, 4, 4)}, "has the arrays a, b; name them x, y or x_train"),
+        ({}, "has the arrays none; name them x, y or x_train"),
+        ({"x": images(9, 4, 4), "y": np.arange(8)}, "needs one integer for each of the 9 in x; y is int64"),
+        ({"x": images(9, 4, 4), "y": np.zeros(9)}, "needs one integer for each of the 9 in x; y is float64"),
+        ({"x": images(9, 4, 4), "x_test": images(9, 4, 5)}, "has splits of different shapes"),
+        ({"x": images(9, 4, 4), "x_test": np.zeros((9, 4, 4))}, "has splits of different types"),
+        ({"x": images(9, 4, 4), "x_test": images(9, 4, 4), "y": np.arange(9)}, "has labels for some splits only"),
+    ],
+)
+def test_archives_that_do_not_fit(tmp_path, arrays, message):
+    np.savez(tmp_path / "x.npz", **arrays)
+    with pytest.raises(ValueError, match="^" + re.escape(f"data.path: {tmp_path}/x.npz {message}") + ".*$"):
+        load(tmp_path / "x.npz")
+
+
+@pytest.mark.parametrize("suffix", ["npy", "npz"])
+def test_files_that_cannot_be_read(tmp_path, suffix):
+    path = tmp_path / f"x.{suffix}"
+    with pytest.raises(ValueError, match=r"data\.path: .* does not exist"):
+        load(path)
+    np.savez(tmp_path / "whole.npz", x=images(90, 4, 4))
+    np.save(tmp_path / "whole.npy", images(90, 4, 4))
+    whole = (tmp_path / f"whole.{suffix}").read_bytes()
+    for content in (b"", b"<html>", whole[:100], whole[:-200], whole[: len(whole) // 2]):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=r"data\.path: .* cannot be read \(.+\)") as error:
+            load(path)
+        assert "\n" not in str(error.value)
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(ValueError, match=r"data\.path: .* cannot be read"):
+        load(path)
+
+
+def test_other_files_are_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"data\.path: .*x\.pt must be a \.npy or \.npz file"):
+        load(tmp_path / "x.pt")
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        ({"val_fraction": 0}, "data.val_fraction must be between 0 and 1, got 0"),
+        ({"test_fraction": 1.5}, "data.test_fraction must be between 0 and 1, got 1.5"),
+        (
+            {"val_fraction": 0.6, "test_fraction": 0.5},
+            "data.val_fraction must be below 1 - data.test_fraction, got 0.6",
+        ),
+        ({"shape": [1, 5, 4]}, "data.shape must be that of the data, [1, 4, 4], got [1, 5, 4]"),
+    ],
+)
+def test_arguments_that_make_no_sense(tmp_path, kwargs, message):
+    np.save(tmp_path / "x.npy", images(30, 4, 4))
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        load(tmp_path / "x.npy", **kwargs)
