@@ -1,6 +1,7 @@
 """`AEVB`: algorithm 1 of the paper as a `LightningModule`."""
 
 import hashlib
+import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -71,9 +72,11 @@ class AEVB(pl.LightningModule):
         """Whether `max_samples` has been reached."""
         return self.max_samples is not None and self.samples >= self.max_samples
 
-    def on_train_batch_start(self, batch: tuple[Tensor, ...], batch_idx: int) -> int | None:
+    def on_train_start(self) -> None:
+        self.trainer.should_stop = self.done
+
+    def on_train_batch_start(self, batch: tuple[Tensor, ...], batch_idx: int) -> None:
         seed_noise(self.seed, self.global_rank, self.samples)
-        return -1 if self.done else None
 
     def training_step(self, block: tuple[Tensor, ...], batch_idx: int) -> dict[str, Tensor]:
         """Take an optimizer step for each minibatch of the block.
@@ -99,6 +102,7 @@ class AEVB(pl.LightningModule):
         metrics = {name: torch.stack([step[name] for step in steps]) for name in steps[0]}
         self.require_finite(metrics["loss"], x.shape[1])
         self.samples += x.shape[0] * x.shape[1] * self.trainer.world_size
+        self.trainer.should_stop = self.done
         return metrics
 
     def truncate(self, x: Tensor) -> Tensor:
@@ -134,8 +138,10 @@ class AEVB(pl.LightningModule):
         self.log_evaluation("test", batch[0])
 
     def log_evaluation(self, stage: str, x: Tensor) -> None:
-        """Add a batch to the epoch's means over datapoints of `stage`."""
+        """Add a batch to the epoch's means over datapoints of `stage`; with bits per dimension where x is discrete."""
         metrics = self.objective.evaluate(self.generative, self.recognition, x).metrics()
+        if self.generative.head.discrete:
+            metrics["bits_per_dim"] = -metrics["elbo"] / (math.log(2) * math.prod(self.generative.data_shape))
         values = {f"{stage}/{name}": value for name, value in metrics.items() if name != "loss"}
         self.log_dict(values, on_step=False, on_epoch=True, batch_size=len(x), sync_dist=True, logger=False)
 

@@ -1,0 +1,49 @@
+"""The programs: configuration in, work done, result out."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from omegaconf import DictConfig
+
+from aevb.config import ConfigError
+
+T = TypeVar("T")
+
+
+def run(program: Callable[[DictConfig], T], config: DictConfig) -> T:
+    """Call a program; where it cannot go on for a reason it knows, say so in one line and exit.
+
+    The exit code is 2 for a setting that makes no sense, 1 for a run that failed, and 128 + the signal's number for one
+    that was interrupted. Other exceptions are for Hydra to show.
+    """
+    try:
+        return program(config)
+    except ConfigError as error:
+        fail(f"error: {error}", 2)
+    except Stopped as stopped:
+        fail(str(stopped), stopped.exit_code)
+    raise AssertionError("unreachable")
+
+
+class Stopped(Exception):  # noqa: N818 - a run may stop because its user said so
+    """A run ended before it was done, for the reason that the message gives."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+def fail(message: str, code: int) -> None:
+    """Print the message as the last line, and exit."""
+    print(message, file=sys.stderr)
+    sys.exit(code)
+
+
+def check_arguments() -> None:
+    """Stop before Hydra makes a folder of a mistyped `resume=`."""
+    for argument in sys.argv[1:]:
+        key, _, value = argument.partition("=")
+        if key == "resume" and value not in ("", "null") and not (Path(value) / ".hydra" / "config.yaml").is_file():
+            fail(f"error: resume: {value} is no run folder: it has no .hydra/config.yaml", 2)

@@ -1,0 +1,78 @@
+"""What a person reads at the start and at the end of a run."""
+
+from pathlib import Path
+
+import pytorch_lightning as pl
+from omegaconf import DictConfig
+from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
+from rich import box, get_console
+from rich.table import Table
+from torch import nn
+
+from aevb.data import InMemoryDataModule
+from aevb.loggers import WandbLogger
+from aevb.module import AEVB
+from aevb.runs import RunFolder
+
+
+def print_start(
+    config: DictConfig,
+    folder: RunFolder,
+    module: AEVB,
+    data: InMemoryDataModule,
+    trainer: pl.Trainer,
+    resumed_samples: int,
+) -> None:
+    """The model's parts and sizes, the data, the device and the run folder."""
+    if not trainer.is_global_zero:
+        return
+    p, q = module.generative, module.recognition
+    shape = " x ".join(map(str, data.shape))
+    sizes = [len(split.x) for split in data.splits]
+    rows = {
+        "data": f"{type(data).__name__}, {shape}: {sizes[0]:,} train, {sizes[1]:,} val, {sizes[2]:,} test",
+        "q(z|x)": f"{type(q.head).__name__}, {type(q.encoder).__name__}, {parameters(q)}",
+        "p(z)": f"{type(p.prior).__name__}, {p.latent_dim} dimensions, {parameters(p.prior)}",
+        "p(x|z)": f"{type(p.head).__name__}, {type(p.decoder).__name__}, {parameters(p.decoder, p.head)}",
+        "objective": f"{type(module.objective).__name__}, {config.optimizer._target_.split('.')[-1]}"
+        f" with step size {config.optimizer.lr}, minibatches of {data.batch_size}",
+        "device": f"{trainer.strategy.root_device}, {trainer.world_size} process(es), {trainer.precision}",
+        "run folder": str(folder.path),
+    }
+    if resumed_samples:
+        rows["resumed"] = f"at {resumed_samples:,} samples"
+    print_table("Auto-Encoding Variational Bayes", rows)
+
+
+def print_end(folder: RunFolder, module: AEVB, results: dict[str, float], loggers: list[Logger]) -> None:
+    """The test's metrics with their units, and where to look."""
+    rows = {
+        name: f"{value:,.2f} {'bits per dimension' if name.endswith('bits_per_dim') else 'nats per datapoint'}"
+        for name, value in results.items()
+    }
+    rows["pictures"] = str(folder.images)
+    for logger in loggers:
+        if isinstance(logger, WandbLogger):
+            rows["wandb"] = logger.where
+        elif isinstance(logger, TensorBoardLogger):
+            rows["tensorboard"] = f"tensorboard --logdir {folder.path}"
+        elif isinstance(logger, CSVLogger):
+            rows["csv"] = str(Path(logger.log_dir) / "metrics.csv")
+    rows["in Python"] = f'aevb.load_run("{folder.path}")'
+    print_table(f"finished after {module.samples:,} samples", rows)
+
+
+def print_table(title: str, rows: dict[str, str]) -> None:
+    """Names and values in two columns; long values are never cut, so that they can be copied."""
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE, show_header=False)
+    table.add_column(style="cyan", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in rows.items():
+        table.add_row(name, value)
+    get_console().print(table)
+
+
+def parameters(*modules: nn.Module) -> str:
+    """How many parameters some modules have, in words."""
+    count = sum(parameter.numel() for module in modules for parameter in module.parameters())
+    return f"{count:,} parameters"

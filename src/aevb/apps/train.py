@@ -1,0 +1,215 @@
+"""`train.py`: compose, fit, test, and leave a complete run folder."""
+
+import logging
+import math
+import os
+import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytorch_lightning as pl
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig, OmegaConf, open_dict
+from pytorch_lightning.loggers import Logger
+
+from aevb.apps import Stopped, summary
+from aevb.callbacks import AtomicCheckpointIO, Checkpoint, Interrupted, Interruption, Status
+from aevb.config import ConfigError, instantiate, require_allowed
+from aevb.data import InMemoryDataModule
+from aevb.loggers import MetricsFile, WandbLogger
+from aevb.module import AEVB, NonFiniteLoss
+from aevb.runs import RunFolder, now
+
+log = logging.getLogger("aevb")
+
+CHANGEABLE = ("allow", "callbacks", "logger", "max_samples", "resume", "trainer")
+"""What may be said beside `resume`: the rest is the run's own."""
+
+
+def train(config: DictConfig) -> float | None:
+    """Train, test with the best checkpoint, and return the metric that `metric` names.
+
+    Raises:
+        ConfigError: a setting makes no sense.
+        Stopped: the run was interrupted or failed; its folder says so.
+    """
+    folder = RunFolder(os.path.relpath(config.paths.run))
+    if config.resume is None:
+        folder.create(config, HydraConfig.get().overrides.task)
+    else:
+        config = resumed_config(config, folder)
+    with recorded(folder):
+        return fit_and_test(config, folder)
+
+
+def resumed_config(config: DictConfig, folder: RunFolder) -> DictConfig:
+    """The configuration of the run to continue, with what this command changes in it, written down again.
+
+    Raises:
+        ConfigError: the command changes what a resumed run cannot change, or the run's configuration names what may not
+            be instantiated.
+    """
+    stored = folder.config()
+    for override in OverridesParser.create().parse_overrides(list(HydraConfig.get().overrides.task)):
+        key = override.key_or_group
+        root = key.split(".")[0].split("/")[0]
+        if root not in CHANGEABLE:
+            raise ConfigError(f"{key}: a resumed run keeps its own; drop {override.input_line}, or start a new run")
+        if key != "resume":
+            OmegaConf.update(stored, key, OmegaConf.select(config, key), force_add=True)
+    require_allowed(stored, config.allow)
+    folder.write_config(stored)
+    return stored
+
+
+@contextmanager
+def recorded(folder: RunFolder) -> Iterator[None]:
+    """Write to status.json how what happens within ends."""
+    folder.write_status(state="running", ended=None, error=None)
+    try:
+        yield
+    except (Interrupted, KeyboardInterrupt) as stop:
+        folder.write_status(state="interrupted", ended=now(), error=None)
+        signum = stop.signum if isinstance(stop, Interrupted) else 2
+        what = str(stop) or "interrupted"
+        raise Stopped(f"{what}; continue with: python train.py resume={folder.path}", 128 + signum) from stop
+    except BaseException as error:
+        message = str(error).splitlines()[0] if str(error) else type(error).__name__
+        folder.write_status(state="failed", ended=now(), error=message)
+        log.error("failed: %s", message, extra={"markup": False})
+        if isinstance(error, NonFiniteLoss):
+            kept = f"; the last good state is {folder.last_checkpoint}" if folder.last_checkpoint.exists() else ""
+            raise Stopped(f"error: {message}{kept}", 1) from error
+        raise
+    folder.write_status(state="finished", ended=now())
+
+
+def fit_and_test(config: DictConfig, folder: RunFolder) -> float | None:
+    """Everything between a claimed run folder and its end."""
+    quiet_lightning()
+    pl.seed_everything(config.seed, verbose=False)
+    data = prepared_data(config, folder)
+    module: AEVB = instantiate(config.module)
+    check_support(module, data)
+    resumed_samples = folder.load_checkpoint("last")[1]["samples"] if folder.last_checkpoint.exists() else 0
+    loggers = make_loggers(config, folder, resumed_samples)
+    trainer = make_trainer(config, folder, loggers)
+    summary.print_start(config, folder, module, data, trainer, resumed_samples)
+    exit_code = 1
+    try:
+        results = run_trainer(trainer, module, data, folder, resumed_samples)
+        exit_code = 0
+    finally:
+        for logger in loggers:
+            if isinstance(logger, WandbLogger):
+                logger.finish(exit_code, folder.best_checkpoint)
+    summary.print_end(folder, module, results, loggers)
+    return value_of(config.metric, results)
+
+
+def prepared_data(config: DictConfig, folder: RunFolder) -> InMemoryDataModule:
+    """The data module, its data loaded; the shape it finds is written to the run's configuration."""
+    data: InMemoryDataModule = instantiate(config.data)
+    try:
+        data.prepare_data()
+        data.setup()
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    if config.data.shape is None:
+        config.data.shape = list(data.shape)
+        folder.write_config(config)
+    return data
+
+
+def check_support(module: AEVB, data: InMemoryDataModule) -> None:
+    """Make sure that the likelihood can score the data, and that the objective knows how many there are."""
+    try:
+        for split in ("train", "val", "test"):
+            module.generative.head.check(data.examples(split, 1000)[0])
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    module.objective.num_data = data.train_size
+
+
+def make_loggers(config: DictConfig, folder: RunFolder, resumed_samples: int) -> list[Logger]:
+    """The run folder's own metrics file, and the logger that was chosen."""
+    metrics = MetricsFile(folder.metrics_file)
+    metrics.truncate(resumed_samples)
+    loggers: list[Logger] = [metrics]
+    if "_target_" in config.logger:
+        is_wandb = config.logger._target_.endswith("WandbLogger")
+        loggers.append(instantiate(config.logger, **({"id": folder.status()["id"]} if is_wandb else {})))
+    resolved = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(resolved, dict)
+    for logger in loggers:
+        logger.log_hyperparams({key: value for key, value in resolved.items() if key != "module"})  # type: ignore[arg-type]
+    return loggers
+
+
+def make_trainer(config: DictConfig, folder: RunFolder, loggers: list[Logger]) -> pl.Trainer:
+    """Lightning's trainer, with the callbacks in the order in which they must see a block end."""
+    chosen = {name: node for name, node in config.callbacks.items() if node is not None and "_target_" in node}
+    with open_dict(config):
+        for name, path in {"images": folder.images, "checkpoint": folder.last_checkpoint.parent}.items():
+            if name in chosen:
+                chosen[name].folder = str(path)
+    callbacks = {name: instantiate(node) for name, node in chosen.items()}
+    checkpoint = callbacks.pop("checkpoint", None) or Checkpoint(folder.last_checkpoint.parent)
+    status = Status(lambda samples: folder.write_status(samples=samples))
+    trainer: pl.Trainer = instantiate(
+        config.trainer,
+        max_epochs=-1 if config.trainer.max_epochs is None else config.trainer.max_epochs,
+        callbacks=[*callbacks.values(), status, checkpoint, Interruption(checkpoint)],
+        logger=loggers,
+        plugins=[AtomicCheckpointIO()],
+        default_root_dir=str(folder.path),
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        enable_progress_bar=False,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+    )
+    return trainer
+
+
+def run_trainer(
+    trainer: pl.Trainer, module: AEVB, data: InMemoryDataModule, folder: RunFolder, resumed_samples: int
+) -> dict[str, float]:
+    """Fit, and test with the best weights; returns the best validation's and the test's metrics."""
+    last = str(folder.last_checkpoint) if resumed_samples else None
+    trainer.fit(module, data, ckpt_path=last, weights_only=True)
+    if "val/elbo" not in trainer.callback_metrics:
+        trainer.validate(module, data, verbose=False)
+    best = folder.load_checkpoint("best")[1]
+    module.load_state_dict(best["state_dict"])
+    trainer.test(module, data, verbose=False)
+    results = {"val/elbo": best["callbacks"]["Checkpoint"]["best_elbo"]}
+    return results | {
+        name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("test/")
+    }
+
+
+def value_of(metric: str, results: dict[str, float]) -> float:
+    """The metric that a sweep optimizes.
+
+    Raises:
+        ConfigError: there is no metric of that name.
+    """
+    if metric not in results:
+        raise ConfigError(f"metric must be one of {', '.join(results)}, got {metric!r}")
+    return results[metric] if math.isfinite(results[metric]) else float("-inf")
+
+
+def quiet_lightning() -> None:
+    """Keep Lightning's hints out of the terminal that do not apply to data in memory, or repeat our summary."""
+    for name in ("pytorch_lightning", "lightning_fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for hint in (
+        "does not have many workers",
+        "treespec, LeafSpec",
+        "The number of training batches",
+        "`srun` command",
+    ):
+        warnings.filterwarnings("ignore", f".*{re.escape(hint)}.*")

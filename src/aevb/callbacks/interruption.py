@@ -1,0 +1,66 @@
+"""Ctrl-C and SIGTERM: finish the block, save, and say how to go on."""
+
+import signal
+from types import FrameType
+from typing import Any
+
+import pytorch_lightning as pl
+
+from aevb.callbacks.checkpoint import Checkpoint
+from aevb.module import AEVB
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Interrupted(Exception):  # noqa: N818 - what happened is no error
+    """Training was interrupted by a signal, after its state was saved."""
+
+    def __init__(self, signum: int, samples: int) -> None:
+        super().__init__(f"interrupted by {signal.Signals(signum).name} at {samples:,} samples")
+        self.signum = signum
+
+
+class Interruption(pl.Callback):
+    """Saves `last.ckpt` and raises `Interrupted` at the end of the block in which a signal came.
+
+    A second signal of the same kind does what it does without this callback.
+
+    Args:
+        checkpoint: Saves the state.
+    """
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self.checkpoint = checkpoint
+        self.received: int | None = None
+        self.previous: dict[int, Any] = {}
+
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        self.previous = {number: signal.signal(number, self.receive) for number in SIGNALS}
+
+    def receive(self, signum: int, frame: FrameType | None) -> None:
+        """Remember the signal; hand the next one to the handler before this."""
+        self.received = signum
+        signal.signal(signum, self.previous.pop(signum, signal.SIG_DFL))
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        assert isinstance(module, AEVB)
+        if self.received is not None and not trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
+            self.stop(trainer, module)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        assert isinstance(module, AEVB)
+        if self.received is not None:
+            self.stop(trainer, module)
+
+    def stop(self, trainer: pl.Trainer, module: AEVB) -> None:
+        """Save and raise."""
+        assert self.received is not None
+        self.checkpoint.save(trainer, module)
+        raise Interrupted(self.received, module.samples)
+
+    def teardown(self, trainer: pl.Trainer, module: pl.LightningModule, stage: str) -> None:
+        for number, handler in self.previous.items():
+            signal.signal(number, handler)
+        self.previous = {}

@@ -1,0 +1,42 @@
+"""Keeps status.json up to date while a run lives."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytorch_lightning as pl
+
+from aevb.module import AEVB
+
+
+class Status(pl.Callback):
+    """Reports the samples seen so far, now and then.
+
+    Args:
+        report: Called with the number of samples.
+        every_seconds: Least time between two calls.
+    """
+
+    def __init__(self, report: Callable[[int], None], every_seconds: float = 5.0) -> None:
+        self.report = report
+        self.every_seconds = every_seconds
+        self.reported_time = time.monotonic()
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if time.monotonic() - self.reported_time >= self.every_seconds:
+            self.finish(trainer, module)
+
+    def finish(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Report now."""
+        assert isinstance(module, AEVB)
+        if trainer.is_global_zero:
+            self.report(module.samples)
+        self.reported_time = time.monotonic()
+
+    def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        self.finish(trainer, module)
+
+    def on_exception(self, trainer: pl.Trainer, module: pl.LightningModule, exception: BaseException) -> None:
+        self.finish(trainer, module)

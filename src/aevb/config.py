@@ -1,0 +1,156 @@
+"""What the configuration needs around Hydra: resolvers, safe instantiation, errors in one line.
+
+Nothing heavy is imported here, so that `--help` and tab completion answer at once.
+"""
+
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate as hydra_instantiate
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+ALLOWED_TARGETS = (
+    "aevb",
+    "pytorch_lightning.callbacks",
+    "pytorch_lightning.loggers",
+    "pytorch_lightning.trainer.trainer",
+    "torch.optim",
+)
+"""Modules whose classes the configuration of a run folder may instantiate. Of functions it may call only one:"""
+ALLOWED_FUNCTION = "aevb.model.build"
+
+
+class ConfigError(ValueError):
+    """A setting that makes no sense; the message is one line that names the key, the value and the remedy."""
+
+
+def instantiate(config: DictConfig, **arguments: Any) -> Any:
+    """Build what the config's `_target_` names, as Hydra does.
+
+    Raises:
+        ConfigError: the target cannot be found, or refuses its arguments. Its own message is kept.
+    """
+    key = config._get_full_key(None)
+    try:
+        return hydra_instantiate(config, **arguments)
+    except InstantiationException as error:
+        cause = error.__cause__
+        if isinstance(cause, ValueError):
+            raise ConfigError(full_key(str(cause), config)) from error
+        if cause is None or isinstance(cause, ImportError | AttributeError | TypeError):
+            raise ConfigError(f"{key}: {str(cause or error).splitlines()[0]}") from error
+        raise cause from error
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"{key}: {str(error).splitlines()[0]}") from error
+
+
+def full_key(message: str, config: DictConfig) -> str:
+    """The message with its leading key completed: parts of the model speak of `prior.df`, users of `model.prior.df`."""
+    part, root = message.split(".", 1)[0], config._get_root()
+    return f"model.{message}" if part not in root and part in root.get("model", {}) else message
+
+
+def require_allowed(config: DictConfig, allow: Sequence[str] = ()) -> None:
+    """Refuse a config that names a target outside `ALLOWED_TARGETS`, `ALLOWED_FUNCTION` and `allow`.
+
+    A target is judged by the object it resolves to, not by its spelling: `aevb.runs.os.system` is `posix.system`.
+    Nothing outside the lists is imported to find out.
+
+    Args:
+        config: Any node; all `_target_` values below it are judged, also those behind interpolations.
+        allow: Further modules, such as the one that holds the user's own heads.
+
+    Raises:
+        ConfigError: a target that is not allowed.
+    """
+    for target in targets(config):
+        if not is_allowed(target, allow):
+            raise ConfigError(
+                f"the run's configuration names {target}, which is not on the list of what may be instantiated; if you "
+                f"trust it, allow its module: allow=[{target.split('.')[0]}]"
+            )
+
+
+def is_allowed(target: str, allow: Sequence[str]) -> bool:
+    """Whether `require_allowed` lets a target pass."""
+    importable = (*(prefix.split(".")[0] for prefix in ALLOWED_TARGETS), *allow)
+    found = resolve(target) if is_within(target, importable) else None
+    if found is None:
+        return False
+    name = f"{found.__module__}.{found.__qualname__}"
+    builtin = is_within(name, ALLOWED_TARGETS) and (inspect.isclass(found) or name == ALLOWED_FUNCTION)
+    return builtin or is_within(name, allow)
+
+
+def targets(node: Any) -> Iterator[str]:
+    """All `_target_` values in a config, interpolations resolved."""
+    if isinstance(node, DictConfig):
+        if "_target_" in node:
+            yield str(node["_target_"])
+        for key in node:
+            if not OmegaConf.is_missing(node, key):
+                yield from targets(node[key])
+    elif isinstance(node, ListConfig):
+        for item in node:
+            yield from targets(item)
+
+
+def is_within(name: str, prefixes: Sequence[str]) -> bool:
+    """Whether a dotted name is one of the prefixes, or lies below one."""
+    return any(name == prefix or name.startswith(f"{prefix}.") for prefix in prefixes)
+
+
+def resolve(target: str) -> Any:
+    """The class or function behind a dotted name; None where there is none."""
+    parts = target.split(".")
+    for split in range(len(parts) - 1, 0, -1):
+        try:
+            found: Any = import_module(".".join(parts[:split]))
+        except ImportError:
+            continue
+        for part in parts[split:]:
+            found = getattr(found, part, None)
+        return found if hasattr(found, "__qualname__") and hasattr(found, "__module__") else None
+    return None
+
+
+def unique_folder(path: str) -> str:
+    """Make a new folder called `path`, or `path-2`, `path-3` … where that exists; the same answer for each call."""
+    if path not in _made_folders:
+        candidate, number = Path(path), 1
+        candidate.parent.mkdir(parents=True, exist_ok=True)
+        while True:
+            try:
+                candidate.mkdir()
+                break
+            except FileExistsError:
+                number += 1
+                candidate = Path(f"{path}-{number}")
+        _made_folders[path] = str(candidate)
+    return _made_folders[path]
+
+
+_made_folders: dict[str, str] = {}
+
+
+def register_resolvers() -> None:
+    """Register the resolvers that the YAML files use.
+
+    `${reverse:list}` is the list backwards. `${unless:a,b}` is null where a is set, else b.
+    `${run_folder:resume,path}` is the folder to resume, else a new folder at path.
+    """
+    resolvers: dict[str, Callable[..., Any]] = {
+        "reverse": lambda values: ListConfig(list(values)[::-1]),
+        "unless": lambda condition, value: value if condition is None else None,
+        "run_folder": lambda resume, path: str(resume) if resume is not None else unique_folder(path),
+    }
+    for name, resolver in resolvers.items():
+        OmegaConf.register_new_resolver(name, resolver, replace=True)
+
+
+register_resolvers()

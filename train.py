@@ -1,0 +1,18 @@
+"""Train a model: `python train.py model=gaussian data=freyface`; `python train.py --help` lists what can be said."""
+
+import hydra
+from omegaconf import DictConfig
+
+from aevb.apps import check_arguments, run
+
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="train")
+def main(config: DictConfig) -> float | None:
+    from aevb.apps.train import train  # brings torch, which --help need not wait for
+
+    return run(train, config)
+
+
+if __name__ == "__main__":
+    check_arguments()
+    main()
