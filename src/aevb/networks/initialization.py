@@ -1,0 +1,34 @@
+"""Initialisation of weights and biases."""
+
+from torch import nn
+
+from aevb.checks import positive_number
+
+INITIALIZATIONS = ("normal", "xavier", "pytorch")
+
+
+def initialize(module: nn.Module, scheme: str, std: float = 0.1) -> None:
+    """Draw the weights and biases of every linear and convolutional layer of `module` anew, in place.
+
+    `normal` draws both from N(0, std²); std = 0.1 is the paper's N(0, 0.01) (section 5). `xavier` is Glorot's uniform
+    rule with zero biases; `pytorch` keeps the layers' own defaults. Subclasses of the layers, such as the masked
+    layers of normalizing flows, keep their own initialisation, and so do parameters outside these layers.
+
+    Raises:
+        ValueError: unknown scheme, or std not positive.
+    """
+    if scheme not in INITIALIZATIONS:
+        raise ValueError(f"model.initialization must be one of {', '.join(INITIALIZATIONS)}, got {scheme!r}")
+    positive_number(std, "model.initialization_std")
+    for layer in module.modules():
+        if type(layer) not in (nn.Linear, nn.Conv2d, nn.ConvTranspose2d) or scheme == "pytorch":
+            continue
+        assert isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d)
+        if scheme == "normal":
+            nn.init.normal_(layer.weight, std=std)
+            if layer.bias is not None:
+                nn.init.normal_(layer.bias, std=std)
+        else:
+            nn.init.xavier_uniform_(layer.weight)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
