@@ -1,9 +1,12 @@
 """Downloads from a server on this machine that does everything wrong that a server can."""
 
+import gzip
+import hashlib
 import io
 import multiprocessing
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -351,6 +354,31 @@ def test_a_failed_mnist_download_says_what_to_do_in_one_line(tmp_path, monkeypat
     )
     assert "\n" not in message
     assert list((tmp_path / "data").iterdir()) == []
+
+
+def test_mnist_is_downloaded_and_unpacked(tmp_path, monkeypatch):
+    names = [
+        f"{part}-ubyte" for part in ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1")
+    ]
+    content = {f"{name}.gz": gzip.compress(name.encode()) for name in names}
+
+    def by_name(request: BaseHTTPRequestHandler) -> None:
+        answer(content[request.path.rpartition("/")[2]])(request)
+
+    with serving(by_name) as server:
+        monkeypatch.setattr("torchvision.datasets.MNIST.mirrors", [server.url.replace("file.mat", "")])
+        resources = [(name, hashlib.md5(packed).hexdigest()) for name, packed in content.items()]
+        monkeypatch.setattr("torchvision.datasets.MNIST.resources", resources)
+        # These files are no images.
+        monkeypatch.setattr("torchvision.datasets.MNIST._load_data", lambda self: (None, None))
+        MNIST(root=tmp_path).prepare_data()
+        requests = server.requests
+        MNIST(root=tmp_path).prepare_data()
+        assert server.requests == requests
+    raw = tmp_path / "MNIST" / "raw"
+    assert {path.name: path.read_text() for path in raw.iterdir()} == {name: name for name in names}
+    assert [path.name for path in tmp_path.iterdir()] == ["MNIST"]
+    assert socket.getdefaulttimeout() is None
 
 
 def test_mnist_waits_for_the_process_that_downloads_it(tmp_path, monkeypatch):

@@ -20,8 +20,11 @@ _CHUNK = 1 << 16
 _WORTH_ANOTHER_TRY = (408, 425, 429, 500, 502, 503, 504)
 
 
-class DownloadError(OSError):
-    """A file could not be had. The message says why, and how to get it by hand."""
+class DownloadError(OSError, ValueError):
+    """A file could not be had. The message is one line: why, and how to get it by hand.
+
+    It is a ValueError as well, like every error that a setting (`paths.data`, `data.urls`) mends.
+    """
 
 
 class _GiveUpError(Exception):

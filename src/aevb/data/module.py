@@ -157,11 +157,12 @@ class InMemoryDataModule(pl.LightningDataModule):
             n: how many; all of them if there are fewer.
 
         Returns:
-            x (n, C, H, W), float32 as in a batch, and labels (n,) or None, where the data are.
+            x (n, C, H, W), float32 as in a batch, and labels (n,) or None, where batches are.
         """
         part: Split = getattr(self.splits, split)
         order = torch.randperm(len(part.x), generator=generator(self.split_seed, _EXAMPLES))
         chosen = part.take(order[:n].to(part.x.device))
+        chosen = chosen.to(self._device())
         return to_float(chosen.x), chosen.y
 
     def train_dataloader(self) -> BatchLoader:
