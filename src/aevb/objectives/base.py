@@ -2,6 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
@@ -9,6 +10,8 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, kl_divergence
 
 from aevb.model import GenerativeModel, RecognitionModel
+
+KL_ESTIMATORS = ("auto", "analytic", "sampled")
 
 
 class Estimate(NamedTuple):
@@ -37,16 +40,34 @@ class Estimate(NamedTuple):
 class Objective(nn.Module, ABC):
     """A callable (p, q, x) → `Estimate` whose loss is minimised in training.
 
+    An objective may have parameters of its own, which are trained with those of the model: they are made in the
+    constructor, or in `connect` where their shapes follow from the model.
+
     Args:
         weight_prior: Add the prior p(θ) = N(0, I) on the generative weights, which makes θ a MAP estimate
-            (section 5 of the paper). It is scaled by 1/N, as the loss is per datapoint, and reported apart from the ELBO.
+            (section 5 of the paper). It is scaled by 1/N, as the loss is per datapoint, and is no part of the ELBO.
     """
+
+    samples: Tensor
+    """Training samples evaluated so far, a whole number, (); the trainer keeps it up to date, in place."""
 
     def __init__(self, weight_prior: bool = True) -> None:
         super().__init__()
         self.weight_prior = weight_prior
         self.num_data: int | None = None
         """N, the size of the training set; the trainer sets it."""
+        self.register_buffer("samples", torch.zeros((), dtype=torch.int64), persistent=False)
+
+    def connect(self, p: GenerativeModel, q: RecognitionModel) -> None:
+        """Called once with the model, before the optimizer is made, for parameters whose shapes follow from it."""
+
+    def estimates(self, p: GenerativeModel, q: RecognitionModel, x: Tensor) -> Iterator[Estimate]:
+        """The estimates for a minibatch whose losses are minimised in turn, by one optimizer step each.
+
+        Most objectives have a single one. One that works longer on a minibatch (`MonteCarloEM`) yields several; each is
+        computed after the step for the one before it.
+        """
+        yield self(p, q, x)
 
     def forward(self, p: GenerativeModel, q: RecognitionModel, x: Tensor) -> Estimate:
         """The estimate for a minibatch x (B, *data_shape), with the prior on the weights in its loss.
@@ -54,14 +75,7 @@ class Objective(nn.Module, ABC):
         Raises:
             RuntimeError: `weight_prior` is on, and `num_data` has not been set.
         """
-        estimate = self.estimate(p, q, x)
-        if not self.weight_prior:
-            return estimate
-        if self.num_data is None:
-            raise RuntimeError("objective.weight_prior needs objective.num_data, the size of the training set")
-        log_prior = log_weight_prior(p) / self.num_data
-        extras = estimate.extras | {"log_weight_prior": log_prior}
-        return estimate._replace(loss=estimate.loss - log_prior, extras=extras)
+        return self.with_weight_prior(p, self.estimate(p, q, x))
 
     @abstractmethod
     def estimate(self, p: GenerativeModel, q: RecognitionModel, x: Tensor) -> Estimate:
@@ -70,6 +84,24 @@ class Objective(nn.Module, ABC):
     def evaluate(self, p: GenerativeModel, q: RecognitionModel, x: Tensor) -> Estimate:
         """What validation and test report: the true ELBO, whatever the training loss adds or replaces."""
         return elbo(p, q, x)
+
+    def with_weight_prior(self, p: GenerativeModel, estimate: Estimate) -> Estimate:
+        """`estimate` with −log p(θ)/N in its loss, if `weight_prior` is on."""
+        if not self.weight_prior:
+            return estimate
+        log_prior = log_weight_prior(p) / self.training_set_size("weight_prior")
+        extras = estimate.extras | {"log_weight_prior": log_prior}
+        return estimate._replace(loss=estimate.loss - log_prior, extras=extras)
+
+    def training_set_size(self, purpose: str) -> int:
+        """N, which `purpose` needs.
+
+        Raises:
+            RuntimeError: `num_data` has not been set.
+        """
+        if self.num_data is None:
+            raise RuntimeError(f"objective.{purpose} needs objective.num_data, the size of the training set")
+        return self.num_data
 
 
 def elbo(p: GenerativeModel, q: RecognitionModel, x: Tensor, num_samples: int = 1, kl: str = "auto") -> Estimate:
@@ -91,22 +123,46 @@ def elbo(p: GenerativeModel, q: RecognitionModel, x: Tensor, num_samples: int = 
     posterior, prior = q(x), p.prior()
     z = posterior.rsample(torch.Size((num_samples,)))
     log_likelihood = p.likelihood(z).log_prob(x).mean(0)
-    divergence = None if kl == "sampled" else analytic_kl(posterior, prior)
-    if divergence is None:
-        if kl == "analytic":
-            names = f"{distribution_name(posterior)} and {distribution_name(prior)}"
-            raise ValueError(f"objective.kl=analytic: no closed form is known for {names}; use sampled or auto")
-        divergence = (posterior.log_prob(z) - prior.log_prob(z)).mean(0)
+    divergence = kl_estimate(posterior, prior, z, kl)
     bound = log_likelihood - divergence
     return Estimate(-bound.mean(), bound, log_likelihood, divergence, {})
 
 
-def analytic_kl(q: Distribution, p: Distribution) -> Tensor | None:
-    """KL(q ‖ p) in nats, shape of the batch; None where no closed form is registered with torch.distributions."""
-    try:
-        return kl_divergence(q, p)
-    except NotImplementedError:
+def kl_estimate(posterior: Distribution, prior: Distribution, z: Tensor, kl: str) -> Tensor:
+    """KL(q ‖ p) in nats, of the posterior's batch shape.
+
+    Args:
+        posterior: q.
+        prior: p.
+        z: Draws from q, samples first, for the sampled estimate 1/L Σ_l [log q(z_l) − log p(z_l)].
+        kl: `analytic`, `sampled`, or `auto`: analytic where a closed form is known.
+
+    Raises:
+        ValueError: `analytic` where no closed form is known.
+    """
+    divergence = analytic_kl(posterior, prior, kl)
+    if divergence is None:
+        divergence = (posterior.log_prob(z) - prior.log_prob(z)).mean(0)
+    return divergence
+
+
+def analytic_kl(posterior: Distribution, prior: Distribution, kl: str) -> Tensor | None:
+    """KL(q ‖ p) in nats, of the posterior's batch shape; None where it is to be sampled.
+
+    A closed form is known where one is registered with torch.distributions.
+
+    Raises:
+        ValueError: kl is `analytic`, and no closed form is known.
+    """
+    if kl == "sampled":
         return None
+    try:
+        return kl_divergence(posterior, prior)
+    except NotImplementedError:
+        if kl == "auto":
+            return None
+    names = f"{distribution_name(posterior)} and {distribution_name(prior)}"
+    raise ValueError(f"objective.kl=analytic: no closed form is known for {names}; use sampled or auto")
 
 
 def distribution_name(distribution: Distribution) -> str:
@@ -120,3 +176,8 @@ def log_weight_prior(p: GenerativeModel) -> Tensor:
     squares = torch.stack([weight.square().sum() for weight in weights]).sum()
     count = sum(weight.numel() for weight in weights)
     return -0.5 * squares - 0.5 * math.log(2 * math.pi) * count
+
+
+def surrogate(value: Tensor, gradient_of: Tensor) -> Tensor:
+    """A tensor with the value of one expression and the gradient of another."""
+    return value.detach() + gradient_of - gradient_of.detach()

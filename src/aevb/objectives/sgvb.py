@@ -1,35 +1,109 @@
 """Stochastic gradient variational Bayes, the estimator of the paper."""
 
+import torch
 from torch import Tensor
+from torch.distributions import Distribution, Independent
 
 from aevb.model import GenerativeModel, RecognitionModel
-from aevb.objectives.base import Estimate, Objective, elbo
+from aevb.objectives.base import KL_ESTIMATORS, Estimate, Objective, distribution_name, elbo, kl_estimate
+from aevb.objectives.settings import check_choice, check_count, check_not_negative
 
-KL_ESTIMATORS = ("auto", "analytic", "sampled")
+FREE_BITS_GROUPS = ("dimension", "datapoint")
 
 
 class SGVB(Objective):
     """The negative ELBO by reparameterized samples: eq. 7 with the analytic KL, eq. 6 with all terms sampled.
 
-    Source: Kingma & Welling (2013), section 2.3.
+    The loss may weigh the KL. The ELBO that is reported never does. With all of it,
+
+        loss = −E_q[log p(x|z)] + β(t) Σ_g max(λ, KL_g),
+
+    where β(t) = β min(1, t / T) after t training samples, λ is `free_bits`, and KL_g is the KL of one group of latent
+    dimensions, averaged over the minibatch before the maximum is taken.
+
+    Sources: Kingma & Welling (2013), section 2.3; β: Higgins et al. (2017); its warm-up: Bowman et al. (2016),
+    Sønderby et al. (2016); free bits: Kingma et al. (2016), appendix C.8.
 
     Args:
         num_samples: L, samples of z per datapoint.
         kl: `analytic` (eq. 7), `sampled` (eq. 6), or `auto`: analytic where a closed form is known.
+        beta: β, the weight of the KL in the loss.
+        beta_warmup_samples: T, training samples over which the weight of the KL rises linearly from 0 to β; 0: none.
+        free_bits: λ in nats; a group whose KL is below it is not pressed any lower. 0: none.
+        free_bits_per: A group is a latent `dimension`, or all that encodes a `datapoint`.
         weight_prior: See `Objective`.
 
+    Logged in addition, where the setting is used: `beta`, the current weight of the KL, and `kl_free_bits`, the KL as
+    it is charged with free bits.
+
     Raises:
-        ValueError: num_samples is not positive, or kl is unknown.
+        ValueError: a setting is out of its range; in use, free bits per dimension where q(z|x) or p(z) does not
+            factorize over the dimensions.
     """
 
-    def __init__(self, num_samples: int = 1, kl: str = "auto", weight_prior: bool = True) -> None:
+    def __init__(
+        self,
+        num_samples: int = 1,
+        kl: str = "auto",
+        beta: float = 1.0,
+        beta_warmup_samples: int = 0,
+        free_bits: float = 0.0,
+        free_bits_per: str = "dimension",
+        weight_prior: bool = True,
+    ) -> None:
         super().__init__(weight_prior)
-        if num_samples < 1:
-            raise ValueError(f"objective.num_samples must be at least 1, got {num_samples}")
-        if kl not in KL_ESTIMATORS:
-            raise ValueError(f"objective.kl must be one of {', '.join(KL_ESTIMATORS)}, got {kl!r}")
+        check_count("num_samples", num_samples)
+        check_choice("kl", kl, KL_ESTIMATORS)
+        check_not_negative("beta", beta)
+        check_count("beta_warmup_samples", beta_warmup_samples, at_least=0)
+        check_not_negative("free_bits", free_bits)
+        check_choice("free_bits_per", free_bits_per, FREE_BITS_GROUPS)
         self.num_samples = num_samples
         self.kl = kl
+        self.beta = beta
+        self.beta_warmup_samples = beta_warmup_samples
+        self.free_bits = free_bits
+        self.free_bits_per = free_bits_per
 
     def estimate(self, p: GenerativeModel, q: RecognitionModel, x: Tensor) -> Estimate:
-        return elbo(p, q, x, self.num_samples, self.kl)
+        if self.beta == 1 and not self.beta_warmup_samples and not self.free_bits:
+            return elbo(p, q, x, self.num_samples, self.kl)
+        posterior, prior = q(x), p.prior()
+        z = posterior.rsample(torch.Size((self.num_samples,)))
+        log_likelihood = p.likelihood(z).log_prob(x).mean(0)
+        kl = kl_estimate(posterior, prior, z, self.kl)
+        charge, extras = kl.mean(), {}
+        if self.free_bits:
+            charge = self.charge(posterior, prior, z, kl)
+            extras["kl_free_bits"] = charge
+        if self.beta != 1 or self.beta_warmup_samples:
+            extras["beta"] = self.kl_weight()
+            charge = extras["beta"] * charge
+        return Estimate(charge - log_likelihood.mean(), log_likelihood - kl, log_likelihood, kl, extras)
+
+    def kl_weight(self) -> Tensor:
+        """β after the training samples seen so far, ()."""
+        if not self.beta_warmup_samples:
+            return torch.full((), self.beta, device=self.samples.device)
+        return self.beta * (self.samples / self.beta_warmup_samples).clamp(max=1)
+
+    def charge(self, posterior: Distribution, prior: Distribution, z: Tensor, kl: Tensor) -> Tensor:
+        """Σ_g max(λ, KL_g), ()."""
+        if self.free_bits_per == "datapoint":
+            return kl.mean().clamp(min=self.free_bits)
+        kl_per_dimension = kl_estimate(factors(posterior), factors(prior), z, self.kl)
+        return kl_per_dimension.mean(0).clamp(min=self.free_bits).sum()
+
+
+def factors(distribution: Distribution) -> Distribution:
+    """The distribution of each dimension of z, for a distribution that is a product of them.
+
+    Raises:
+        ValueError: it is no such product.
+    """
+    if not isinstance(distribution, Independent) or distribution.base_dist.event_shape:
+        raise ValueError(
+            "objective.free_bits_per=dimension needs a posterior and a prior that factorize over the dimensions of z, "
+            f"got {distribution_name(distribution)}; use free_bits_per=datapoint"
+        )
+    return distribution.base_dist
