@@ -13,7 +13,7 @@ from torch.distributions import Distribution
 from torch.optim import Optimizer
 
 from aevb.model import Model
-from aevb.objectives import Estimate, Objective, elbo
+from aevb.objectives import Objective, elbo
 
 
 class NonFiniteLoss(ArithmeticError):
@@ -57,6 +57,7 @@ class AEVB(pl.LightningModule):
         self.automatic_optimization = False
         self.generative, self.recognition = model
         self.objective = objective
+        objective.connect(self.generative, self.recognition)
         self.make_optimizer = optimizer
         self.seed = seed
         self.max_samples = max_samples
@@ -79,12 +80,12 @@ class AEVB(pl.LightningModule):
         seed_noise(self.seed, self.global_rank, self.samples)
 
     def training_step(self, block: tuple[Tensor, ...], batch_idx: int) -> dict[str, Tensor]:
-        """Take an optimizer step for each minibatch of the block.
+        """Take an optimizer step, or as many as the objective wants, for each minibatch of the block.
 
         Shapes: block[0] (K, B, *data_shape).
 
         Returns:
-            The metrics of each minibatch, (K,) each, in nats per datapoint.
+            The metrics of each minibatch at its last step, (K,) each, in nats per datapoint.
 
         Raises:
             NonFiniteLoss: a loss is NaN or infinite.
@@ -93,11 +94,12 @@ class AEVB(pl.LightningModule):
         assert isinstance(optimizer, LightningOptimizer)
         x = self.truncate(block[0])
         steps = []
-        for minibatch in x:
-            estimate: Estimate = self.objective(self.generative, self.recognition, minibatch)
-            optimizer.zero_grad()
-            self.manual_backward(estimate.loss)
-            optimizer.step()
+        for number, minibatch in enumerate(x):
+            self.objective.samples.fill_(self.samples + number * x.shape[1] * self.trainer.world_size)
+            for estimate in self.objective.estimates(self.generative, self.recognition, minibatch):
+                optimizer.zero_grad()
+                self.manual_backward(estimate.loss)
+                optimizer.step()
             steps.append(estimate.metrics())
         metrics = {name: torch.stack([step[name] for step in steps]) for name in steps[0]}
         self.require_finite(metrics["loss"], x.shape[1])
