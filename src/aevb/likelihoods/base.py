@@ -3,7 +3,7 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -27,8 +27,11 @@ class Likelihood(nn.Module, ABC):
         ValueError: a feature map whose size differs from the image's.
     """
 
-    support: ClassVar[constraints.Constraint]
+    support: constraints.Constraint
     """Which values x may take, elementwise; the data are checked against it before training."""
+
+    discrete: ClassVar[bool] = False
+    """Whether p(x|z) is a probability, not a density, so that bits per dimension, −log₂ p(x) / D, mean something."""
 
     def __init__(self, in_shape: Sequence[int], data_shape: Sequence[int], parameters_per_value: int) -> None:
         super().__init__()
@@ -44,12 +47,19 @@ class Likelihood(nn.Module, ABC):
 
     def project(self, h: Tensor) -> tuple[Tensor, ...]:
         """The parameters of every value of x, before any squashing: a tensor (S, B, *data_shape) each."""
+        return self.output(h).unbind(-1 - len(self.data_shape))
+
+    def output(self, h: Tensor) -> Tensor:
+        """All parameters in one tensor (S, B, parameters_per_value, *data_shape), in float32 at least.
+
+        Under mixed precision the networks work in 16 bits; densities need more, so every head computes in float32.
+        """
         if isinstance(self.layer, nn.Conv2d):
             maps = self.layer(h.flatten(0, -4))
             raw = maps.view(*h.shape[:-3], self.parameters_per_value, *self.data_shape)
         else:
             raw = self.layer(h).unflatten(-1, (self.parameters_per_value, *self.data_shape))
-        return raw.unbind(-1 - len(self.data_shape))
+        return raw if raw.itemsize >= 4 else raw.float()
 
     def forward(self, h: Tensor) -> Distribution:
         """p(x|z) for features h: batch (S, B), event `data_shape`."""
@@ -58,8 +68,8 @@ class Likelihood(nn.Module, ABC):
         return Independent(distribution, independent_dims, validate_args=False)
 
     @abstractmethod
-    def distribution(self, *parameters: Tensor) -> Distribution:
-        """The distribution of every value of x, given tensors (S, B, *data_shape); or of x as a whole."""
+    def distribution(self, *parameters: Any, **_: Any) -> Distribution:  # any arguments: a subclass names its own
+        """The distribution of every value of x, given what `project` returns; or of x as a whole."""
 
     def check(self, x: Tensor) -> None:
         """Make sure that the likelihood can score the data.
@@ -67,18 +77,22 @@ class Likelihood(nn.Module, ABC):
         Raises:
             ValueError: a value of x lies outside the support.
         """
-        if not bool(torch.as_tensor(self.support.check(x)).all()):
+        inside = torch.as_tensor(self.support.check(x))
+        if not bool(inside.all()):
             raise ValueError(
-                f"likelihood {type(self).__name__} needs data in {describe(self.support)}, got values from "
-                f"{float(x.min()):g} to {float(x.max()):g}; choose another likelihood, or rescale or binarize the data"
+                f"likelihood {type(self).__name__} needs data in {describe(self.support)}, got "
+                f"{float(x[~inside][0]):.6g} among values from {float(x.min()):g} to {float(x.max()):g}; "
+                "choose another likelihood, or rescale or binarize the data"
             )
 
 
 def describe(constraint: constraints.Constraint) -> str:
-    """A constraint in words: [0, 1], {0, 1, 2, …} and so on."""
+    """A constraint in words: [0, 1], whole numbers from 0 and so on."""
     lower, upper = getattr(constraint, "lower_bound", None), getattr(constraint, "upper_bound", None)
+    if lower is None and upper is None:
+        return "the real numbers" if constraint is constraints.real else str(constraint)
     if constraint.is_discrete:
-        return f"{{{lower}, …, {upper}}}" if upper is not None else "whole numbers from 0"
-    if lower is not None and upper is not None:
-        return f"[{lower:g}, {upper:g}]"
-    return "the real numbers"
+        return f"{{{lower}, …, {upper}}}" if upper is not None else f"whole numbers from {lower}"
+    if upper is None:
+        return f"the real numbers from {lower:g}"
+    return f"[{lower:g}, {upper:g}]"
