@@ -1,0 +1,79 @@
+"""Settings of the heads: their YAML files, and one clear line for every bad one."""
+
+import inspect
+import re
+from pathlib import Path
+from typing import Any
+
+import hydra
+import pytest
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import OmegaConf
+
+from aevb import likelihoods
+
+MODELS = Path(__file__).parents[2] / "conf" / "model"
+
+
+def file_name(class_name: str) -> str:
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", class_name).lower() + ".yaml"
+
+
+def test_every_head_is_tested() -> None:
+    from_package = {name for name in likelihoods.__all__ if not inspect.isabstract(getattr(likelihoods, name))}
+    files = {path.name for path in (MODELS / "likelihood").glob("*.yaml")}
+    assert files == {file_name(name) for name in from_package}
+
+
+def test_yaml_makes_the_head_and_shows_every_default(case: Any) -> None:
+    config = OmegaConf.load(MODELS / "likelihood" / file_name(case.name))
+    head = hydra.utils.instantiate(config)((3,), (1, 2, 2))
+    assert type(head).__name__ == case.name
+    parameters = inspect.signature(type(head)).parameters
+    defaults = {name: p.default for name, p in parameters.items() if name not in ("in_shape", "data_shape")}
+    assert {key: value for key, value in config.items() if not str(key).startswith("_")} == defaults
+
+
+def test_a_complete_model_is_named_after_the_head(case: Any) -> None:
+    GlobalHydra.instance().clear()
+    with hydra.initialize_config_dir(str(MODELS), version_base="1.3"):
+        config = hydra.compose(file_name(case.name).removesuffix(".yaml"))
+    assert config.likelihood._target_ == f"aevb.likelihoods.{case.name}"
+    assert {"encoder", "posterior", "prior", "decoder", "likelihood"} < set(config)
+
+
+BAD = [
+    (
+        "min_scale",
+        ["Gaussian", "Laplace", "Logistic", "StudentT", "DiscretizedLogistic", "OptimalGaussian"],
+        0,
+        "posit",
+    ),
+    ("min_scale", ["GaussianPerValue", "ScalarGaussian", "DiscretizedLogisticMixture"], -1.0, "positive number"),
+    ("min_scale", ["GaussianUniformMixture", "Gaussian"], float("nan"), "positive number"),
+    ("min_scale", ["Gaussian"], float("inf"), "positive number"),
+    ("min_scale", ["Gaussian"], "small", "positive number"),
+    ("initial_scale", ["GaussianPerValue", "ScalarGaussian"], 0.0, "positive number"),
+    ("sigma", ["FixedGaussian"], 0, "positive number"),
+    ("sigma", ["FixedGaussian"], True, "positive number"),
+    ("bounded", ["Gaussian", "FixedGaussian", "Laplace", "StudentT", "OptimalGaussian"], "no", "true or false"),
+    ("uniform_weight", ["GaussianUniformMixture"], 0, "between 0 and 1"),
+    ("uniform_weight", ["GaussianUniformMixture"], 1, "between 0 and 1"),
+    ("learn_uniform_weight", ["GaussianUniformMixture"], 1, "true or false"),
+    ("degrees_of_freedom", ["StudentT"], 1, "between 1 and 1000"),
+    ("degrees_of_freedom", ["StudentT"], 1e6, "between 1 and 1000"),
+    ("learn_degrees_of_freedom", ["StudentT"], None, "true or false"),
+    ("levels", ["DiscretizedLogistic", "DiscretizedLogisticMixture", "Categorical"], 1, "at least 2"),
+    ("levels", ["DiscretizedLogistic", "Categorical"], 256.0, "whole number"),
+    ("components", ["DiscretizedLogisticMixture"], 0, "at least 1"),
+    ("dispersion", ["NegativeBinomial"], 0, "between 0.01 and 1000"),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "value", "wanted"),
+    [(name, key, value, wanted) for key, names, value, wanted in BAD for name in names],
+)
+def test_bad_settings_are_refused_in_one_line(name: str, key: str, value: object, wanted: str) -> None:
+    with pytest.raises(ValueError, match=rf"^likelihood\.{key} must be [^\n]*{wanted}[^\n]*, got [^\n]*$"):
+        getattr(likelihoods, name)((3,), (1, 2, 2), **{key: value})
