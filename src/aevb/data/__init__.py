@@ -1,6 +1,7 @@
 """Data sets: one file each, and what they share."""
 
 from aevb.data.array import Array
+from aevb.data.counts import Counts
 from aevb.data.digits import Digits
 from aevb.data.download import DownloadError
 from aevb.data.freyface import FreyFace
@@ -12,6 +13,7 @@ __all__ = [
     "MNIST",
     "Array",
     "BatchLoader",
+    "Counts",
     "Digits",
     "DownloadError",
     "FreyFace",

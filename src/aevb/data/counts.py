@@ -1,0 +1,62 @@
+"""Simulated counts: photons of a moving spot of light."""
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+
+from aevb.data.module import InMemoryDataModule, Split, Splits
+
+_SIMULATION = 10  # apart from other draws by the same seed
+
+
+class Counts(InMemoryDataModule):
+    """Counts from a nonlinear model of three factors: nothing to download, and the truth is known.
+
+    A spot of light stands before a detector of 12×12 cells. Three factors are drawn for each datapoint: the spot's row
+    r and column c, uniform on [2, 9], and its brightness b, log-normal (of log 8 and 0.5). Cell (i, j) expects
+
+        λ_ij = 0.2 + b exp(−((i − r)² + (j − c)²) / (2 · 1.5²))
+
+    photons, and counts x_ij ~ Poisson(λ_ij) or, with `dispersion`, negative binomial of mean λ_ij and variance
+    λ_ij + λ_ij² / dispersion. The counts are whole numbers in float32, not scaled. 5000 datapoints to train on, 1000
+    each for validation and test; all is drawn by `split_seed`. There are no labels.
+
+    Args:
+        dispersion: of the negative binomial, or None for Poisson.
+        kwargs: see `InMemoryDataModule`.
+
+    Raises:
+        ValueError: dispersion is not positive, or a setting that makes no sense for counts.
+    """
+
+    def __init__(self, dispersion: float | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        is_number = isinstance(dispersion, int | float) and not isinstance(dispersion, bool)
+        if dispersion is not None and not (is_number and 0 < dispersion < math.inf):
+            raise ValueError(f"data.dispersion must be a positive number, or null for Poisson, got {dispersion!r}")
+        self.dispersion = dispersion
+
+    def load(self) -> Splits:
+        """Simulates the counts."""
+        draws = np.random.default_rng([self.split_seed, _SIMULATION])
+        rate = rates(factors(7000, draws))
+        r = self.dispersion
+        counts = draws.poisson(rate) if r is None else draws.negative_binomial(r, r / (r + rate))
+        x = torch.from_numpy(counts.astype(np.float32))
+        return Splits(*(Split(part) for part in x.split([5000, 1000, 1000])))
+
+
+def factors(n: int, draws: np.random.Generator) -> np.ndarray:
+    """Row, column and brightness of n spots: (n, 3)."""
+    return np.column_stack([draws.uniform(2, 9, (n, 2)), draws.lognormal(math.log(8), 0.5, n)])
+
+
+def rates(factors: np.ndarray) -> np.ndarray:
+    """λ: the expected counts (n, 1, 12, 12) given the factors (n, 3)."""
+    row, column, brightness = factors.T[:, :, None, None, None]
+    cells = np.arange(12)
+    squared_distance = (cells[:, None] - row) ** 2 + (cells - column) ** 2
+    rate: np.ndarray = 0.2 + brightness * np.exp(-squared_distance / (2 * 1.5**2))
+    return rate
