@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 
+import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
@@ -9,20 +10,32 @@ from torch.distributions import Distribution
 class Posterior(nn.Module, ABC):
     """A head that turns the encoder's features into the variational distribution q(z|x).
 
-    Its distribution has `rsample` (reparameterized, section 2.4 of the paper) and `log_prob`.
+    The parameters of the distribution are linear in the features. A subclass says how many there are, and builds the
+    distribution from them; it has `rsample` (reparameterized, section 2.4 of the paper) and `log_prob`.
+
+    Under mixed precision the parameters are raised to float32, and distributions compute in it: densities, Cholesky
+    factors and inverses of flows do not survive less.
 
     Shapes: h (B, in_features) → batch (B,), event (latent_dim,).
 
     Args:
         in_features: Size of the encoder's feature vector.
         latent_dim: Dimensions of z.
+        num_parameters: Parameters of the distribution of one datapoint.
     """
 
-    def __init__(self, in_features: int, latent_dim: int) -> None:
+    def __init__(self, in_features: int, latent_dim: int, num_parameters: int) -> None:
         super().__init__()
         self.in_features = in_features
         self.latent_dim = latent_dim
+        self.layer = nn.Linear(in_features, num_parameters)
 
-    @abstractmethod
     def forward(self, h: Tensor) -> Distribution:
         """q(z|x) for features h (B, in_features)."""
+        parameters = self.layer(h)
+        with torch.autocast(parameters.device.type, enabled=False):
+            return self.distribution(parameters.to(torch.promote_types(parameters.dtype, torch.float32)))
+
+    @abstractmethod
+    def distribution(self, parameters: Tensor) -> Distribution:
+        """The distribution with the given parameters (B, num_parameters)."""

@@ -1,0 +1,133 @@
+"""Normalizing flows over a Gaussian, for the posterior heads and the prior that are built with zuko."""
+
+import math
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution, constraints
+
+# zuko turns off the validation of arguments in all of torch.distributions when it is imported. Whether a program wants
+# that is not for a library to decide, so the setting is put back.
+_validation = Distribution._validate_args
+import zuko.flows  # noqa: E402
+import zuko.lazy  # noqa: E402
+import zuko.transforms  # noqa: E402
+
+Distribution.set_default_validate_args(bool(_validation))
+
+
+NOISE_PAIRS = 32
+"""Pairs of noise by which a flow's mean is estimated."""
+
+
+class GaussianFlow(Distribution):
+    """z = μ + σ f(ε) with ε ~ N(0, I) and an invertible f, so log q(z) = log N(ε; 0, I) − log|det ∂f/∂ε| − Σ_j log σ_j.
+
+    Inverting f can take a pass through its networks for every dimension, but a sample's density follows from the noise
+    it was made of: `rsample` computes it and `log_prob` returns it for the latest sample, itself and not a copy. Both
+    ways are exact, and so are the gradients with respect to the distribution's parameters: of log q(z(ε)) for a
+    reparameterized sample, of log q(z) at a fixed z for one drawn without gradients or detached.
+
+    Shapes: batch as `loc` without its last dimension, event (latent_dim,).
+
+    Args:
+        loc: μ (..., latent_dim).
+        scale: σ, positive, of the same shape.
+        transform: f.
+    """
+
+    arg_constraints: ClassVar[dict[str, constraints.Constraint]] = {
+        "loc": constraints.real_vector,
+        "scale": constraints.positive,
+    }
+    support = constraints.real_vector
+    has_rsample = True
+
+    def __init__(self, loc: Tensor, scale: Tensor, transform: zuko.transforms.ComposedTransform) -> None:
+        self.loc, self.scale, self.transform = loc, scale, transform
+        self._latest: tuple[Tensor, int, bool, Tensor] | None = None
+        super().__init__(loc.shape[:-1], loc.shape[-1:], validate_args=False)
+
+    def expand(self, batch_shape: Sequence[int], _instance: Any = None) -> "GaussianFlow":
+        shape = (*batch_shape, *self.event_shape)
+        return GaussianFlow(self.loc.expand(shape), self.scale.expand(shape), self.transform)
+
+    @property
+    def mean(self) -> Tensor:
+        """E[z], estimated with the same pairs ε, −ε each time; exact as long as f is affine."""
+        generator = torch.Generator(self.loc.device).manual_seed(0)
+        half = torch.randn(
+            NOISE_PAIRS, *self.event_shape, generator=generator, dtype=self.loc.dtype, device=self.loc.device
+        )
+        noise = torch.cat([half, -half]).view(-1, *[1] * len(self.batch_shape), *self.event_shape)
+        with torch.autocast(noise.device.type, enabled=False):
+            warped = self.transform(noise.expand(-1, *self.batch_shape, *self.event_shape))
+        return self.loc + self.scale * warped.mean(0)
+
+    def rsample(self, sample_shape: Sequence[int] = ()) -> Tensor:
+        shape = self._extended_shape(torch.Size(sample_shape))
+        noise = torch.randn(shape, dtype=self.loc.dtype, device=self.loc.device)
+        with torch.autocast(noise.device.type, enabled=False):
+            warped, log_volume = self.transform.call_and_ladj(noise)
+        z: Tensor = self.loc + self.scale * warped
+        self._latest = (z, z._version, torch.is_grad_enabled(), self._log_density(noise, log_volume))
+        return z
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        if self._latest is not None:
+            sample, version, differentiable, log_density = self._latest
+            if sample is value and version == value._version and (differentiable or not torch.is_grad_enabled()):
+                return log_density
+        with torch.autocast(value.device.type, enabled=False):
+            noise, log_volume = self.transform.inv.call_and_ladj((value - self.loc) / self.scale)
+        return self._log_density(noise, -log_volume)
+
+    def _log_density(self, noise: Tensor, log_volume: Tensor) -> Tensor:
+        log_noise = -0.5 * (noise.square() + math.log(2 * math.pi)).sum(-1)
+        return log_noise - log_volume - self.scale.log().sum(-1)
+
+
+def affine_autoregressive(
+    latent_dim: int, context: int, transforms: int, hidden: Sequence[int]
+) -> zuko.lazy.LazyTransform:
+    """z_i → shift_i + scale_i z_i, both functions of z_1 … z_{i−1} and the context; the order is reversed each time."""
+    flow = zuko.flows.MAF(latent_dim, context, transforms, hidden_features=hidden, activation=nn.ELU)
+    return start_at_identity(flow.transform)
+
+
+def spline_autoregressive(
+    latent_dim: int, transforms: int, bins: int, hidden: Sequence[int]
+) -> zuko.lazy.LazyTransform:
+    """z_i → a monotonic spline of it, a function of z_1 … z_{i−1}; the order is reversed each time."""
+    flow = zuko.flows.NSF(latent_dim, transforms=transforms, bins=bins, hidden_features=hidden, activation=nn.ELU)
+    return start_at_identity(flow.transform)
+
+
+def spline_coupling(
+    latent_dim: int, context: int, transforms: int, bins: int, hidden: Sequence[int]
+) -> zuko.lazy.LazyTransform:
+    """Every other z_i → a monotonic spline of it, a function of the rest and the context; in turns."""
+    flow = zuko.flows.NICE(
+        latent_dim,
+        context,
+        transforms,
+        univariate=zuko.transforms.MonotonicRQSTransform,
+        shapes=[(bins,), (bins,), (bins - 1,)],
+        hidden_features=hidden,
+        activation=nn.ELU,
+    )
+    return start_at_identity(flow.transform)
+
+
+def start_at_identity(transform: zuko.lazy.LazyTransform) -> zuko.lazy.LazyTransform:
+    """Set the parameters of zuko's univariate transforms to zero, where each is the identity, in place.
+
+    They are the outputs of a network, whose last layer is set, or, for one dimension without context, free.
+    """
+    for step in transform.transforms:
+        last = step.hyper[-1] if hasattr(step, "hyper") else step.phi
+        for parameter in last.parameters():
+            nn.init.zeros_(parameter)
+    return transform
