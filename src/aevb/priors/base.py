@@ -23,7 +23,7 @@ class Prior(nn.Module, ABC):
         super().__init__()
         self.latent_dim = latent_dim
 
-    def connect(self, recognition: "RecognitionModel") -> None:  # noqa: B027 - most priors need nothing here
+    def connect(self, recognition: "RecognitionModel") -> None:
         """Called once with q when the model is built, for priors that are defined through it (VampPrior)."""
 
     @abstractmethod

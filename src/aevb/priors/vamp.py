@@ -1,0 +1,66 @@
+"""VampPrior: a mixture of the posteriors of learned pseudo-inputs."""
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Categorical, Distribution
+
+from aevb.checks import positive_number, positive_size
+from aevb.priors.base import Prior
+from aevb.priors.mixture import Mixture
+
+if TYPE_CHECKING:
+    from aevb.model import RecognitionModel
+
+
+class VampPrior(Prior):
+    """p(z) = 1/K Σ_k q_φ(z|u_k), where the pseudo-inputs u_k = m · sigmoid(v_k) have the data's shape and are learned.
+
+    The best prior for the bound is the aggregated posterior 1/N Σ_i q(z|x_i); the pseudo-inputs stand in for the data.
+    It depends on φ, so that its gradient reaches the recognition model too. The source clips the pseudo-inputs to
+    [0, 1], where the gradient of a clipped value is zero; the sigmoid's is not. They start as grey noise, v ~ N(0, I),
+    as the weight prior p(θ) = N(0, I) has it, which covers v like all other generative weights.
+
+    `forward` encodes the K pseudo-inputs, whatever the size of the minibatch; a density costs K densities of q.
+
+    Source: Tomczak & Welling (2018), VAE with a VampPrior, arXiv 1705.07120, eq. 9.
+
+    Shapes: batch (), event (latent_dim,).
+
+    Args:
+        latent_dim: Dimensions of z.
+        num_components: K.
+        max_value: m, the largest value that data take; 1 for images, more for counts.
+
+    Raises:
+        ValueError: num_components is not a positive whole number, or max_value not positive.
+    """
+
+    def __init__(self, latent_dim: int, num_components: int = 500, max_value: float = 1.0) -> None:
+        super().__init__(latent_dim)
+        self.num_components = positive_size(num_components, "prior.num_components")
+        self.max_value = positive_number(max_value, "prior.max_value")
+        # In a tuple, q is no submodule: its parameters remain those of the recognition model alone.
+        self._recognition: tuple[RecognitionModel, ...] = ()
+
+    def connect(self, recognition: "RecognitionModel") -> None:
+        """Take q and make the pseudo-inputs, whose shape it knows."""
+        self._recognition = (recognition,)
+        self.logit_inputs = nn.Parameter(torch.randn(self.num_components, *recognition.data_shape))
+
+    def pseudo_inputs(self) -> Tensor:
+        """u (num_components, *data_shape), in (0, max_value)."""
+        return self.max_value * torch.sigmoid(self.logit_inputs)
+
+    def forward(self) -> Distribution:
+        """p(z).
+
+        Raises:
+            RuntimeError: `connect` has not been called.
+        """
+        if not self._recognition:
+            raise RuntimeError("VampPrior needs the recognition model: call connect(q) first, as aevb.model.build does")
+        components = self._recognition[0](self.pseudo_inputs())
+        uniform = Categorical(logits=self.logit_inputs.new_zeros(self.num_components), validate_args=False)
+        return Mixture(uniform, components, validate_args=False)
