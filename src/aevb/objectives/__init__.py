@@ -1,6 +1,7 @@
 """Objectives: estimators of a bound on log p(x), one file per family, chosen by `objective=`."""
 
 from aevb.objectives.base import Estimate, Objective, elbo
+from aevb.objectives.iwae import IWAE
 from aevb.objectives.sgvb import SGVB
 
-__all__ = ["SGVB", "Estimate", "Objective", "elbo"]
+__all__ = ["IWAE", "SGVB", "Estimate", "Objective", "elbo"]

@@ -1,0 +1,82 @@
+"""The importance weighted bound and its gradient estimators."""
+
+import math
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution
+from torch.func import functional_call
+
+from aevb.model import GenerativeModel, RecognitionModel
+from aevb.objectives.base import Estimate, Objective, surrogate
+from aevb.objectives.settings import check_choice, check_count
+
+GRADIENTS = ("reparameterized", "dreg", "stl")
+
+
+class IWAE(Objective):
+    """The negative importance weighted bound, log 1/K Σ_k w_k with w_k = p(x, z_k) / q(z_k|x), z_k ~ q(z|x).
+
+    In expectation it lies between the ELBO, which it is for K = 1, and log p(x), which it tends to as K grows.
+
+    With w̃_k = w_k / Σ_j w_j, the gradient for θ is Σ_k w̃_k ∇_θ log w_k. The gradient for φ is one of
+
+    - `reparameterized`: Σ_k w̃_k ∇_φ log w_k, through z_k and through the density of q. Unbiased.
+    - `dreg`: Σ_k w̃_k² ∂log w_k/∂z_k ∇_φ z_k, doubly reparameterized. Unbiased; its signal-to-noise ratio does not fall
+      as K grows, unlike that of the others.
+    - `stl`: Σ_k w̃_k ∂log w_k/∂z_k ∇_φ z_k, "sticking the landing": without the score ∇_φ log q. For K = 1 it is
+      unbiased, and its variance vanishes as q tends to the exact posterior; for K > 1 it is biased.
+
+    The last two evaluate the encoder a second time, with its weights held fixed.
+
+    Sources: Burda et al. (2016), eq. 8 and 14; Tucker et al. (2019), eq. 8; Roeder et al. (2017).
+
+    Args:
+        num_samples: K, samples of z per datapoint.
+        gradient: `reparameterized`, `dreg` or `stl`.
+        weight_prior: See `Objective`.
+
+    Logged in addition: `iwae`, the bound, in training as in validation and test. `elbo` is the ELBO from the same
+    samples, with a sampled KL, so that it is never above the bound.
+
+    Raises:
+        ValueError: num_samples is not positive, or gradient is unknown.
+    """
+
+    def __init__(self, num_samples: int = 5, gradient: str = "reparameterized", weight_prior: bool = True) -> None:
+        super().__init__(weight_prior)
+        check_count("num_samples", num_samples)
+        check_choice("gradient", gradient, GRADIENTS)
+        self.num_samples = num_samples
+        self.gradient = gradient
+
+    def estimate(self, p: GenerativeModel, q: RecognitionModel, x: Tensor) -> Estimate:
+        return self.bound(p, q, x, self.gradient)
+
+    def evaluate(self, p: GenerativeModel, q: RecognitionModel, x: Tensor) -> Estimate:
+        """The true ELBO and, as `iwae`, the importance weighted bound."""
+        return self.bound(p, q, x, "reparameterized")
+
+    def bound(self, p: GenerativeModel, q: RecognitionModel, x: Tensor, gradient: str) -> Estimate:
+        """The bound by K samples, with one of the gradients for φ."""
+        posterior, prior = q(x), p.prior()
+        z = posterior.rsample(torch.Size((self.num_samples,)))
+        log_likelihood = p.likelihood(z).log_prob(x)
+        density = posterior if gradient == "reparameterized" else fixed(q, x)
+        log_ratio = density.log_prob(z) - prior.log_prob(z)
+        log_weights = log_likelihood - log_ratio
+        iwae = log_weights.logsumexp(0) - math.log(self.num_samples)
+        loss = -iwae.mean()
+        if gradient == "dreg" and z.requires_grad:
+            # θ meets w̃ here, and what flows back through z meets it once more.
+            normalized = log_weights.detach().softmax(0)
+            z.register_hook(lambda gradient_of_z: normalized.unsqueeze(-1) * gradient_of_z)
+            loss = surrogate(loss, gradient_of=-(normalized * log_weights).sum(0).mean())
+        return Estimate(loss, log_weights.mean(0), log_likelihood.mean(0), log_ratio.mean(0), {"iwae": iwae})
+
+
+def fixed(q: RecognitionModel, x: Tensor) -> Distribution:
+    """q(z|x) with φ held fixed: its density has a gradient for z only."""
+    weights = {name: weight.detach() for name, weight in q.named_parameters()}
+    distribution: Distribution = functional_call(q, weights, (x,))
+    return distribution
