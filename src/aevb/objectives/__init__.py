@@ -2,6 +2,7 @@
 
 from aevb.objectives.base import Estimate, Objective, elbo
 from aevb.objectives.iwae import IWAE
+from aevb.objectives.score_function import ScoreFunction
 from aevb.objectives.sgvb import SGVB
 
-__all__ = ["IWAE", "SGVB", "Estimate", "Objective", "elbo"]
+__all__ = ["IWAE", "SGVB", "Estimate", "Objective", "ScoreFunction", "elbo"]
