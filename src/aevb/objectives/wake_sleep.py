@@ -1,0 +1,58 @@
+"""The wake-sleep algorithm."""
+
+import torch
+from torch import Tensor
+
+from aevb.model import GenerativeModel, RecognitionModel
+from aevb.objectives.base import Estimate, Objective, kl_estimate
+from aevb.objectives.settings import check_count
+
+
+class WakeSleep(Objective):
+    """Wake-sleep with the recognition model of the other objectives, as in section 5 of the paper.
+
+    - Wake: z ~ q(z|x) for the data x; θ follows ∇_θ log p(x, z), which is the gradient of the ELBO.
+    - Sleep: dreams z, x ~ p(x, z); φ follows ∇_φ log q(z|x), which lowers KL(p(z|x) ‖ q(z|x)) on the dreams rather than
+      the KL of the ELBO. Together the two are not the gradient of any one function.
+
+    Both are in one loss, −log p(x, z) of the data − log q(z|x) of the dreams. No gradient passes through a draw, so z
+    may be of any kind that q and p can draw and score.
+
+    Source: Hinton, Dayan, Frey & Neal (1995).
+
+    Args:
+        num_samples: Draws of z per datapoint in the wake phase, and dreams per datapoint in the sleep phase.
+        weight_prior: See `Objective`.
+
+    Logged in addition: `sleep`, log q(z|x) of the dreams. `elbo` is the true ELBO.
+
+    Raises:
+        ValueError: num_samples is not positive.
+    """
+
+    def __init__(self, num_samples: int = 1, weight_prior: bool = True) -> None:
+        super().__init__(weight_prior)
+        check_count("num_samples", num_samples)
+        self.num_samples = num_samples
+
+    def estimate(self, p: GenerativeModel, q: RecognitionModel, x: Tensor) -> Estimate:
+        prior = p.prior()
+        with torch.no_grad():
+            posterior = q(x)
+            z = posterior.sample(torch.Size((self.num_samples,)))
+            kl = kl_estimate(posterior, prior, z, "auto")
+        log_likelihood = p.likelihood(z).log_prob(x)
+        wake = log_likelihood + prior.log_prob(z)
+        sleep = self.dream(p, q, len(x))
+        log_likelihood = log_likelihood.detach().mean(0)
+        return Estimate(
+            -wake.mean() - sleep.mean(), log_likelihood - kl, log_likelihood, kl, {"sleep": sleep.detach().mean()}
+        )
+
+    def dream(self, p: GenerativeModel, q: RecognitionModel, count: int) -> Tensor:
+        """log q(z|x) of dreams z, x ~ p(x, z), with a gradient for φ only: (num_samples × count,)."""
+        with torch.no_grad():
+            z = p.prior().sample(torch.Size((1, self.num_samples * count)))
+            x = p.likelihood(z).sample()[0]
+        log_q: Tensor = q(x).log_prob(z[0])
+        return log_q
