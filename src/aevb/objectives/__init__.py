@@ -2,8 +2,9 @@
 
 from aevb.objectives.base import Estimate, Objective, elbo
 from aevb.objectives.iwae import IWAE
+from aevb.objectives.monte_carlo_em import MonteCarloEM
 from aevb.objectives.score_function import ScoreFunction
 from aevb.objectives.sgvb import SGVB
 from aevb.objectives.wake_sleep import WakeSleep
 
-__all__ = ["IWAE", "SGVB", "Estimate", "Objective", "ScoreFunction", "WakeSleep", "elbo"]
+__all__ = ["IWAE", "SGVB", "Estimate", "MonteCarloEM", "Objective", "ScoreFunction", "WakeSleep", "elbo"]
