@@ -1,10 +1,11 @@
 """Objectives: estimators of a bound on log p(x), one file per family, chosen by `objective=`."""
 
 from aevb.objectives.base import Estimate, Objective, elbo
+from aevb.objectives.full_vb import FullVB
 from aevb.objectives.iwae import IWAE
 from aevb.objectives.monte_carlo_em import MonteCarloEM
 from aevb.objectives.score_function import ScoreFunction
 from aevb.objectives.sgvb import SGVB
 from aevb.objectives.wake_sleep import WakeSleep
 
-__all__ = ["IWAE", "SGVB", "Estimate", "MonteCarloEM", "Objective", "ScoreFunction", "WakeSleep", "elbo"]
+__all__ = ["IWAE", "SGVB", "Estimate", "FullVB", "MonteCarloEM", "Objective", "ScoreFunction", "WakeSleep", "elbo"]
