@@ -1,0 +1,82 @@
+"""The objectives' settings: bad ones stop with one line that names the key, and the configuration names all of them."""
+
+import inspect
+from pathlib import Path
+from typing import Any
+
+import pytest
+from omegaconf import OmegaConf
+
+from aevb import objectives
+from aevb.objectives import IWAE, SGVB, FullVB, MonteCarloEM, Objective, ScoreFunction, WakeSleep
+
+CONF = Path(__file__).parents[2] / "conf" / "objective"
+CLASSES = (IWAE, SGVB, FullVB, MonteCarloEM, ScoreFunction, WakeSleep)
+
+BAD: list[tuple[type[Objective], dict[str, Any]]] = [
+    (SGVB, {"num_samples": 0}),
+    (SGVB, {"num_samples": 1.5}),
+    (SGVB, {"num_samples": True}),
+    (SGVB, {"kl": "exact"}),
+    (SGVB, {"beta": -1}),
+    (SGVB, {"beta": "high"}),
+    (SGVB, {"beta": float("nan")}),
+    (SGVB, {"beta_warmup_samples": -1}),
+    (SGVB, {"beta_warmup_samples": 1e5}),
+    (SGVB, {"free_bits": float("inf")}),
+    (SGVB, {"free_bits_per": "pixel"}),
+    (IWAE, {"num_samples": 0}),
+    (IWAE, {"gradient": "pathwise"}),
+    (ScoreFunction, {"baseline": "mean"}),
+    (ScoreFunction, {"num_samples": 1, "baseline": "leave_one_out"}),
+    (ScoreFunction, {"kl": None}),
+    (ScoreFunction, {"baseline_hidden": 0}),
+    (ScoreFunction, {"baseline_decay": 1.0}),
+    (WakeSleep, {"num_samples": -3}),
+    (MonteCarloEM, {"num_starts": 0}),
+    (MonteCarloEM, {"transitions": 3}),
+    (MonteCarloEM, {"leapfrog_steps": 0}),
+    (MonteCarloEM, {"target_acceptance": 1.0}),
+    (MonteCarloEM, {"updates": 0}),
+    (MonteCarloEM, {"evaluation_transitions": 0}),
+    (FullVB, {"num_samples": 0}),
+    (FullVB, {"num_weight_samples": 0}),
+    (FullVB, {"initial_scale": 0}),
+    (FullVB, {"kl": "none"}),
+]
+
+
+@pytest.mark.parametrize(("objective", "settings"), BAD, ids=lambda value: getattr(value, "__name__", str(value)))
+def test_a_bad_setting_is_named(objective: type[Objective], settings: dict[str, Any]) -> None:
+    key = next(iter(settings))
+    with pytest.raises(ValueError, match=rf"^objective\.{key} must be .*got ") as caught:
+        objective(**settings)
+    assert "\n" not in str(caught.value)
+
+
+def test_leave_one_out_says_why_it_wants_two_samples() -> None:
+    with pytest.raises(ValueError, match=r"at least 2 with baseline=leave_one_out, got 1"):
+        ScoreFunction(baseline="leave_one_out")
+
+
+@pytest.mark.parametrize("file", sorted(CONF.glob("*.yaml")), ids=lambda file: file.stem)
+def test_the_configuration_has_all_settings_at_their_defaults(file: Path) -> None:
+    settings = OmegaConf.to_container(OmegaConf.load(file))
+    module, name = settings.pop("_target_").rsplit(".", 1)
+    assert module == "aevb.objectives"
+    parameters = inspect.signature(getattr(objectives, name)).parameters
+    assert settings == {key: parameter.default for key, parameter in parameters.items()}
+
+
+def test_each_objective_has_a_configuration() -> None:
+    targets = {OmegaConf.load(file)["_target_"] for file in CONF.glob("*.yaml")}
+    assert targets == {f"aevb.objectives.{objective.__name__}" for objective in CLASSES}
+
+
+@pytest.mark.parametrize("objective", CLASSES)
+def test_each_objective_says_its_source_and_what_it_raises(objective: type[Objective]) -> None:
+    text = inspect.getdoc(objective)
+    assert text is not None
+    assert "Source" in text
+    assert "Raises:" in text
+    assert all(f"{name}:" in text for name in inspect.signature(objective).parameters)
