@@ -40,19 +40,31 @@ def instantiate(config: DictConfig, **arguments: Any) -> Any:
         return hydra_instantiate(config, **arguments)
     except InstantiationException as error:
         cause = error.__cause__
-        if isinstance(cause, ValueError):
-            raise ConfigError(full_key(str(cause), config)) from error
+        if isinstance(cause, ValueError) or type(cause).__name__ == "MisconfigurationException":
+            raise ConfigError(with_key(str(cause), config)) from error
         if cause is None or isinstance(cause, ImportError | AttributeError | TypeError):
-            raise ConfigError(f"{key}: {str(cause or error).splitlines()[0]}") from error
+            raise ConfigError(f"{key}: {first_line(cause or error)}") from error
         raise cause from error
     except OmegaConfBaseException as error:
-        raise ConfigError(f"{key}: {str(error).splitlines()[0]}") from error
+        raise ConfigError(f"{key}: {first_line(error)}") from error
 
 
-def full_key(message: str, config: DictConfig) -> str:
-    """The message with its leading key completed: parts of the model speak of `prior.df`, users of `model.prior.df`."""
-    part, root = message.split(".", 1)[0], config._get_root()
-    return f"model.{message}" if part not in root and part in root.get("model", {}) else message
+def first_line(error: BaseException) -> str:
+    """What an exception says, in one line."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def with_key(message: str, config: DictConfig) -> str:
+    """The message, starting with the key as the user types it.
+
+    A part of the model speaks of `prior.df`, which its user knows as `model.prior.df`; a message that starts with no
+    key of the configuration is put behind the key of the node.
+    """
+    part, root = message.split(" ")[0].split(".")[0], config._get_root()
+    assert isinstance(root, DictConfig)
+    if part in root:
+        return message
+    return f"model.{message}" if part in (root.get("model") or {}) else f"{config._get_full_key(None)}: {message}"
 
 
 def require_allowed(config: DictConfig, allow: Sequence[str] = ()) -> None:
@@ -145,7 +157,7 @@ def register_resolvers() -> None:
     `${run_folder:resume,path}` is the folder to resume, else a new folder at path.
     """
     resolvers: dict[str, Callable[..., Any]] = {
-        "reverse": lambda values: ListConfig(list(values)[::-1]),
+        "reverse": lambda values: ListConfig(list(values)[::-1]) if isinstance(values, ListConfig) else values,
         "unless": lambda condition, value: value if condition is None else None,
         "run_folder": lambda resume, path: str(resume) if resume is not None else unique_folder(path),
     }

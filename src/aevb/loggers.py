@@ -2,6 +2,7 @@
 
 import csv
 import io
+import os
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import wandb
 from pytorch_lightning.loggers import Logger, TensorBoardLogger
 from pytorch_lightning.loggers import WandbLogger as LightningWandbLogger
-from pytorch_lightning.utilities.rank_zero import rank_zero_only
+from pytorch_lightning.utilities import rank_zero_only
 from requests.utils import get_netrc_auth
 
 from aevb.files import atomic_write
@@ -102,7 +103,7 @@ class WandbLogger(LightningWandbLogger):
         tags: Sequence[str] = (),
         offline: bool | None = None,
         log_model: bool = False,
-        id: str | None = None,  # noqa: A002 - wandb's name for it
+        id: str | None = None,
     ) -> None:
         settings = wandb.setup().settings
         if offline is None:
@@ -128,7 +129,7 @@ class WandbLogger(LightningWandbLogger):
         """The wandb run."""
         is_new = self._experiment is None
         run = super().experiment
-        if is_new and rank_zero_only.rank == 0:
+        if is_new and isinstance(run, wandb.Run):
             run.define_metric("samples")
             run.define_metric("*", step_metric="samples", step_sync=True)
             for metric in ("train/elbo", "val/elbo"):
@@ -161,7 +162,10 @@ class WandbLogger(LightningWandbLogger):
 def has_credentials() -> bool:
     """Whether wandb could log in without asking: an API key, an identity token, or an entry in the netrc file."""
     settings = wandb.setup().settings
-    return bool(settings.api_key or settings.identity_token_file or get_netrc_auth(settings.base_url))
+    hosts = [settings.base_url]
+    if "WANDB_BASE_URL" not in os.environ:
+        hosts.append("https://api.wandb.ai")  # `wandb login` of earlier versions left the key under this name
+    return bool(settings.api_key or settings.identity_token_file or any(map(get_netrc_auth, hosts)))
 
 
 def log_image(logger: Logger, name: str, path: Path, samples: int) -> None:

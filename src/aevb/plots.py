@@ -64,7 +64,8 @@ def latent_scatter(means: Tensor, labels: Tensor | None) -> Figure:
     figure = Figure(figsize=(6, 5.2), dpi=120, layout="constrained")
     axes = figure.add_subplot()
     colours = None if labels is None else labels.cpu()
-    points = axes.scatter(*means.cpu().T, c=colours, cmap="tab10", s=6, linewidths=0)
+    horizontal, vertical = means.cpu().unbind(1)
+    points = axes.scatter(horizontal, vertical, c=colours, cmap="tab10", s=6, linewidths=0)
     if labels is not None:
         classes = int(labels.max()) + 1
         points.set_clim(-0.5, max(classes, 10) - 0.5)

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from aevb.config import ConfigError, instantiate, require_allowed
+from aevb.config import ConfigError, first_line, instantiate, require_allowed
 from aevb.files import atomic_write
 from aevb.module import AEVB
 
@@ -77,7 +77,7 @@ class RunFolder:
         try:
             config = OmegaConf.load(self.config_file)
         except Exception as error:
-            raise ConfigError(f"{self.config_file} cannot be read: {str(error).splitlines()[0]}") from error
+            raise ConfigError(f"{self.config_file} cannot be read: {first_line(error)}") from error
         if not isinstance(config, DictConfig):
             raise ConfigError(f"{self.config_file} cannot be read: it holds no mapping")
         return config
@@ -111,7 +111,7 @@ class RunFolder:
         try:
             checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:
-            raise ConfigError(f"{path} is damaged: {str(error).splitlines()[0]}") from error
+            raise ConfigError(f"{path} is damaged: {first_line(error)}") from error
         return path, checkpoint
 
 

@@ -1,14 +1,15 @@
 """`train.py`: compose, fit, test, and leave a complete run folder."""
 
 import logging
-import math
 import os
 import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytorch_lightning as pl
+import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf, open_dict
@@ -16,10 +17,11 @@ from pytorch_lightning.loggers import Logger
 
 from aevb.apps import Stopped, summary
 from aevb.callbacks import AtomicCheckpointIO, Checkpoint, Interrupted, Interruption, Status
-from aevb.config import ConfigError, instantiate, require_allowed
+from aevb.config import ConfigError, first_line, instantiate, require_allowed
 from aevb.data import InMemoryDataModule
+from aevb.data.loader import to_float
 from aevb.loggers import MetricsFile, WandbLogger
-from aevb.module import AEVB, NonFiniteLoss
+from aevb.module import AEVB, NonFiniteLossError
 from aevb.runs import RunFolder, now
 
 log = logging.getLogger("aevb")
@@ -76,10 +78,10 @@ def recorded(folder: RunFolder) -> Iterator[None]:
         what = str(stop) or "interrupted"
         raise Stopped(f"{what}; continue with: python train.py resume={folder.path}", 128 + signum) from stop
     except BaseException as error:
-        message = str(error).splitlines()[0] if str(error) else type(error).__name__
+        message = first_line(error)
         folder.write_status(state="failed", ended=now(), error=message)
         log.error("failed: %s", message, extra={"markup": False})
-        if isinstance(error, NonFiniteLoss):
+        if isinstance(error, NonFiniteLossError):
             kept = f"; the last good state is {folder.last_checkpoint}" if folder.last_checkpoint.exists() else ""
             raise Stopped(f"error: {message}{kept}", 1) from error
         raise
@@ -92,7 +94,7 @@ def fit_and_test(config: DictConfig, folder: RunFolder) -> float | None:
     pl.seed_everything(config.seed, verbose=False)
     data = prepared_data(config, folder)
     module: AEVB = instantiate(config.module)
-    check_support(module, data)
+    check_fit(config, module, data)
     resumed_samples = folder.load_checkpoint("last")[1]["samples"] if folder.last_checkpoint.exists() else 0
     loggers = make_loggers(config, folder, resumed_samples)
     trainer = make_trainer(config, folder, loggers)
@@ -106,7 +108,7 @@ def fit_and_test(config: DictConfig, folder: RunFolder) -> float | None:
             if isinstance(logger, WandbLogger):
                 logger.finish(exit_code, folder.best_checkpoint)
     summary.print_end(folder, module, results, loggers)
-    return value_of(config.metric, results)
+    return results[config.metric]
 
 
 def prepared_data(config: DictConfig, folder: RunFolder) -> InMemoryDataModule:
@@ -123,14 +125,29 @@ def prepared_data(config: DictConfig, folder: RunFolder) -> InMemoryDataModule:
     return data
 
 
-def check_support(module: AEVB, data: InMemoryDataModule) -> None:
-    """Make sure that the likelihood can score the data, and that the objective knows how many there are."""
+def check_fit(config: DictConfig, module: AEVB, data: InMemoryDataModule) -> None:
+    """Find out before training what would stop the run later.
+
+    Raises:
+        ConfigError: the likelihood cannot score the data, the optimizer refuses its settings, or there is no metric of
+            the name that a sweep is to optimize.
+    """
+    module.objective.num_data = data.train_size
     try:
-        for split in ("train", "val", "test"):
-            module.generative.head.check(data.examples(split, 1000)[0])
+        for chunk in (chunk for split in data.splits for chunk in split.x.split(5000)):
+            module.generative.head.check(to_float(chunk))
     except ValueError as error:
         raise ConfigError(str(error)) from error
-    module.objective.num_data = data.train_size
+    try:
+        module.configure_optimizers()
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"optimizer: {error}") from error
+    x, _ = data.examples("val", 2)
+    with torch.no_grad():
+        found = module.objective.evaluate(module.generative, module.recognition, x).metrics()
+    metrics = ["val/elbo", *(f"test/{name}" for name in found if name != "loss")]
+    if config.metric not in metrics:
+        raise ConfigError(f"metric must be one of {', '.join(metrics)}, got {config.metric!r}")
 
 
 def make_loggers(config: DictConfig, folder: RunFolder, resumed_samples: int) -> list[Logger]:
@@ -141,10 +158,10 @@ def make_loggers(config: DictConfig, folder: RunFolder, resumed_samples: int) ->
     if "_target_" in config.logger:
         is_wandb = config.logger._target_.endswith("WandbLogger")
         loggers.append(instantiate(config.logger, **({"id": folder.status()["id"]} if is_wandb else {})))
-    resolved = OmegaConf.to_container(config, resolve=True)
-    assert isinstance(resolved, dict)
+    asked: Any = OmegaConf.to_container(config, resolve=True)
+    del asked["module"]  # says nothing that its parts do not say
     for logger in loggers:
-        logger.log_hyperparams({key: value for key, value in resolved.items() if key != "module"})  # type: ignore[arg-type]
+        logger.log_hyperparams(asked)
     return loggers
 
 
@@ -189,17 +206,6 @@ def run_trainer(
     return results | {
         name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("test/")
     }
-
-
-def value_of(metric: str, results: dict[str, float]) -> float:
-    """The metric that a sweep optimizes.
-
-    Raises:
-        ConfigError: there is no metric of that name.
-    """
-    if metric not in results:
-        raise ConfigError(f"metric must be one of {', '.join(results)}, got {metric!r}")
-    return results[metric] if math.isfinite(results[metric]) else float("-inf")
 
 
 def quiet_lightning() -> None:

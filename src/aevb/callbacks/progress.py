@@ -6,7 +6,8 @@ from typing import Any
 
 import pytorch_lightning as pl
 from rich import get_console
-from rich.progress import BarColumn, Progress as Bar, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
 
 from aevb.module import AEVB
 

@@ -1,0 +1,73 @@
+"""Every file in conf/ composes, and what it names can be built."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+
+from aevb.config import instantiate, require_allowed
+
+CONF = Path(__file__).parents[2] / "conf"
+
+
+def options(group: str) -> list[str]:
+    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+
+
+CHOICES = [
+    f"{group}={option}"
+    for group in (
+        "model",
+        "model/encoder",
+        "model/decoder",
+        "model/posterior",
+        "model/prior",
+        "model/likelihood",
+        "objective",
+        "optimizer",
+        "trainer",
+        "callbacks",
+        "logger",
+        "data",
+    )
+    for option in options(group)
+]
+
+
+@pytest.mark.parametrize("choice", CHOICES)
+def test_choice_composes_and_can_be_built(choice, tmp_path):
+    overrides = [choice, f"paths.run={tmp_path}", f"paths.data={tmp_path}"]
+    if choice == "data=array":
+        overrides += ["data.path=own.npy", "data.shape=[1,8,8]"]
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose("train", overrides)
+    require_allowed(config)
+    module = instantiate(config.module)
+    module.objective.num_data = 1000
+    assert module.configure_optimizers().param_groups
+    x = torch.bernoulli(torch.full((3, *config.data.shape), 0.5))
+    assert module.objective.evaluate(module.generative, module.recognition, x).elbo.isfinite().all()
+    if "logger" in choice and config.logger:
+        instantiate(config.logger)
+    if "callbacks" in choice:
+        assert all(instantiate(node, **folder_of(name, tmp_path)) for name, node in config.callbacks.items())
+    assert instantiate(config.data).batch_size == 100
+
+
+def folder_of(callback: str, path: Path) -> dict[str, str]:
+    return {"folder": str(path)} if callback in ("checkpoint", "images") else {}
+
+
+def test_settings_that_differ_by_data_set_come_with_it():
+    found = {}
+    for data in ("digits", "mnist", "freyface"):
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            config = compose("train", [f"data={data}"])
+        found[data] = (config.model.encoder.hidden, config.model.decoder.hidden, config.max_samples)
+    assert found["mnist"][:2] == ([500], [500])
+    assert found["freyface"][:2] == ([200], [200])
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose("train", ["data=mnist", "model.encoder.hidden=[400,200]", "trainer.max_epochs=3"])
+    assert config.model.decoder.hidden == [200, 400]
+    assert config.max_samples is None

@@ -1,0 +1,286 @@
+"""`train.py`: the run folder it leaves, how it is interrupted, continued, and how it fails."""
+
+import csv
+import json
+import shutil
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+from torch.distributions import Independent, Normal, kl_divergence
+
+import aevb
+from aevb.apps import Stopped
+from aevb.config import ConfigError
+from aevb.runs import RunFolder
+
+TINY = ["max_samples=2000", "model.encoder.hidden=[16]", "logger=none"]
+"""A run of about a second."""
+
+
+def weights(folder: RunFolder, which: str = "last") -> dict[str, torch.Tensor]:
+    return folder.load_checkpoint(which)[1]["state_dict"]
+
+
+def assert_same_end(a: RunFolder, b: RunFolder) -> None:
+    """Two runs ended with the same weights, optimizer state and metrics, bit for bit."""
+    (_, first), (_, second) = a.load_checkpoint("last"), b.load_checkpoint("last")
+    assert first["samples"] == second["samples"]
+    for name, value in first["state_dict"].items():
+        assert torch.equal(value, second["state_dict"][name]), name
+    for index, state in first["optimizer_states"][0]["state"].items():
+        for name, value in state.items():
+            assert torch.equal(value, second["optimizer_states"][0]["state"][index][name]), name
+    assert metrics_without_clock(a) == metrics_without_clock(b)
+
+
+def metrics_without_clock(folder: RunFolder) -> list[dict[str, str]]:
+    with folder.metrics_file.open() as file:
+        rows = list(csv.DictReader(file))
+    return [{key: value for key, value in row.items() if "per_second" not in key} for row in rows]
+
+
+def test_run_folder_is_complete(run_train):
+    folder, metric = run_train(*TINY, "callbacks.metrics.every_samples=500")
+
+    status = json.loads(folder.status_file.read_text())
+    assert status["state"] == "finished"
+    assert status["samples"] == 2000
+    assert status["error"] is None
+    assert status["started"] <= status["ended"]
+    assert folder.overrides_file.read_text().splitlines()[0] == f"- {TINY[0]}"
+    assert folder.config().model.encoder.hidden == [16]
+
+    rows = metrics_without_clock(folder)
+    trained = [int(row["samples"]) for row in rows if row["train/elbo"]]
+    assert trained[-1] == 2000
+    assert len(trained) == len(set(trained)) == 2
+    validated = [float(row["val/elbo"]) for row in rows if row["val/elbo"]]
+    assert metric == pytest.approx(max(validated))
+    (tested,) = [row for row in rows if row["test/elbo"]]
+    parts = {name: float(tested[f"test/{name}"]) for name in ("elbo", "log_likelihood", "kl")}
+    assert parts["elbo"] == pytest.approx(parts["log_likelihood"] - parts["kl"], abs=1e-3)
+
+    pictures = {path.name for path in folder.images.glob("*.png")}
+    names = ("samples", "samples_drawn", "reconstructions", "manifold", "latents")
+    assert pictures == {f"000002000_{name}.png" for name in names}
+
+
+def test_training_raises_the_elbo(run_train):
+    folder, _ = run_train("max_samples=20000", "logger=none")
+    curve = [float(row["val/elbo"]) for row in metrics_without_clock(folder) if row["val/elbo"]]
+    # The entropy of independent pixels, the best that a model without latent variables can do, is no ELBO near this.
+    assert curve[-1] > curve[0] + 0.5
+
+
+def test_trained_module_answers(run_train):
+    folder, _ = run_train(*TINY)
+    module = aevb.load_run(folder.path)
+    x = torch.rand(5, 1, 8, 8)
+    assert module.samples > 0
+    assert module.sample(3).shape == (3, 1, 8, 8)
+    assert set(module.sample(3, mean=False).unique().tolist()) <= {0.0, 1.0}
+    assert module.reconstruct(x).shape == x.shape
+    posterior = module.encode(x)
+    assert module.decode(posterior.mean).mean.shape == x.shape
+
+    torch.manual_seed(0)
+    elbo = module.elbo(x, num_samples=4000)
+    prior = Independent(Normal(torch.zeros(2), torch.ones(2)), 1)
+    with torch.no_grad():
+        z = posterior.rsample((4000,))
+        expected = module.decode(z).log_prob(x).mean(0) - kl_divergence(posterior, prior)
+    torch.testing.assert_close(elbo, expected, atol=0.3, rtol=0)
+    assert (module.log_marginal(x, 4000) >= elbo - 0.05).all()
+
+
+def test_run_can_be_moved(run_train, tmp_path):
+    folder, _ = run_train(*TINY)
+    before = aevb.load_run(folder.path).state_dict()
+    moved = tmp_path / "elsewhere" / "kept"
+    moved.parent.mkdir()
+    shutil.move(folder.path, moved)
+    for name, value in aevb.load_run(moved).state_dict().items():
+        assert torch.equal(value, before[name])
+
+
+def test_longer_run_equals_a_resumed_one(run_train, tmp_path):
+    # 1397 images give 13 minibatches an epoch. A run that ends within an epoch would go on with the next one.
+    whole, _ = run_train(*TINY, "max_samples=5000", folder=tmp_path / "whole")
+    part, _ = run_train(*TINY, "max_samples=2600", folder=tmp_path / "part")
+    resumed, _ = run_train(f"resume={part.path}", "max_samples=5000", folder=part.path)
+    for name, value in weights(whole).items():
+        assert torch.equal(value, weights(resumed)[name]), name
+    assert resumed.config().max_samples == 5000
+
+
+@pytest.mark.parametrize("binarization", ["none", "dynamic"])
+def test_killed_run_resumes_exactly(run_train, interrupt, tmp_path, binarization):
+    settings = [
+        "max_samples=60000",
+        "model.encoder.hidden=[16]",
+        "logger=none",
+        "callbacks.images=null",
+        "callbacks.checkpoint.every_samples=3000",
+        "callbacks.metrics.every_samples=1000",
+        "trainer.check_val_every_n_epoch=3",
+        f"data.binarization={binarization}",
+    ]
+    killed = RunFolder(tmp_path / "killed")
+    process = interrupt(signal.SIGKILL, *settings, folder=killed.path)
+    assert process.returncode == -signal.SIGKILL
+    assert killed.status()["state"] == "running"
+    assert killed.load_checkpoint("last")[1]["samples"] < 60000
+
+    run_train(f"resume={killed.path}", folder=killed.path)
+    whole, _ = run_train(*settings, folder=tmp_path / "whole")
+    assert_same_end(killed, whole)
+    assert killed.status()["state"] == "finished"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signal_saves_and_says_how_to_resume(interrupt, tmp_path, number):
+    folder = RunFolder(tmp_path / "run")
+    process = interrupt(number, "max_samples=10000000", "logger=none", folder=folder.path)
+    assert process.returncode == 128 + number, process.stderr
+    status = folder.status()
+    assert status["state"] == "interrupted"
+    assert status["samples"] == folder.load_checkpoint("last")[1]["samples"] > 0
+    last_line = process.stderr.strip().splitlines()[-1]
+    assert last_line.startswith(f"interrupted by {number.name} at")
+    assert last_line.endswith("continue with: python train.py resume=run")
+    assert "Traceback" not in process.stderr
+
+
+def test_non_finite_loss_fails_the_run(run_train):
+    with pytest.raises(Stopped, match=r"the loss became (nan|inf)") as stopped:
+        run_train(*TINY, "optimizer=adam", "optimizer.lr=1e30", "callbacks.checkpoint.every_samples=1")
+    assert stopped.value.exit_code == 1
+    assert "at " in str(stopped.value)
+
+
+def test_failed_run_keeps_its_last_good_checkpoint(run_train):
+    folder, _ = run_train(*TINY)
+    path, checkpoint = folder.load_checkpoint("last")
+    for state in checkpoint["optimizer_states"][0]["state"].values():
+        state["sum"].fill_(-1.0)  # Adagrad takes its root
+    torch.save(checkpoint, path)
+    before = weights(folder)
+
+    with pytest.raises(Stopped, match=r"the loss became nan at .* samples; .*; the last good state is "):
+        run_train(f"resume={folder.path}", "max_samples=8000", folder=folder.path)
+    assert folder.status()["state"] == "failed"
+    assert "the loss became nan" in folder.status()["error"]
+    for name, value in weights(folder).items():
+        assert torch.equal(value, before[name])
+
+
+def test_resume_keeps_the_model(run_train):
+    folder, _ = run_train(*TINY)
+    with pytest.raises(ConfigError, match=r"model.latent_dim: a resumed run keeps its own"):
+        run_train(f"resume={folder.path}", "model.latent_dim=3", folder=folder.path)
+
+
+def test_folder_is_used_once(run_train):
+    folder, _ = run_train(*TINY)
+    before = folder.config_file.read_bytes()
+    with pytest.raises(ConfigError, match="holds a run already; continue it with resume="):
+        run_train(*TINY, "seed=1", folder=folder.path)
+    assert folder.config_file.read_bytes() == before
+    assert folder.status()["state"] == "finished"
+
+
+def test_resume_of_nothing_leaves_nothing(command, tmp_path):
+    process = command("resume=nowhere")
+    assert process.returncode == 2
+    assert process.stderr == "error: resume: nowhere is no run folder: it has no .hydra/config.yaml\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+BAD_VALUES = {
+    "model.latent_dim=0": "model.latent_dim must be a whole number of at least 1, got 0",
+    "model.encoder.hidden=[0]": "model.encoder.hidden must hold positive whole numbers",
+    "model.encoder.hidden=500": "model.encoder.hidden must be a list",
+    "model.encoder.activation=tan": "model.encoder.activation must be one of",
+    "model.initialization=zeros": "model.initialization must be one of normal, xavier, pytorch, got 'zeros'",
+    "+model.likelihood.width=3": "module: Bernoulli.__init__() got an unexpected keyword argument",
+    "data.batch_size=0": "data.batch_size must be",
+    "data.batch_size=2000": "data.batch_size must be at most 1397",
+    "data.train_size=-1": "data.train_size must be",
+    "data.train_size=5000": "data.train_size must be",
+    "data.binarization=yes": "data.binarization must be one of",
+    "data.shape=[1,9,9]": "data.shape",
+    "objective.num_samples=0": "objective.num_samples must be",
+    "objective.kl=exact": "objective.kl must be one of",
+    "optimizer.lr=-1": "optimizer: Invalid learning rate: -1",
+    "max_samples=0": "max_samples must be at least 1",
+    "metric=val/elb": "metric must be one of",
+    "callbacks.images.num_samples=0": "callbacks.images.num_samples must be",
+    "callbacks.metrics.every_samples=0": "callbacks.metrics.every_samples must be",
+    "callbacks.checkpoint.every_samples=0": "callbacks.checkpoint.every_samples must be",
+    "trainer.accelerator=abacus": "trainer: ",
+    "trainer.devices=0": "trainer: ",
+}
+
+
+@pytest.mark.parametrize("override", BAD_VALUES)
+def test_bad_value_stops_before_training(run_train, tmp_path, override):
+    with pytest.raises(ConfigError) as error:
+        run_train(*TINY, override)
+    message = str(error.value)
+    assert message.startswith(BAD_VALUES[override])
+    assert "\n" not in message
+    folder = RunFolder(tmp_path / "run")
+    assert not folder.last_checkpoint.exists()
+    assert folder.status()["state"] == "failed"
+
+
+def test_bernoulli_refuses_values_outside_the_unit_interval(run_train, tmp_path):
+    import numpy as np
+
+    np.save(tmp_path / "wide.npy", np.random.default_rng(0).normal(size=(300, 6, 5)).astype("float32"))
+    with pytest.raises(ConfigError, match=r"likelihood Bernoulli needs data in \[0, 1\], got .* from -"):
+        run_train(*TINY, "data=array", f"data.path={tmp_path / 'wide.npy'}")
+
+
+def test_own_array_of_any_shape_trains(run_train, tmp_path):
+    import numpy as np
+
+    np.save(tmp_path / "own.npy", np.random.default_rng(0).integers(0, 256, size=(300, 3, 7, 4), dtype=np.uint8))
+    folder, _ = run_train(*TINY, "model=gaussian", "data=array", f"data.path={tmp_path / 'own.npy'}")
+    (tmp_path / "own.npy").unlink()
+    assert folder.config().data.shape == [3, 7, 4]
+    assert aevb.load_run(folder.path).sample(2).shape == (2, 3, 7, 4)
+
+
+def test_error_is_one_line_and_an_exit_code(command, tmp_path):
+    process = command("model.latent_dim=0", "logger=none", "hydra.run.dir=run")
+    assert process.returncode == 2
+    assert process.stderr.strip().splitlines()[-1].startswith("error: model.latent_dim must be")
+    assert "Traceback" not in process.stderr + process.stdout
+
+
+@pytest.mark.skipif("AEVB_DATA_DIR" not in __import__("os").environ, reason="AEVB_DATA_DIR is not set")
+@pytest.mark.parametrize(("model", "data"), [("gaussian", "freyface"), ("bernoulli", "mnist")])
+def test_the_papers_data_train(run_train, model, data):
+    folder, metric = run_train(f"model={model}", f"data={data}", *TINY, "callbacks.images.num_samples=9")
+    assert metric is not None
+    assert folder.status()["state"] == "finished"
+
+
+def test_folders_of_runs_started_in_one_second_differ(tmp_path):
+    from aevb.config import _made_folders, unique_folder
+
+    path = str(tmp_path / "date" / "time-digits-bernoulli")
+    first = unique_folder(path)
+    assert unique_folder(path) == first
+    _made_folders.clear()  # as another process
+    assert unique_folder(path) == f"{path}-2"
+
+
+def test_runs_can_share_a_parent(run_train, tmp_path):
+    for seed in (0, 1):
+        run_train(*TINY, f"seed={seed}", folder=tmp_path / f"seed={seed}")
+    a, b = (weights(RunFolder(Path(tmp_path / f"seed={seed}"))) for seed in (0, 1))
+    assert any(not torch.equal(a[name], b[name]) for name in a)

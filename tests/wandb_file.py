@@ -1,0 +1,53 @@
+"""Reads the file that wandb writes offline: LevelDB's log format, each entry a protobuf record."""
+
+import json
+import struct
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from wandb.proto.wandb_internal_pb2 import Record
+
+BLOCK_SIZE = 32768
+FILE_HEADER_SIZE = 7
+FULL, FIRST, MIDDLE, LAST = 1, 2, 3, 4
+
+
+def entries(data: bytes) -> Iterator[bytes]:
+    """The entries of a log, joined from their fragments."""
+    position, entry = FILE_HEADER_SIZE, b""
+    while position + 7 <= len(data):
+        if BLOCK_SIZE - position % BLOCK_SIZE < 7:  # no header fits: the block ends with padding
+            position += BLOCK_SIZE - position % BLOCK_SIZE
+            continue
+        _, length, kind = struct.unpack("<IHB", data[position : position + 7])
+        position += 7
+        entry += data[position : position + length]
+        position += length
+        if kind in (FULL, LAST):
+            yield entry
+            entry = b""
+
+
+def read_offline_run(folder: Path) -> list[Record]:
+    """The records of the only offline wandb run of a run folder."""
+    (file,) = folder.glob("wandb/offline-run-*/*.wandb")
+    return [Record.FromString(entry) for entry in entries(file.read_bytes())]
+
+
+def exit_code(folder: Path) -> int:
+    """The exit code with which the only offline wandb run of a run folder ended."""
+    (ended,) = [record.exit for record in read_offline_run(folder) if record.HasField("exit")]
+    return ended.exit_code
+
+
+def values(items: Iterable[Any]) -> dict[str, Any]:
+    """Keys and decoded values of a record's items; nested keys become nested dictionaries."""
+    found: dict[str, Any] = {}
+    for item in items:
+        *parents, key = [item.key] if item.key else item.nested_key
+        place = found
+        for parent in parents:
+            place = place.setdefault(parent, {})
+        place[key] = json.loads(item.value_json)
+    return found
