@@ -78,6 +78,14 @@ def test_sampled_and_automatic_kl_agree(posterior, prior):
     assert ((draws.mean(0) - automatic.mean(0)).abs() < 5 * error + 1e-5).all()
 
 
+def test_the_posterior_of_the_documentation_works():
+    page = (CONF.parent / "docs" / "posteriors_and_priors.md").read_text(encoding="utf-8")
+    namespace: dict[str, type] = {}
+    exec(page.split("```python\n")[1].split("```")[0], namespace)
+    p, q = small(posterior=namespace["GumbelPosterior"])
+    assert torch.isfinite(elbo(p, q, torch.rand(4, 1, 6, 5)).elbo).all()
+
+
 @pytest.mark.parametrize("decoder", options("decoder"))
 @pytest.mark.parametrize("encoder", options("encoder"))
 def test_every_encoder_with_every_decoder(encoder, decoder):
