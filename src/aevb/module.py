@@ -16,7 +16,7 @@ from aevb.model import Model
 from aevb.objectives import Objective, elbo
 
 
-class NonFiniteLoss(ArithmeticError):
+class NonFiniteLossError(ArithmeticError):
     """The training loss became NaN or infinite."""
 
 
@@ -88,7 +88,7 @@ class AEVB(pl.LightningModule):
             The metrics of each minibatch at its last step, (K,) each, in nats per datapoint.
 
         Raises:
-            NonFiniteLoss: a loss is NaN or infinite.
+            NonFiniteLossError: a loss is NaN or infinite.
         """
         optimizer = self.optimizers()
         assert isinstance(optimizer, LightningOptimizer)
@@ -115,14 +115,14 @@ class AEVB(pl.LightningModule):
         return x[: -((self.samples - self.max_samples) // per_step)]
 
     def require_finite(self, losses: Tensor, batch_size: int) -> None:
-        """Raise `NonFiniteLoss`, naming the first step of the block whose loss is not finite."""
+        """Raise `NonFiniteLossError`, naming the first step of the block whose loss is not finite."""
         bad = (~losses.isfinite()).nonzero()
         if len(bad):
             step = int(bad[0])
             at = self.samples + step * batch_size * self.trainer.world_size
-            raise NonFiniteLoss(
-                f"the loss became {float(losses[step])} at {at:,} samples; lower optimizer.lr, or check the data and the "
-                "likelihood's settings"
+            raise NonFiniteLossError(
+                f"the loss became {float(losses[step])} at {at:,} samples; lower optimizer.lr, or check the data and "
+                "the likelihood's settings"
             )
 
     # Validation and test
