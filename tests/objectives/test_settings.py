@@ -80,3 +80,11 @@ def test_each_objective_says_its_source_and_what_it_raises(objective: type[Objec
     assert "Source" in text
     assert "Raises:" in text
     assert all(f"{name}:" in text for name in inspect.signature(objective).parameters)
+
+
+@pytest.mark.parametrize("file", sorted(CONF.glob("*.yaml")), ids=lambda file: file.stem)
+def test_the_page_on_objectives_names_each_and_its_settings(file: Path) -> None:
+    page = (CONF.parents[1] / "docs" / "objectives.md").read_text()
+    row = next(line for line in page.splitlines() if line.startswith(f"| `{file.stem}`"))
+    settings = set(OmegaConf.load(file)) - {"_target_", "weight_prior"}
+    assert all(f"`{setting}`" in row for setting in settings)
