@@ -3,7 +3,9 @@
 Nothing heavy is imported here, so that `--help` and tab completion answer at once.
 """
 
+import hashlib
 import inspect
+import re
 from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -150,15 +152,25 @@ def unique_folder(path: str) -> str:
 _made_folders: dict[str, str] = {}
 
 
+def folder_name(text: str, longest: int = 120) -> str:
+    """The overrides of a job as the name of one folder, short enough for any file system; equal only for equal texts."""
+    name = re.sub(r"[^\w.,=+-]", "~", text.replace("/", "."))
+    if name == text.replace("/", ".") and len(name) <= longest:
+        return name
+    return f"{name[: longest - 9]}-{hashlib.blake2b(text.encode(), digest_size=4).hexdigest()}"
+
+
 def register_resolvers() -> None:
     """Register the resolvers that the YAML files use.
 
     `${reverse:list}` is the list backwards. `${unless:a,b}` is null where a is set, else b.
-    `${run_folder:resume,path}` is the folder to resume, else a new folder at path.
+    `${run_folder:resume,path}` is the folder to resume, else a new folder at path. `${folder_name:text}` is the text as
+    the name of a folder.
     """
     resolvers: dict[str, Callable[..., Any]] = {
         "reverse": lambda values: ListConfig(list(values)[::-1]) if isinstance(values, ListConfig) else values,
         "unless": lambda condition, value: value if condition is None else None,
+        "folder_name": folder_name,
         "run_folder": lambda resume, path: str(resume) if resume is not None else unique_folder(path),
     }
     for name, resolver in resolvers.items():
