@@ -6,7 +6,7 @@ from typing import NamedTuple, cast
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from aevb.checks import positive_size
+from aevb.checks import whole_number
 from aevb.likelihoods import Likelihood
 from aevb.networks import Body, initialize
 from aevb.posteriors import Posterior
@@ -112,7 +112,7 @@ def build(
     Raises:
         ValueError: latent_dim is not a positive whole number, or a part refuses its settings.
     """
-    positive_size(latent_dim, "model.latent_dim")
+    whole_number(latent_dim, "model.latent_dim")
     encoder_body = encoder(data_shape)
     decoder_body = decoder(latent_dim, data_shape)
     recognition = RecognitionModel(data_shape, encoder_body, posterior(encoder_body.out_shape[0], latent_dim))

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 from torch.optim import Optimizer
 
+from aevb.checks import whole_number
 from aevb.model import Model
 from aevb.objectives import Objective, elbo
 
@@ -40,7 +41,7 @@ class AEVB(pl.LightningModule):
         samples: Training samples evaluated so far, over all ranks: the x-axis of every curve, as in the paper.
 
     Raises:
-        ValueError: max_samples is not positive.
+        ValueError: max_samples is not a positive whole number.
     """
 
     def __init__(
@@ -52,15 +53,13 @@ class AEVB(pl.LightningModule):
         max_samples: int | None = None,
     ) -> None:
         super().__init__()
-        if max_samples is not None and max_samples < 1:
-            raise ValueError(f"max_samples must be at least 1, got {max_samples}")
         self.automatic_optimization = False
         self.generative, self.recognition = model
         self.objective = objective
         objective.connect(self.generative, self.recognition)
         self.make_optimizer = optimizer
         self.seed = seed
-        self.max_samples = max_samples
+        self.max_samples = None if max_samples is None else whole_number(max_samples, "max_samples")
         self.samples = 0
 
     # Training

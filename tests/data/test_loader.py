@@ -254,8 +254,8 @@ def test_a_state_of_another_order_is_refused():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"batch_size": 0}, "batch_size must be positive, got 0"),
-        ({"block_size": 0}, "block_size must be positive, got 0"),
+        ({"batch_size": 0}, "batch_size must be a whole number of at least 1, got 0"),
+        ({"block_size": 0}, "block_size must be a whole number of at least 1, got 0"),
         ({"batch_size": 11}, "batch_size must be at most 10 for the datapoints, got 11"),
         ({"batch_size": 6, "world_size": 2}, "batch_size must be at most 5 for the datapoints, got 6"),
         ({"rank": 1}, "rank must be between 0 and world_size - 1 = 0, got 1"),

@@ -22,7 +22,7 @@ from aevb.likelihoods import (
     StudentT,
 )
 from aevb.likelihoods.discretized_logistic import DiscretizedLogisticDistribution
-from aevb.likelihoods.settings import positive
+from aevb.likelihoods.positive import positive
 
 
 def test_positive_is_the_softplus_floor_of_the_logarithm() -> None:

@@ -9,6 +9,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
+from aevb.checks import number, whole_number
 from aevb.files import atomic_write
 from aevb.module import AEVB
 
@@ -39,17 +40,13 @@ class Checkpoint(pl.Callback):
         every_seconds: Least time between two checkpoints at epochs' ends.
 
     Raises:
-        ValueError: every_samples is not positive, or every_seconds is negative.
+        ValueError: every_samples is not a positive whole number, or every_seconds is negative.
     """
 
     def __init__(self, folder: str | Path, every_samples: int = 100_000, every_seconds: float = 1.0) -> None:
-        if every_samples < 1:
-            raise ValueError(f"callbacks.checkpoint.every_samples must be at least 1, got {every_samples}")
-        if every_seconds < 0:
-            raise ValueError(f"callbacks.checkpoint.every_seconds must not be negative, got {every_seconds}")
         self.last, self.best = Path(folder) / "last.ckpt", Path(folder) / "best.ckpt"
-        self.every_samples = every_samples
-        self.every_seconds = every_seconds
+        self.every_samples = whole_number(every_samples, "callbacks.checkpoint.every_samples")
+        self.every_seconds = number(every_seconds, "callbacks.checkpoint.every_seconds", at_least=0)
         self.best_elbo = float("-inf")
         self.saved_samples = 0
         self.saved_time = time.monotonic()

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from aevb import plots
+from aevb.checks import whole_number
 from aevb.loggers import log_image
 from aevb.module import AEVB, seed_noise
 
@@ -29,7 +30,7 @@ class Images(pl.Callback):
         manifold_size: Images along each side of the manifold.
 
     Raises:
-        ValueError: one of the numbers is not positive.
+        ValueError: one of the numbers is not a positive whole number.
     """
 
     def __init__(
@@ -40,20 +41,11 @@ class Images(pl.Callback):
         num_reconstructions: int = 30,
         manifold_size: int = 20,
     ) -> None:
-        numbers = {
-            "every_samples": every_samples,
-            "num_samples": num_samples,
-            "num_reconstructions": num_reconstructions,
-            "manifold_size": manifold_size,
-        }
-        for key, number in numbers.items():
-            if number < 1:
-                raise ValueError(f"callbacks.images.{key} must be at least 1, got {number}")
         self.folder = Path(folder)
-        self.every_samples = every_samples
-        self.num_samples = num_samples
-        self.num_reconstructions = num_reconstructions
-        self.manifold_size = manifold_size
+        self.every_samples = whole_number(every_samples, "callbacks.images.every_samples")
+        self.num_samples = whole_number(num_samples, "callbacks.images.num_samples")
+        self.num_reconstructions = whole_number(num_reconstructions, "callbacks.images.num_reconstructions")
+        self.manifold_size = whole_number(manifold_size, "callbacks.images.manifold_size")
         self.drawn_samples = 0
 
     def on_train_batch_end(

@@ -7,6 +7,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
+from aevb.checks import whole_number
 from aevb.module import AEVB
 
 
@@ -20,13 +21,11 @@ class Metrics(pl.Callback):
         every_samples: Training samples in an interval; rounded up to whole blocks of minibatches.
 
     Raises:
-        ValueError: every_samples is not positive.
+        ValueError: every_samples is not a positive whole number.
     """
 
     def __init__(self, every_samples: int = 10_000) -> None:
-        if every_samples < 1:
-            raise ValueError(f"callbacks.metrics.every_samples must be at least 1, got {every_samples}")
-        self.every_samples = every_samples
+        self.every_samples = whole_number(every_samples, "callbacks.metrics.every_samples")
         self.sums: dict[str, Tensor] = {}
         self.steps = 0
         self.logged_samples = 0

@@ -9,6 +9,7 @@ from rich import get_console
 from rich.progress import BarColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
+from aevb.checks import number
 from aevb.module import AEVB
 
 log = logging.getLogger("aevb")
@@ -19,10 +20,13 @@ class Progress(pl.Callback):
 
     Args:
         every_seconds: Least time between two lines where there is no terminal.
+
+    Raises:
+        ValueError: every_seconds is negative.
     """
 
     def __init__(self, every_seconds: float = 10.0) -> None:
-        self.every_seconds = every_seconds
+        self.every_seconds = number(every_seconds, "callbacks.progress.every_seconds", at_least=0)
         self.bar: Bar | None = None
         self.task = TaskID(0)
         self.total: int | None = None

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from aevb.checks import number
 from aevb.data.module import InMemoryDataModule, Split, Splits, split_at_random
 
 _LIKELY_CHANNELS = (1, 3, 4)
@@ -42,12 +43,10 @@ class Array(InMemoryDataModule):
     ) -> None:
         super().__init__(**kwargs)
         self.path = Path(path).expanduser()
-        for name, fraction in {"val_fraction": val_fraction, "test_fraction": test_fraction}.items():
-            if not 0 < fraction < 1:
-                raise ValueError(f"data.{name} must be between 0 and 1, got {fraction}")
+        self.val_fraction = number(val_fraction, "data.val_fraction", above=0, below=1)
+        self.test_fraction = number(test_fraction, "data.test_fraction", above=0, below=1)
         if val_fraction + test_fraction >= 1:
             raise ValueError(f"data.val_fraction must be below 1 - data.test_fraction, got {val_fraction}")
-        self.val_fraction, self.test_fraction = val_fraction, test_fraction
 
     def load(self) -> Splits:
         """Reads and checks the file."""

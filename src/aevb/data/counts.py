@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from aevb.checks import number
 from aevb.data.module import InMemoryDataModule, Split, Splits
 
 _SIMULATION = 10  # apart from other draws by the same seed
@@ -33,9 +34,8 @@ class Counts(InMemoryDataModule):
 
     def __init__(self, dispersion: float | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        is_number = isinstance(dispersion, int | float) and not isinstance(dispersion, bool)
-        if dispersion is not None and not (is_number and 0 < dispersion < math.inf):
-            raise ValueError(f"data.dispersion must be a positive number, or null for Poisson, got {dispersion!r}")
+        if dispersion is not None:
+            dispersion = number(dispersion, "data.dispersion", above=0, note=", or null for Poisson")
         self.dispersion = dispersion
 
     def load(self) -> Splits:

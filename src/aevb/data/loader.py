@@ -6,6 +6,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from aevb.checks import whole_number
 from aevb.data.binarization import bernoulli, generator
 
 _ORDER, _BINARIZATION = 0, 1
@@ -73,10 +74,8 @@ class BatchLoader:
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
-        if batch_size < 1:
-            raise ValueError(f"batch_size must be positive, got {batch_size}")
-        if block_size is not None and block_size < 1:
-            raise ValueError(f"block_size must be positive, got {block_size}")
+        self.batch_size = whole_number(batch_size, "batch_size")
+        self.block_size = None if block_size is None else whole_number(block_size, "block_size")
         if not 0 <= rank < world_size:
             raise ValueError(f"rank must be between 0 and world_size - 1 = {world_size - 1}, got {rank}")
         if y is not None and len(y) != len(x):
@@ -84,7 +83,6 @@ class BatchLoader:
         if block_size is not None and len(x) < batch_size * world_size:
             raise ValueError(f"batch_size must be at most {len(x) // world_size} for the datapoints, got {batch_size}")
         self.x, self.y = x, y
-        self.batch_size, self.block_size = batch_size, block_size
         self.shuffle, self.seed, self.binarize = shuffle, seed, binarize
         self.rank, self.world_size = rank, world_size
         self.device = x.device if device is None else torch.device(device)

@@ -2,13 +2,14 @@
 
 import hashlib
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Self, get_args
+from typing import Any, NamedTuple, Self
 
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from aevb.data.binarization import Binarization, bernoulli, generator, threshold
+from aevb.checks import choice, list_of_sizes, whole_number
+from aevb.data.binarization import BINARIZATIONS, Binarization, bernoulli, generator, threshold
 from aevb.data.loader import BatchLoader, to_float
 
 _SPLIT, _SUBSET, _BINARIZATION, _EXAMPLES = range(4)
@@ -91,22 +92,14 @@ class InMemoryDataModule(pl.LightningDataModule):
         block_size: int = 10,
     ) -> None:
         super().__init__()
-        sizes = {"batch_size": batch_size, "eval_batch_size": eval_batch_size, "block_size": block_size}
-        for name, size in (sizes | ({} if train_size is None else {"train_size": train_size})).items():
-            _check_integer(name, size, at_least=1)
-        for name, value in {"seed": seed, "split_seed": split_seed}.items():
-            _check_integer(name, value, at_least=0)
-        if binarization not in get_args(Binarization):
-            raise ValueError(
-                f"data.binarization must be one of {', '.join(get_args(Binarization))}, got {binarization!r}"
-            )
-        if shape is not None and not (isinstance(shape, Sequence) and all(isinstance(n, int) and n > 0 for n in shape)):
-            raise ValueError(f"data.shape must be a list of positive integers such as [1, 28, 28], got {shape!r}")
-        self.batch_size, self.eval_batch_size, self.block_size = batch_size, eval_batch_size, block_size
-        self.binarization = binarization
-        self.seed, self.split_seed = seed, split_seed
-        self._wanted_shape = None if shape is None else tuple(shape)
-        self._wanted_train_size = train_size
+        self.batch_size = whole_number(batch_size, "data.batch_size")
+        self.eval_batch_size = whole_number(eval_batch_size, "data.eval_batch_size")
+        self.block_size = whole_number(block_size, "data.block_size")
+        self.binarization = choice(binarization, "data.binarization", BINARIZATIONS)
+        self.seed = whole_number(seed, "data.seed", at_least=0)
+        self.split_seed = whole_number(split_seed, "data.split_seed", at_least=0)
+        self._wanted_shape = None if shape is None else tuple(list_of_sizes(shape, "data.shape", example="[1, 28, 28]"))
+        self._wanted_train_size = None if train_size is None else whole_number(train_size, "data.train_size")
         self._splits: Splits | None = None
         self._digest = ""
 
@@ -276,9 +269,3 @@ class InMemoryDataModule(pl.LightningDataModule):
         copies = (3 if self.binarization == "dynamic" else 1, 1, 1)
         size = sum(c * split.x.nbytes for c, split in zip(copies, self._splits, strict=True))
         return size < free / 2
-
-
-def _check_integer(name: str, value: object, at_least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < at_least:
-        wanted = "a positive integer" if at_least == 1 else "an integer that is not negative"
-        raise ValueError(f"data.{name} must be {wanted}, got {value!r}")

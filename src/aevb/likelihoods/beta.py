@@ -9,7 +9,7 @@ from torch.distributions import Beta as TorchBeta
 from torch.distributions import Distribution, constraints
 
 from aevb.likelihoods.base import Likelihood
-from aevb.likelihoods.settings import positive
+from aevb.likelihoods.positive import positive
 
 MARGIN = 1 / 510
 """Half a grey level of 255."""

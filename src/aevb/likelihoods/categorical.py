@@ -8,9 +8,9 @@ from torch import Tensor
 from torch.distributions import Categorical as TorchCategorical
 from torch.distributions import Distribution, constraints
 
+from aevb.checks import whole_number
 from aevb.likelihoods.base import Likelihood
 from aevb.likelihoods.levels import Levels, level_of
-from aevb.likelihoods.settings import check_count
 
 
 class Categorical(Likelihood):
@@ -33,7 +33,8 @@ class Categorical(Likelihood):
     discrete = True
 
     def __init__(self, in_shape: Sequence[int], data_shape: Sequence[int], levels: int = 256) -> None:
-        super().__init__(in_shape, data_shape, parameters_per_value=check_count("levels", levels, 2))
+        whole_number(levels, "likelihood.levels", at_least=2)
+        super().__init__(in_shape, data_shape, parameters_per_value=levels)
         self.levels = levels
         self.support = Levels(levels)
 

@@ -9,8 +9,9 @@ from torch.distributions import Distribution, constraints
 from torch.distributions import NegativeBinomial as NegativeBinomialDistribution
 from torch.distributions import Poisson as PoissonDistribution
 
+from aevb.checks import number
 from aevb.likelihoods.base import Likelihood
-from aevb.likelihoods.settings import check_number, positive
+from aevb.likelihoods.positive import positive
 
 MIN_RATE, MAX_RATE = 1e-6, 1e6
 
@@ -61,7 +62,7 @@ class NegativeBinomial(Likelihood):
 
     def __init__(self, in_shape: Sequence[int], data_shape: Sequence[int], dispersion: float = 10.0) -> None:
         super().__init__(in_shape, data_shape, parameters_per_value=1)
-        start = check_number("dispersion", dispersion, MIN_DISPERSION, MAX_DISPERSION) - MIN_DISPERSION
+        start = number(dispersion, "likelihood.dispersion", above=MIN_DISPERSION, below=MAX_DISPERSION) - MIN_DISPERSION
         self.log_dispersion = nn.Parameter(torch.full(self.data_shape, math.log(start)))
 
     def distribution(self, log_mean: Tensor) -> Distribution:

@@ -9,9 +9,10 @@ from torch import Tensor
 from torch.distributions import Categorical as TorchCategorical
 from torch.distributions import Distribution, constraints
 
+from aevb.checks import number, whole_number
 from aevb.likelihoods.base import Likelihood
 from aevb.likelihoods.levels import Levels
-from aevb.likelihoods.settings import check_count, check_number, positive
+from aevb.likelihoods.positive import positive
 
 
 class DiscretizedLogistic(Likelihood):
@@ -39,8 +40,8 @@ class DiscretizedLogistic(Likelihood):
         self, in_shape: Sequence[int], data_shape: Sequence[int], levels: int = 256, min_scale: float = 5e-4
     ) -> None:
         super().__init__(in_shape, data_shape, parameters_per_value=2)
-        self.levels = check_count("levels", levels, 2)
-        self.min_scale = check_number("min_scale", min_scale)
+        self.levels = whole_number(levels, "likelihood.levels", at_least=2)
+        self.min_scale = number(min_scale, "likelihood.min_scale", above=0)
         self.support = Levels(levels)
 
     def distribution(self, location: Tensor, scale: Tensor) -> Distribution:
@@ -75,10 +76,11 @@ class DiscretizedLogisticMixture(Likelihood):
         levels: int = 256,
         min_scale: float = 5e-4,
     ) -> None:
-        super().__init__(in_shape, data_shape, parameters_per_value=3 * check_count("components", components, 1))
+        whole_number(components, "likelihood.components")
+        super().__init__(in_shape, data_shape, parameters_per_value=3 * components)
         self.components = components
-        self.levels = check_count("levels", levels, 2)
-        self.min_scale = check_number("min_scale", min_scale)
+        self.levels = whole_number(levels, "likelihood.levels", at_least=2)
+        self.min_scale = number(min_scale, "likelihood.min_scale", above=0)
         self.support = Levels(levels)
 
     def project(self, h: Tensor) -> tuple[Tensor, ...]:

@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, Normal
 
+from aevb.checks import number
 from aevb.likelihoods.location_scale import LocationScale
-from aevb.likelihoods.settings import MAX_SCALE, check_number, positive
+from aevb.likelihoods.positive import MAX_SCALE, positive
 
 HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 
@@ -36,7 +37,7 @@ class Gaussian(LocationScale):
         self, in_shape: Sequence[int], data_shape: Sequence[int], bounded: bool = True, min_scale: float = 1e-3
     ) -> None:
         super().__init__(in_shape, data_shape, 2, bounded)
-        self.min_scale = check_number("min_scale", min_scale)
+        self.min_scale = number(min_scale, "likelihood.min_scale", above=0)
 
     def distribution(self, mean: Tensor, log_variance: Tensor) -> Distribution:
         return GaussianDistribution(self.location(mean), standard_deviation(log_variance, self.min_scale))
@@ -69,8 +70,8 @@ class GaussianPerValue(LocationScale):
         min_scale: float = 1e-3,
     ) -> None:
         super().__init__(in_shape, data_shape, 1, bounded)
-        self.min_scale = check_number("min_scale", min_scale)
-        log_variance = 2 * math.log(check_number("initial_scale", initial_scale))
+        self.min_scale = number(min_scale, "likelihood.min_scale", above=0)
+        log_variance = 2 * math.log(number(initial_scale, "likelihood.initial_scale", above=0))
         self.log_variance = nn.Parameter(torch.full(self.variance_shape, log_variance))
 
     @property
@@ -122,7 +123,7 @@ class FixedGaussian(LocationScale):
         self, in_shape: Sequence[int], data_shape: Sequence[int], sigma: float = 0.1, bounded: bool = True
     ) -> None:
         super().__init__(in_shape, data_shape, 1, bounded)
-        self.register_buffer("sigma", torch.tensor(check_number("sigma", sigma)), persistent=False)
+        self.register_buffer("sigma", torch.tensor(number(sigma, "likelihood.sigma", above=0)), persistent=False)
 
     def distribution(self, mean: Tensor) -> Distribution:
         return GaussianDistribution(self.location(mean), self.sigma)

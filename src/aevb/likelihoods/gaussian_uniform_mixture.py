@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.distributions import Distribution, constraints
 
+from aevb.checks import flag, number
 from aevb.likelihoods.base import Likelihood
 from aevb.likelihoods.gaussian import GaussianDistribution, standard_deviation
-from aevb.likelihoods.settings import check_flag, check_number
 
 
 class GaussianUniformMixture(Likelihood):
@@ -45,10 +45,10 @@ class GaussianUniformMixture(Likelihood):
         min_scale: float = 1e-3,
     ) -> None:
         super().__init__(in_shape, data_shape, parameters_per_value=2)
-        weight = check_number("uniform_weight", uniform_weight, 0, 1)
-        learned = check_flag("learn_uniform_weight", learn_uniform_weight)
+        weight = number(uniform_weight, "likelihood.uniform_weight", above=0, below=1)
+        learned = flag(learn_uniform_weight, "likelihood.learn_uniform_weight")
         self.weight_logit = nn.Parameter(torch.tensor(math.log(weight / (1 - weight))), requires_grad=learned)
-        self.min_scale = check_number("min_scale", min_scale)
+        self.min_scale = number(min_scale, "likelihood.min_scale", above=0)
 
     def distribution(self, mean: Tensor, log_variance: Tensor) -> Distribution:
         scale = standard_deviation(log_variance, self.min_scale)

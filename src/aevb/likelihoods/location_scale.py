@@ -11,8 +11,9 @@ from torch.distributions import Distribution, constraints
 from torch.distributions import Laplace as LaplaceDistribution
 from torch.distributions import StudentT as TorchStudentT
 
+from aevb.checks import flag, number
 from aevb.likelihoods.base import Likelihood
-from aevb.likelihoods.settings import check_flag, check_number, positive
+from aevb.likelihoods.positive import positive
 
 MAX_DEGREES_OF_FREEDOM = 1e3
 
@@ -33,7 +34,7 @@ class LocationScale(Likelihood):
         self, in_shape: Sequence[int], data_shape: Sequence[int], parameters_per_value: int, bounded: bool
     ) -> None:
         super().__init__(in_shape, data_shape, parameters_per_value)
-        self.bounded = check_flag("bounded", bounded)
+        self.bounded = flag(bounded, "likelihood.bounded")
 
     def location(self, raw: Tensor) -> Tensor:
         """μ from the network's output."""
@@ -61,7 +62,7 @@ class Laplace(LocationScale):
         self, in_shape: Sequence[int], data_shape: Sequence[int], bounded: bool = True, min_scale: float = 1e-3
     ) -> None:
         super().__init__(in_shape, data_shape, 2, bounded)
-        self.min_scale = check_number("min_scale", min_scale)
+        self.min_scale = number(min_scale, "likelihood.min_scale", above=0)
 
     def distribution(self, location: Tensor, scale: Tensor) -> Distribution:
         return LaplaceDistribution(self.location(location), positive(scale, self.min_scale), validate_args=False)
@@ -89,7 +90,7 @@ class Logistic(LocationScale):
         self, in_shape: Sequence[int], data_shape: Sequence[int], bounded: bool = True, min_scale: float = 1e-3
     ) -> None:
         super().__init__(in_shape, data_shape, 2, bounded)
-        self.min_scale = check_number("min_scale", min_scale)
+        self.min_scale = number(min_scale, "likelihood.min_scale", above=0)
 
     def distribution(self, location: Tensor, scale: Tensor) -> Distribution:
         return LogisticDistribution(self.location(location), positive(scale, self.min_scale))
@@ -127,10 +128,11 @@ class StudentT(LocationScale):
         min_scale: float = 1e-3,
     ) -> None:
         super().__init__(in_shape, data_shape, 2, bounded)
-        above_one = check_number("degrees_of_freedom", degrees_of_freedom, 1, MAX_DEGREES_OF_FREEDOM) - 1
-        learned = check_flag("learn_degrees_of_freedom", learn_degrees_of_freedom)
-        self.log_degrees_above_one = nn.Parameter(torch.tensor(math.log(above_one)), requires_grad=learned)
-        self.min_scale = check_number("min_scale", min_scale)
+        number(degrees_of_freedom, "likelihood.degrees_of_freedom", above=1, below=MAX_DEGREES_OF_FREEDOM)
+        learned = flag(learn_degrees_of_freedom, "likelihood.learn_degrees_of_freedom")
+        start = torch.tensor(math.log(degrees_of_freedom - 1))
+        self.log_degrees_above_one = nn.Parameter(start, requires_grad=learned)
+        self.min_scale = number(min_scale, "likelihood.min_scale", above=0)
 
     def distribution(self, location: Tensor, scale: Tensor) -> Distribution:
         degrees_of_freedom = positive(self.log_degrees_above_one, 1.0, MAX_DEGREES_OF_FREEDOM)

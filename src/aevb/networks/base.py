@@ -6,6 +6,8 @@ distributions, so bodies know nothing of probability.
 
 from torch import nn
 
+from aevb.checks import choice
+
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "elu": nn.ELU,
     "gelu": nn.GELU,
@@ -33,6 +35,4 @@ def activation_layer(name: str, owner: str) -> nn.Module:
     Raises:
         ValueError: the name is unknown.
     """
-    if name not in ACTIVATIONS:
-        raise ValueError(f"{owner}.activation must be one of {', '.join(ACTIVATIONS)}, got {name!r}")
-    return ACTIVATIONS[name]()
+    return ACTIVATIONS[choice(name, f"{owner}.activation", ACTIVATIONS)]()

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from aevb.checks import positive_sizes
+from aevb.checks import list_of_sizes
 from aevb.networks.base import Body, activation_layer
 from aevb.networks.mlp import MLP
 
@@ -77,7 +77,7 @@ class ConvEncoder(Body):
         residual: bool = False,
     ) -> None:
         super().__init__()
-        channels = positive_sizes(channels, "encoder.channels")
+        channels = list_of_sizes(channels, "encoder.channels")
         sizes = halved_sizes(data_shape, len(channels), "encoder")
         layers: list[nn.Module] = []
         for fan_in, fan_out in pairwise([data_shape[0], *channels]):
@@ -125,7 +125,7 @@ class ConvDecoder(Body):
         residual: bool = False,
     ) -> None:
         super().__init__()
-        channels = positive_sizes(channels, "decoder.channels")
+        channels = list_of_sizes(channels, "decoder.channels")
         sizes = halved_sizes(data_shape, len(channels), "decoder")[::-1]
         self.dense = MLP((latent_dim,), hidden, activation, owner="decoder")
         self.in_shape = (channels[0], *sizes[0])

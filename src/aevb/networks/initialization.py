@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from aevb.checks import positive_number
+from aevb.checks import choice, number
 
 INITIALIZATIONS = ("normal", "xavier", "pytorch")
 
@@ -17,9 +17,8 @@ def initialize(module: nn.Module, scheme: str, std: float = 0.1) -> None:
     Raises:
         ValueError: unknown scheme, or std not positive.
     """
-    if scheme not in INITIALIZATIONS:
-        raise ValueError(f"model.initialization must be one of {', '.join(INITIALIZATIONS)}, got {scheme!r}")
-    positive_number(std, "model.initialization_std")
+    choice(scheme, "model.initialization", INITIALIZATIONS)
+    number(std, "model.initialization_std", above=0)
     for layer in module.modules():
         if type(layer) not in (nn.Linear, nn.Conv2d, nn.ConvTranspose2d) or scheme == "pytorch":
             continue

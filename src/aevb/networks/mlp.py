@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from aevb.checks import positive_sizes
+from aevb.checks import list_of_sizes
 from aevb.networks.base import Body, activation_layer
 
 
@@ -30,7 +30,7 @@ class MLP(Body):
     def __init__(self, in_shape: Sequence[int], hidden: Sequence[int], activation: str, owner: str) -> None:
         super().__init__()
         self.in_shape = tuple(in_shape)
-        sizes = [math.prod(self.in_shape), *positive_sizes(hidden, f"{owner}.hidden")]
+        sizes = [math.prod(self.in_shape), *list_of_sizes(hidden, f"{owner}.hidden")]
         layers: list[nn.Module] = []
         for fan_in, fan_out in pairwise(sizes):
             layers += [nn.Linear(fan_in, fan_out), activation_layer(activation, owner)]

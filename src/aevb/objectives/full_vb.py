@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from aevb.checks import choice, number, whole_number
 from aevb.model import GenerativeModel, RecognitionModel
 from aevb.objectives.base import KL_ESTIMATORS, Estimate, Objective, elbo
-from aevb.objectives.settings import check_between, check_choice, check_count
 
 
 class FullVB(Objective):
@@ -42,14 +42,10 @@ class FullVB(Objective):
         self, num_samples: int = 1, num_weight_samples: int = 1, initial_scale: float = 0.05, kl: str = "auto"
     ) -> None:
         super().__init__(weight_prior=False)  # p(θ) is in the bound itself
-        check_count("num_samples", num_samples)
-        check_count("num_weight_samples", num_weight_samples)
-        check_between("initial_scale", initial_scale, 0)
-        check_choice("kl", kl, KL_ESTIMATORS)
-        self.num_samples = num_samples
-        self.num_weight_samples = num_weight_samples
-        self.initial_scale = initial_scale
-        self.kl = kl
+        self.num_samples = whole_number(num_samples, "objective.num_samples")
+        self.num_weight_samples = whole_number(num_weight_samples, "objective.num_weight_samples")
+        self.initial_scale = number(initial_scale, "objective.initial_scale", above=0)
+        self.kl = choice(kl, "objective.kl", KL_ESTIMATORS)
         self.log_scales = nn.ParameterList()
         """log σ of each generative weight, in the order of the generative model's trainable parameters."""
 

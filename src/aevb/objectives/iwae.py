@@ -7,9 +7,9 @@ from torch import Tensor
 from torch.distributions import Distribution
 from torch.func import functional_call
 
+from aevb.checks import choice, whole_number
 from aevb.model import GenerativeModel, RecognitionModel
 from aevb.objectives.base import Estimate, Objective, surrogate
-from aevb.objectives.settings import check_choice, check_count
 
 GRADIENTS = ("reparameterized", "dreg", "stl")
 
@@ -45,10 +45,8 @@ class IWAE(Objective):
 
     def __init__(self, num_samples: int = 5, gradient: str = "reparameterized", weight_prior: bool = True) -> None:
         super().__init__(weight_prior)
-        check_count("num_samples", num_samples)
-        check_choice("gradient", gradient, GRADIENTS)
-        self.num_samples = num_samples
-        self.gradient = gradient
+        self.num_samples = whole_number(num_samples, "objective.num_samples")
+        self.gradient = choice(gradient, "objective.gradient", GRADIENTS)
 
     def estimate(self, p: GenerativeModel, q: RecognitionModel, x: Tensor) -> Estimate:
         return self.bound(p, q, x, self.gradient)

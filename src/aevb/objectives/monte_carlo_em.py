@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from aevb import hmc
+from aevb.checks import number, whole_number
 from aevb.model import GenerativeModel, RecognitionModel
 from aevb.objectives.base import Estimate, Objective
-from aevb.objectives.settings import check_between, check_count
 
 
 class MonteCarloEM(Objective):
@@ -59,18 +59,14 @@ class MonteCarloEM(Objective):
         weight_prior: bool = True,
     ) -> None:
         super().__init__(weight_prior)
-        check_count("num_starts", num_starts)
-        check_count("transitions", transitions, at_least=4)
-        check_count("leapfrog_steps", leapfrog_steps)
-        check_between("target_acceptance", target_acceptance, 0, 1)
-        check_count("updates", updates)
-        check_count("evaluation_transitions", evaluation_transitions, at_least=4)
-        self.num_starts = num_starts
-        self.transitions = transitions
-        self.leapfrog_steps = leapfrog_steps
-        self.target_acceptance = target_acceptance
-        self.updates = updates
-        self.evaluation_transitions = evaluation_transitions
+        self.num_starts = whole_number(num_starts, "objective.num_starts")
+        self.transitions = whole_number(transitions, "objective.transitions", at_least=4)
+        self.leapfrog_steps = whole_number(leapfrog_steps, "objective.leapfrog_steps")
+        self.target_acceptance = number(target_acceptance, "objective.target_acceptance", above=0, below=1)
+        self.updates = whole_number(updates, "objective.updates")
+        self.evaluation_transitions = whole_number(
+            evaluation_transitions, "objective.evaluation_transitions", at_least=4
+        )
         self.register_buffer("step_size", torch.tensor(0.1))
 
     def estimates(self, p: GenerativeModel, q: RecognitionModel, x: Tensor) -> Iterator[Estimate]:

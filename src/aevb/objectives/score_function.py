@@ -5,10 +5,10 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from aevb.checks import choice, number, whole_number
 from aevb.model import GenerativeModel, RecognitionModel
 from aevb.networks import MLP
 from aevb.objectives.base import KL_ESTIMATORS, Estimate, Objective, analytic_kl, surrogate
-from aevb.objectives.settings import check_between, check_choice, check_count
 
 BASELINES = ("none", "learned", "leave_one_out")
 
@@ -56,17 +56,12 @@ class ScoreFunction(Objective):
         weight_prior: bool = True,
     ) -> None:
         super().__init__(weight_prior)
-        check_choice("baseline", baseline, BASELINES)
-        at_least, reason = (2, " with baseline=leave_one_out") if baseline == "leave_one_out" else (1, "")
-        check_count("num_samples", num_samples, at_least, reason)
-        check_choice("kl", kl, KL_ESTIMATORS)
-        check_count("baseline_hidden", baseline_hidden)
-        check_between("baseline_decay", baseline_decay, 0, 1)
-        self.num_samples = num_samples
-        self.baseline = baseline
-        self.kl = kl
-        self.baseline_hidden = baseline_hidden
-        self.baseline_decay = baseline_decay
+        at_least, note = (2, " with baseline=leave_one_out") if baseline == "leave_one_out" else (1, "")
+        self.num_samples = whole_number(num_samples, "objective.num_samples", at_least=at_least, note=note)
+        self.baseline = choice(baseline, "objective.baseline", BASELINES)
+        self.kl = choice(kl, "objective.kl", KL_ESTIMATORS)
+        self.baseline_hidden = whole_number(baseline_hidden, "objective.baseline_hidden")
+        self.baseline_decay = number(baseline_decay, "objective.baseline_decay", above=0, below=1)
         self.network: LearnedBaseline | None = None
 
     def connect(self, p: GenerativeModel, q: RecognitionModel) -> None:

@@ -4,9 +4,9 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, Independent
 
+from aevb.checks import choice, number, whole_number
 from aevb.model import GenerativeModel, RecognitionModel
 from aevb.objectives.base import KL_ESTIMATORS, Estimate, Objective, distribution_name, elbo, kl_estimate
-from aevb.objectives.settings import check_choice, check_count, check_not_negative
 
 FREE_BITS_GROUPS = ("dimension", "datapoint")
 
@@ -52,18 +52,12 @@ class SGVB(Objective):
         weight_prior: bool = True,
     ) -> None:
         super().__init__(weight_prior)
-        check_count("num_samples", num_samples)
-        check_choice("kl", kl, KL_ESTIMATORS)
-        check_not_negative("beta", beta)
-        check_count("beta_warmup_samples", beta_warmup_samples, at_least=0)
-        check_not_negative("free_bits", free_bits)
-        check_choice("free_bits_per", free_bits_per, FREE_BITS_GROUPS)
-        self.num_samples = num_samples
-        self.kl = kl
-        self.beta = beta
-        self.beta_warmup_samples = beta_warmup_samples
-        self.free_bits = free_bits
-        self.free_bits_per = free_bits_per
+        self.num_samples = whole_number(num_samples, "objective.num_samples")
+        self.kl = choice(kl, "objective.kl", KL_ESTIMATORS)
+        self.beta = number(beta, "objective.beta", at_least=0)
+        self.beta_warmup_samples = whole_number(beta_warmup_samples, "objective.beta_warmup_samples", at_least=0)
+        self.free_bits = number(free_bits, "objective.free_bits", at_least=0)
+        self.free_bits_per = choice(free_bits_per, "objective.free_bits_per", FREE_BITS_GROUPS)
 
     def estimate(self, p: GenerativeModel, q: RecognitionModel, x: Tensor) -> Estimate:
         if self.beta == 1 and not self.beta_warmup_samples and not self.free_bits:

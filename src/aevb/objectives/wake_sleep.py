@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
+from aevb.checks import whole_number
 from aevb.model import GenerativeModel, RecognitionModel
 from aevb.objectives.base import Estimate, Objective, kl_estimate
-from aevb.objectives.settings import check_count
 
 
 class WakeSleep(Objective):
@@ -32,8 +32,7 @@ class WakeSleep(Objective):
 
     def __init__(self, num_samples: int = 1, weight_prior: bool = True) -> None:
         super().__init__(weight_prior)
-        check_count("num_samples", num_samples)
-        self.num_samples = num_samples
+        self.num_samples = whole_number(num_samples, "objective.num_samples")
 
     def estimate(self, p: GenerativeModel, q: RecognitionModel, x: Tensor) -> Estimate:
         prior = p.prior()

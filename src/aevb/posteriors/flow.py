@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from torch import Tensor
 from torch.distributions import Distribution
 
-from aevb.checks import positive_size, positive_sizes
+from aevb.checks import list_of_sizes, whole_number
 from aevb.flows import GaussianFlow, affine_autoregressive, spline_coupling
 from aevb.posteriors.base import Posterior
 
@@ -41,13 +41,13 @@ class InverseAutoregressiveFlow(Posterior):
         hidden: Sequence[int] = (64, 64),
         context: int = 32,
     ) -> None:
-        positive_size(context, "posterior.context")
+        whole_number(context, "posterior.context")
         super().__init__(in_features, latent_dim, num_parameters=2 * latent_dim + context)
         self.flow = affine_autoregressive(
             latent_dim,
             context,
-            positive_size(transforms, "posterior.transforms"),
-            positive_sizes(hidden, "posterior.hidden"),
+            whole_number(transforms, "posterior.transforms"),
+            list_of_sizes(hidden, "posterior.hidden"),
         )
 
     def distribution(self, parameters: Tensor) -> Distribution:
@@ -88,14 +88,14 @@ class SplineFlow(Posterior):
         hidden: Sequence[int] = (64, 64),
         context: int = 32,
     ) -> None:
-        positive_size(context, "posterior.context")
+        whole_number(context, "posterior.context")
         super().__init__(in_features, latent_dim, num_parameters=2 * latent_dim + context)
         self.flow = spline_coupling(
             latent_dim,
             context,
-            positive_size(transforms, "posterior.transforms"),
-            positive_size(bins, "posterior.bins", minimum=2),
-            positive_sizes(hidden, "posterior.hidden"),
+            whole_number(transforms, "posterior.transforms"),
+            whole_number(bins, "posterior.bins", at_least=2),
+            list_of_sizes(hidden, "posterior.hidden"),
         )
 
     def distribution(self, parameters: Tensor) -> Distribution:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, LowRankMultivariateNormal
 
-from aevb.checks import positive_size
+from aevb.checks import whole_number
 from aevb.posteriors.base import Posterior
 
 
@@ -32,7 +32,7 @@ class LowRankGaussian(Posterior):
     """
 
     def __init__(self, in_features: int, latent_dim: int, rank: int = 2) -> None:
-        positive_size(rank, "posterior.rank")
+        whole_number(rank, "posterior.rank")
         super().__init__(in_features, latent_dim, num_parameters=(2 + rank) * latent_dim)
         self.rank = rank
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from aevb.checks import positive_size, positive_sizes
+from aevb.checks import list_of_sizes, whole_number
 from aevb.flows import GaussianFlow, spline_autoregressive
 from aevb.priors.base import Prior
 
@@ -40,9 +40,9 @@ class Flow(Prior):
         super().__init__(latent_dim)
         self.flow = spline_autoregressive(
             latent_dim,
-            positive_size(transforms, "prior.transforms"),
-            positive_size(bins, "prior.bins", minimum=2),
-            positive_sizes(hidden, "prior.hidden"),
+            whole_number(transforms, "prior.transforms"),
+            whole_number(bins, "prior.bins", at_least=2),
+            list_of_sizes(hidden, "prior.hidden"),
         )
         self.register_buffer("zero", torch.zeros(latent_dim), persistent=False)
         self.register_buffer("one", torch.ones(latent_dim), persistent=False)

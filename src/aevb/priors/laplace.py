@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.distributions import Distribution, Independent
 from torch.distributions import Laplace as LaplaceDistribution
 
-from aevb.checks import positive_number
+from aevb.checks import number
 from aevb.priors.base import Prior
 
 
@@ -31,7 +31,7 @@ class Laplace(Prior):
 
     def __init__(self, latent_dim: int, scale: float = 1.0) -> None:
         super().__init__(latent_dim)
-        positive_number(scale, "prior.scale")
+        number(scale, "prior.scale", above=0)
         self.register_buffer("loc", torch.zeros(latent_dim), persistent=False)
         self.register_buffer("scale", torch.full((latent_dim,), float(scale)), persistent=False)
 

@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.distributions import Distribution, Independent
 from torch.distributions import StudentT as StudentTDistribution
 
-from aevb.checks import positive_number
+from aevb.checks import number
 from aevb.priors.base import Prior
 
 
@@ -34,8 +34,8 @@ class StudentT(Prior):
 
     def __init__(self, latent_dim: int, df: float = 5.0, scale: float = 1.0) -> None:
         super().__init__(latent_dim)
-        positive_number(df, "prior.df")
-        positive_number(scale, "prior.scale")
+        number(df, "prior.df", above=0)
+        number(scale, "prior.scale", above=0)
         self.register_buffer("df", torch.full((latent_dim,), float(df)), persistent=False)
         self.register_buffer("loc", torch.zeros(latent_dim), persistent=False)
         self.register_buffer("scale", torch.full((latent_dim,), float(scale)), persistent=False)

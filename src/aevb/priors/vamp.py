@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Categorical, Distribution
 
-from aevb.checks import positive_number, positive_size
+from aevb.checks import number, whole_number
 from aevb.priors.base import Prior
 from aevb.priors.mixture import Mixture
 
@@ -39,8 +39,8 @@ class VampPrior(Prior):
 
     def __init__(self, latent_dim: int, num_components: int = 500, max_value: float = 1.0) -> None:
         super().__init__(latent_dim)
-        self.num_components = positive_size(num_components, "prior.num_components")
-        self.max_value = positive_number(max_value, "prior.max_value")
+        self.num_components = whole_number(num_components, "prior.num_components")
+        self.max_value = number(max_value, "prior.max_value", above=0)
         # In a tuple, q is no submodule: its parameters remain those of the recognition model alone.
         self._recognition: tuple[RecognitionModel, ...] = ()
 
