@@ -12,7 +12,7 @@ from torch.distributions.utils import broadcast_all, clamp_probs
 
 
 class LogisticDistribution(Distribution):
-    """Logistic(z; μ, s): density e^(−y) / (s (1 + e^(−y))²) and CDF 1 / (1 + e^(−y)), where y = (z − μ) / s.
+    """Logistic(z; μ, s): density e^(−y) / (s (1 + e^(−y))²), where y = (z − μ) / s.
 
     Args:
         loc: μ.
@@ -43,10 +43,6 @@ class LogisticDistribution(Distribution):
         return self.loc
 
     @property
-    def mode(self) -> Tensor:
-        return self.loc
-
-    @property
     def variance(self) -> Tensor:
         return self.scale.square() * (math.pi**2 / 3)
 
@@ -60,14 +56,10 @@ class LogisticDistribution(Distribution):
         if self._validate_args:
             self._validate_sample(value)
         y = (value - self.loc) / self.scale
-        # Symmetric in y: with −|y| the exponential cannot overflow.
-        return -y.abs() - self.scale.log() - 2 * F.softplus(-y.abs())
-
-    def cdf(self, value: Tensor) -> Tensor:
-        return torch.sigmoid((value - self.loc) / self.scale)
+        return y - 2 * F.softplus(y) - self.scale.log()
 
     def icdf(self, value: Tensor) -> Tensor:
-        return self.loc + self.scale * (value.log() - torch.log1p(-value))
+        return self.loc + self.scale * torch.logit(value)
 
     def entropy(self) -> Tensor:
         return self.scale.log() + 2

@@ -13,6 +13,7 @@ from aevb.checks import number, whole_number
 from aevb.likelihoods.base import Likelihood
 from aevb.likelihoods.levels import Levels
 from aevb.likelihoods.positive import positive
+from aevb.logistic import LogisticDistribution
 
 
 class DiscretizedLogistic(Likelihood):
@@ -121,8 +122,7 @@ class DiscretizedLogisticDistribution(Distribution):
 
     @torch.no_grad()
     def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
-        u = torch.rand(self._extended_shape(torch.Size(sample_shape)), dtype=self.loc.dtype, device=self.loc.device)
-        x = self.loc + self.scale * torch.logit(u, eps=torch.finfo(u.dtype).eps)
+        x = LogisticDistribution(self.loc, self.scale, validate_args=False).sample(torch.Size(sample_shape))
         return (x.clamp(0, 1) * (self.levels - 1)).round() / (self.levels - 1)
 
     def log_prob(self, value: Tensor) -> Tensor:

@@ -8,13 +8,13 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, Normal
 
 from aevb.checks import number
-from aevb.likelihoods.location_scale import LocationScale
+from aevb.likelihoods.location_scale import LocationAndScale, LocationScale
 from aevb.likelihoods.positive import MAX_SCALE, positive
 
 HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 
 
-class Gaussian(LocationScale):
+class Gaussian(LocationAndScale):
     """p(x|z) = N(x; μ(z), diag σ²(z)), with a variance for every value and input.
 
     The mean is linear in the features, or squashed into (0, 1) by a sigmoid where `bounded`. The log-variance is
@@ -25,19 +25,8 @@ class Gaussian(LocationScale):
 
     Shapes: h (S, B, *in_shape) → batch (S, B), event `data_shape`.
 
-    Args:
-        bounded: See `LocationScale`.
-        min_scale: Floor of σ.
-
-    Raises:
-        ValueError: min_scale is not positive, or bounded not true or false.
+    Args, Raises: as `LocationAndScale`.
     """
-
-    def __init__(
-        self, in_shape: Sequence[int], data_shape: Sequence[int], bounded: bool = True, min_scale: float = 1e-3
-    ) -> None:
-        super().__init__(in_shape, data_shape, 2, bounded)
-        self.min_scale = number(min_scale, "likelihood.min_scale", above=0)
 
     def distribution(self, mean: Tensor, log_variance: Tensor) -> Distribution:
         return GaussianDistribution(self.location(mean), standard_deviation(log_variance, self.min_scale))

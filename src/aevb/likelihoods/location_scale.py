@@ -2,10 +2,8 @@
 
 import math
 from collections.abc import Sequence
-from typing import ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.distributions import Distribution, constraints
 from torch.distributions import Laplace as LaplaceDistribution
@@ -14,6 +12,7 @@ from torch.distributions import StudentT as TorchStudentT
 from aevb.checks import flag, number
 from aevb.likelihoods.base import Likelihood
 from aevb.likelihoods.positive import positive
+from aevb.logistic import LogisticDistribution
 
 MAX_DEGREES_OF_FREEDOM = 1e3
 
@@ -41,18 +40,12 @@ class LocationScale(Likelihood):
         return raw.sigmoid() if self.bounded else raw
 
 
-class Laplace(LocationScale):
-    """log p(x|z) = −Σ_i [ |x_i − μ_i| / b_i + log(2 b_i) ], μ = f₁(z) or its sigmoid, b = min_scale + exp f₂(z).
-
-    Its tails are heavier than the Gaussian's, and μ is a median: outliers and sharp edges cost less.
-
-    Source: the location-scale families of Kingma & Welling (2013), section 2.4, as a decoder.
-
-    Shapes: h (S, B, *in_shape) → batch (S, B), event `data_shape`.
+class LocationAndScale(LocationScale):
+    """A head over the real numbers whose location and scale both come from the network, for every value and input.
 
     Args:
         bounded: See `LocationScale`.
-        min_scale: Floor of b.
+        min_scale: Floor of the scale.
 
     Raises:
         ValueError: min_scale is not positive, or bounded not true or false.
@@ -64,11 +57,24 @@ class Laplace(LocationScale):
         super().__init__(in_shape, data_shape, 2, bounded)
         self.min_scale = number(min_scale, "likelihood.min_scale", above=0)
 
+
+class Laplace(LocationAndScale):
+    """log p(x|z) = −Σ_i [ |x_i − μ_i| / b_i + log(2 b_i) ], μ = f₁(z) or its sigmoid, b = min_scale + exp f₂(z).
+
+    Its tails are heavier than the Gaussian's, and μ is a median: outliers and sharp edges cost less.
+
+    Source: the location-scale families of Kingma & Welling (2013), section 2.4, as a decoder.
+
+    Shapes: h (S, B, *in_shape) → batch (S, B), event `data_shape`.
+
+    Args, Raises: as `LocationAndScale`.
+    """
+
     def distribution(self, location: Tensor, scale: Tensor) -> Distribution:
         return LaplaceDistribution(self.location(location), positive(scale, self.min_scale), validate_args=False)
 
 
-class Logistic(LocationScale):
+class Logistic(LocationAndScale):
     """log p(x|z) = Σ_i [ y_i − 2 softplus(y_i) − log s_i ], y = (x − μ) / s, μ = f₁(z) or its sigmoid,
     s = min_scale + exp f₂(z).
 
@@ -78,25 +84,14 @@ class Logistic(LocationScale):
 
     Shapes: h (S, B, *in_shape) → batch (S, B), event `data_shape`.
 
-    Args:
-        bounded: See `LocationScale`.
-        min_scale: Floor of s.
-
-    Raises:
-        ValueError: min_scale is not positive, or bounded not true or false.
+    Args, Raises: as `LocationAndScale`.
     """
 
-    def __init__(
-        self, in_shape: Sequence[int], data_shape: Sequence[int], bounded: bool = True, min_scale: float = 1e-3
-    ) -> None:
-        super().__init__(in_shape, data_shape, 2, bounded)
-        self.min_scale = number(min_scale, "likelihood.min_scale", above=0)
-
     def distribution(self, location: Tensor, scale: Tensor) -> Distribution:
-        return LogisticDistribution(self.location(location), positive(scale, self.min_scale))
+        return LogisticDistribution(self.location(location), positive(scale, self.min_scale), validate_args=False)
 
 
-class StudentT(LocationScale):
+class StudentT(LocationAndScale):
     """p(x|z) = Π_i t_ν((x_i − μ_i) / s_i) / s_i, μ = f₁(z) or its sigmoid, s = min_scale + exp f₂(z).
 
     log t_ν(y) = −(ν+1)/2 log(1 + y²/ν) + log Γ((ν+1)/2) − log Γ(ν/2) − ½ log(ν π). The degrees of freedom ν are one
@@ -111,8 +106,7 @@ class StudentT(LocationScale):
     Args:
         degrees_of_freedom: ν, at the start where it is learned.
         learn_degrees_of_freedom: Learn ν, as 1 + exp of a parameter.
-        bounded: See `LocationScale`.
-        min_scale: Floor of s.
+        bounded, min_scale: See `LocationAndScale`.
 
     Raises:
         ValueError: ν is not between 1 and 1000, min_scale is not positive, or a flag is not true or false.
@@ -127,40 +121,15 @@ class StudentT(LocationScale):
         bounded: bool = True,
         min_scale: float = 1e-3,
     ) -> None:
-        super().__init__(in_shape, data_shape, 2, bounded)
+        super().__init__(in_shape, data_shape, bounded, min_scale)
         number(degrees_of_freedom, "likelihood.degrees_of_freedom", above=1, below=MAX_DEGREES_OF_FREEDOM)
         learned = flag(learn_degrees_of_freedom, "likelihood.learn_degrees_of_freedom")
         start = torch.tensor(math.log(degrees_of_freedom - 1))
         self.log_degrees_above_one = nn.Parameter(start, requires_grad=learned)
-        self.min_scale = number(min_scale, "likelihood.min_scale", above=0)
 
     def distribution(self, location: Tensor, scale: Tensor) -> Distribution:
         degrees_of_freedom = positive(self.log_degrees_above_one, 1.0, MAX_DEGREES_OF_FREEDOM)
         return StudentTDistribution(degrees_of_freedom, self.location(location), positive(scale, self.min_scale))
-
-
-class LogisticDistribution(Distribution):
-    """The logistic distribution of mean `loc` and standard deviation π/√3 · `scale`, elementwise."""
-
-    arg_constraints: ClassVar[dict[str, constraints.Constraint]] = {}
-    support = constraints.real
-    has_rsample = True
-
-    def __init__(self, loc: Tensor, scale: Tensor) -> None:
-        self.loc, self.scale = loc, scale
-        super().__init__(torch.broadcast_shapes(loc.shape, scale.shape), validate_args=False)
-
-    @property
-    def mean(self) -> Tensor:
-        return self.loc.expand(self.batch_shape)
-
-    def rsample(self, sample_shape: Sequence[int] = ()) -> Tensor:
-        u = torch.rand(self._extended_shape(torch.Size(sample_shape)), dtype=self.loc.dtype, device=self.loc.device)
-        return self.loc + self.scale * torch.logit(u, eps=torch.finfo(u.dtype).eps)
-
-    def log_prob(self, value: Tensor) -> Tensor:
-        y = (value - self.loc) / self.scale
-        return y - 2 * F.softplus(y) - self.scale.log()
 
 
 class StudentTDistribution(TorchStudentT):
