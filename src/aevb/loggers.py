@@ -155,7 +155,7 @@ class WandbLogger(LightningWandbLogger):
     def where(self) -> str:
         """Where to look at the run, or how to upload it, for the user to read."""
         if self.experiment.offline:
-            return f"wandb sync {Path(self.experiment.dir).parent}"
+            return f"wandb sync {os.path.relpath(Path(self.experiment.dir).parent)}"
         return str(self.experiment.url or "wandb is disabled")
 
 

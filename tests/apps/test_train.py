@@ -11,6 +11,7 @@ import torch
 from torch.distributions import Independent, Normal, kl_divergence
 
 import aevb
+import aevb.module
 from aevb.apps import Stopped
 from aevb.config import ConfigError
 from aevb.runs import RunFolder
@@ -258,7 +259,32 @@ def test_error_is_one_line_and_an_exit_code(command, tmp_path):
     process = command("model.latent_dim=0", "logger=none", "hydra.run.dir=run")
     assert process.returncode == 2
     assert process.stderr.strip().splitlines()[-1].startswith("error: model.latent_dim must be")
+    assert process.stdout.count("latent_dim") + process.stderr.count("latent_dim") == 1
     assert "Traceback" not in process.stderr + process.stdout
+    assert "model.latent_dim must be" in (tmp_path / "run" / "train.log").read_text()
+
+
+def test_unexpected_error_is_recorded_with_its_traceback(run_train, tmp_path, monkeypatch):
+    def broken(self, *arguments):
+        raise RuntimeError("a bug\nand more of it")
+
+    monkeypatch.setattr(aevb.module.AEVB, "training_step", broken)
+    with pytest.raises(Stopped, match=r"^error: a bug$") as stopped:
+        run_train(*TINY)
+    assert stopped.value.exit_code == 1
+    status = RunFolder(tmp_path / "run").status()
+    assert (status["state"], status["error"]) == ("failed", "a bug")
+
+
+def test_ctrl_c_outside_training_is_an_interruption(run_train, tmp_path, monkeypatch):
+    def interrupted(self, *arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(aevb.module.AEVB, "test_step", interrupted)
+    with pytest.raises(Stopped, match="interrupted; continue with") as stopped:
+        run_train(*TINY)
+    assert stopped.value.exit_code == 130
+    assert RunFolder(tmp_path / "run").status()["state"] == "interrupted"
 
 
 @pytest.mark.skipif("AEVB_DATA_DIR" not in __import__("os").environ, reason="AEVB_DATA_DIR is not set")

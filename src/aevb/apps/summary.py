@@ -5,8 +5,8 @@ from pathlib import Path
 import pytorch_lightning as pl
 from omegaconf import DictConfig
 from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
-from rich import box, get_console
-from rich.table import Table
+from rich import get_console
+from rich.text import Text
 from torch import nn
 
 from aevb.data import InMemoryDataModule
@@ -63,13 +63,13 @@ def print_end(folder: RunFolder, module: AEVB, results: dict[str, float], logger
 
 
 def print_table(title: str, rows: dict[str, str]) -> None:
-    """Names and values in two columns; long values are never cut, so that they can be copied."""
-    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE, show_header=False)
-    table.add_column(style="cyan", no_wrap=True)
-    table.add_column(overflow="fold")
+    """Names and values in two columns; a long value is left to the terminal to wrap, so that it can be copied."""
+    console, width = get_console(), max(map(len, rows))
+    console.print(f"\n[bold]{title}[/bold]")
     for name, value in rows.items():
-        table.add_row(name, value)
-    get_console().print(table)
+        line = Text.assemble("  ", (name.ljust(width), "cyan"), "  ", value)
+        console.print(line, soft_wrap=True)
+    console.print()
 
 
 def parameters(*modules: nn.Module) -> str:

@@ -3,6 +3,7 @@
 import logging
 import os
 import re
+import signal
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ from aevb.module import AEVB, NonFiniteLossError
 from aevb.runs import RunFolder, now
 
 log = logging.getLogger("aevb")
+record = logging.getLogger("aevb.record")  # to train.log alone: the terminal gets the same as the last line
 
 CHANGEABLE = ("allow", "callbacks", "logger", "max_samples", "resume", "trainer")
 """What may be said beside `resume`: the rest is the run's own."""
@@ -68,23 +70,32 @@ def resumed_config(config: DictConfig, folder: RunFolder) -> DictConfig:
 
 @contextmanager
 def recorded(folder: RunFolder) -> Iterator[None]:
-    """Write to status.json how what happens within ends."""
+    """Write to status.json and train.log how what happens within ends.
+
+    Raises:
+        Stopped: it was interrupted, or failed for a reason other than a `ConfigError`.
+    """
     folder.write_status(state="running", ended=None, error=None)
     try:
         yield
-    except (Interrupted, KeyboardInterrupt) as stop:
+    except (Interrupted, KeyboardInterrupt, SystemExit) as stop:  # Lightning makes a SystemExit of Ctrl-C
+        signum = stop.signum if isinstance(stop, Interrupted) else signal.SIGINT
+        what = str(stop) if isinstance(stop, Interrupted) else "interrupted"
         folder.write_status(state="interrupted", ended=now(), error=None)
-        signum = stop.signum if isinstance(stop, Interrupted) else 2
-        what = str(stop) or "interrupted"
+        record.warning(what)
         raise Stopped(f"{what}; continue with: python train.py resume={folder.path}", 128 + signum) from stop
-    except BaseException as error:
+    except Exception as error:
         message = first_line(error)
         folder.write_status(state="failed", ended=now(), error=message)
-        log.error("failed: %s", message, extra={"markup": False})
-        if isinstance(error, NonFiniteLossError):
-            kept = f"; the last good state is {folder.last_checkpoint}" if folder.last_checkpoint.exists() else ""
-            raise Stopped(f"error: {message}{kept}", 1) from error
-        raise
+        if isinstance(error, ConfigError):
+            record.error(message)
+            raise
+        if not isinstance(error, NonFiniteLossError):
+            log.exception("failed")
+            raise Stopped(f"error: {message}", 1) from error
+        record.error(message)
+        kept = f"; the last good state is {folder.last_checkpoint}" if folder.last_checkpoint.exists() else ""
+        raise Stopped(f"error: {message}{kept}", 1) from error
     folder.write_status(state="finished", ended=now())
 
 

@@ -40,9 +40,9 @@ class Progress(pl.Callback):
         self.shown_time, self.shown_samples = time.monotonic(), module.samples
         if not trainer.is_global_zero or not get_console().is_terminal:
             return
-        columns = ("[progress.description]{task.description}", "{task.fields[status]}")
-        self.bar = Bar(TextColumn(columns[0]), BarColumn(), TextColumn(columns[1]), TimeRemainingColumn())
-        self.task = self.bar.add_task("training", total=self.total, completed=module.samples, status="")
+        status = TextColumn("{task.fields[status]}")
+        self.bar = Bar(BarColumn(bar_width=8), status, TimeRemainingColumn(compact=True))
+        self.task = self.bar.add_task("", total=self.total, completed=module.samples, status="training")
         self.bar.start()
 
     def on_train_batch_end(
@@ -63,11 +63,11 @@ class Progress(pl.Callback):
 
     def status(self, trainer: pl.Trainer, module: AEVB, rate: float) -> str:
         """Where training stands, in one line."""
-        parts = [f"{module.samples:,}" + (f" of {self.total:,}" if self.total else "") + " samples"]
-        parts.append(f"train elbo {self.elbo:.2f}")
+        done = f"{module.samples:,}" + (f"/{self.total:,}" if self.total else " samples")
+        elbo = f"elbo {self.elbo:.2f}"
         if "val/elbo" in trainer.callback_metrics:
-            parts.append(f"val elbo {float(trainer.callback_metrics['val/elbo']):.2f}")
-        return ", ".join([*parts, f"{rate:,.0f} images/s"])
+            elbo += f" (val {float(trainer.callback_metrics['val/elbo']):.2f})"
+        return f"{done}, {elbo}, {rate:,.0f} images/s"
 
     def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         assert isinstance(module, AEVB)
