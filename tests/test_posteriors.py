@@ -292,6 +292,19 @@ def test_flow_density_of_a_sample_that_was_changed_in_place_is_computed_anew(nam
 
 
 @pytest.mark.parametrize("name", HEADS)
+def test_inference_mode_changes_nothing(name):
+    """Lightning validates in it; its tensors count no changes in place."""
+    head, h, results = make(name), features(), []
+    for mode in (torch.no_grad, torch.inference_mode):
+        torch.manual_seed(3)
+        with mode():
+            posterior = head(h)
+            z = posterior.rsample((4,))
+            results.append((z, posterior.log_prob(z), posterior.log_prob(z.clone()), posterior.log_prob(h[:, :2])))
+    assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
+
+
+@pytest.mark.parametrize("name", HEADS)
 def test_score_of_a_sample_drawn_without_gradients(name):
     """The gradient of log q(z) at a fixed z, which REINFORCE and wake-sleep use, whatever is kept from sampling."""
     head, h = make(name), features()

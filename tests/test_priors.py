@@ -82,6 +82,19 @@ def test_samples_follow_the_density(name):
         assert ((values.mean(0) - (mass[:, None] * statistic(z)).sum(0)).abs() < 5 * error + 2e-3).all()
 
 
+@pytest.mark.parametrize("name", PRIORS)
+def test_inference_mode_changes_nothing(name):
+    """Lightning validates in it; its tensors count no changes in place."""
+    prior, results = make(name), []
+    for mode in (torch.no_grad, torch.inference_mode):
+        torch.manual_seed(3)
+        with mode():
+            distribution = prior()
+            z = distribution.sample((4, 3))
+            results.append((z, distribution.log_prob(z), distribution.log_prob(z.clone())))
+    assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
+
+
 @pytest.mark.parametrize(
     ("prior", "reference"),
     [

@@ -26,9 +26,10 @@ class GaussianFlow(Distribution):
     """z = μ + σ f(ε) with ε ~ N(0, I) and an invertible f, so log q(z) = log N(ε; 0, I) − log|det ∂f/∂ε| − Σ_j log σ_j.
 
     Inverting f can take a pass through its networks for every dimension, but a sample's density follows from the noise
-    it was made of: `rsample` computes it and `log_prob` returns it for the latest sample, itself and not a copy. Both
-    ways are exact, and so are the gradients with respect to the distribution's parameters: of log q(z(ε)) for a
-    reparameterized sample, of log q(z) at a fixed z for one drawn without gradients or detached.
+    it was made of: `rsample` computes it and `log_prob` returns it for the latest sample, itself and not a copy. (A
+    sample drawn in inference mode must not be changed in place: that would go unnoticed.) Both ways are exact, and so
+    are the gradients with respect to the distribution's parameters: of log q(z(ε)) for a reparameterized sample, of
+    log q(z) at a fixed z for one drawn without gradients or detached.
 
     Shapes: batch as `loc` without its last dimension, event (latent_dim,).
 
@@ -72,13 +73,13 @@ class GaussianFlow(Distribution):
         with torch.autocast(noise.device.type, enabled=False):
             warped, log_volume = self.transform.call_and_ladj(noise)
         z: Tensor = self.loc + self.scale * warped
-        self._latest = (z, z._version, torch.is_grad_enabled(), self._log_density(noise, log_volume))
+        self._latest = (z, version(z), torch.is_grad_enabled(), self._log_density(noise, log_volume))
         return z
 
     def log_prob(self, value: Tensor) -> Tensor:
         if self._latest is not None:
-            sample, version, differentiable, log_density = self._latest
-            if sample is value and version == value._version and (differentiable or not torch.is_grad_enabled()):
+            sample, made, differentiable, log_density = self._latest
+            if sample is value and made == version(value) and (differentiable or not torch.is_grad_enabled()):
                 return log_density
         with torch.autocast(value.device.type, enabled=False):
             noise, log_volume = self.transform.inv.call_and_ladj((value - self.loc) / self.scale)
@@ -87,6 +88,11 @@ class GaussianFlow(Distribution):
     def _log_density(self, noise: Tensor, log_volume: Tensor) -> Tensor:
         log_noise = -0.5 * (noise.square() + math.log(2 * math.pi)).sum(-1)
         return log_noise - log_volume - self.scale.log().sum(-1)
+
+
+def version(tensor: Tensor) -> int:
+    """How often a tensor has been changed in place; tensors made in inference mode do not count it."""
+    return 0 if tensor.is_inference() else tensor._version
 
 
 def affine_autoregressive(
