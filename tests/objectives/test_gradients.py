@@ -1,15 +1,22 @@
 """The mean of each estimator's gradient, over many draws, against the exact one of a small linear-Gaussian model."""
 
+import copy
 import math
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
+from aevb.likelihoods import Bernoulli
+from aevb.model import GenerativeModel, RecognitionModel, build
+from aevb.networks import MLPDecoder, MLPEncoder
 from aevb.objectives import IWAE, SGVB, FullVB, MonteCarloEM, Objective, ScoreFunction, WakeSleep
 from aevb.objectives.full_vb import means
+from aevb.posteriors import DiagonalGaussian, InverseAutoregressiveFlow, Posterior, SplineFlow
+from aevb.priors import VampPrior
 
 from ..ppca import PPCA, make_ppca
 
@@ -181,6 +188,36 @@ def test_gradients_without_the_score_vanish_at_the_exact_posterior(gradient: str
     assert gradient_draws(IWAE(3, weight_prior=False), model, phi(model), 5).abs().max() > 1e-2
 
 
+def flow_model(head: type[Posterior]) -> tuple[GenerativeModel, RecognitionModel, Tensor]:
+    """A model whose posterior is a flow that is not the identity, in float64, and data."""
+    torch.manual_seed(0)
+    p, _, x = make_ppca(latent_dim=2, data_dim=3)
+    q = RecognitionModel(x.shape[1:], MLPEncoder(x.shape[1:], hidden=[5]), head(5, 2, hidden=[6], context=3)).double()
+    for weight in q.parameters():
+        nn.init.normal_(weight, std=0.3)
+    return p, q, x
+
+
+@pytest.mark.parametrize("head", [InverseAutoregressiveFlow, SplineFlow])
+@pytest.mark.parametrize("gradient", ["stl", "dreg"])
+def test_gradients_without_the_score_leave_it_out_of_flows_too(head: type[Posterior], gradient: str) -> None:
+    """Σ_k w̃_k ∂log w_k/∂z_k ∇_φ z_k, with w̃_k² for dreg, put together by hand from a copy of q whose φ is another."""
+    p, q, x = flow_model(head)
+    objective, weights, other = IWAE(3, gradient, weight_prior=False), list(q.parameters()), copy.deepcopy(q)
+    torch.manual_seed(1)
+    found = exact_gradient(objective(p, q, x).loss, weights)
+    torch.manual_seed(1)
+    z = q(x).rsample((3,))
+    fixed_z = z.detach().requires_grad_()
+    log_w = p.log_joint(x, fixed_z) - other(x).log_prob(fixed_z)
+    (slope,) = torch.autograd.grad(log_w.sum(), fixed_z)
+    share = log_w.detach().softmax(0) ** (2 if gradient == "dreg" else 1)
+    expected = exact_gradient(-(share.unsqueeze(-1) * slope * z).sum() / len(x), weights)
+    assert expected.abs().max() > 1e-2
+    assert torch.allclose(found, expected)
+    assert all(weight.requires_grad for weight in weights)
+
+
 # Wake-sleep
 
 
@@ -203,6 +240,31 @@ def test_wake_follows_the_elbo_and_sleep_the_dreams() -> None:
     assert_unbiased(gradient_draws(objective, model, phi(model), 500), of_phi)
     of_the_elbo = exact_gradient(-model.elbo(model.x).mean(), phi(model))
     assert (of_phi - of_the_elbo).abs().max() > 0.1, "the sleep phase is not expected to follow the ELBO"
+
+
+@pytest.mark.parametrize("head", [DiagonalGaussian, partial(InverseAutoregressiveFlow, hidden=[6], context=3)])
+def test_the_wake_phase_trains_the_pseudo_inputs_of_a_vamp_prior_and_not_phi(
+    head: Callable[..., Posterior], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    shape = (1, 1, 3)
+    p, q = build(
+        2,
+        shape,
+        partial(MLPEncoder, hidden=[5]),
+        head,
+        partial(VampPrior, num_components=4),
+        partial(MLPDecoder, hidden=[5]),
+        Bernoulli,
+    )
+    objective, x = WakeSleep(weight_prior=False), torch.rand(6, *shape)
+    monkeypatch.setattr(objective, "dream", lambda p, q, count: torch.zeros(count))
+    objective(p, q, x).loss.backward()
+    assert all(weight.grad is None for weight in q.parameters())
+    assert all(weight.grad is not None and weight.grad.any() for weight in p.parameters())
+    monkeypatch.undo()
+    objective(p, q, x).loss.backward()
+    assert any(weight.grad is not None and weight.grad.any() for weight in q.parameters())
 
 
 # Monte Carlo EM

@@ -3,6 +3,7 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
@@ -193,6 +194,19 @@ class SquaredNorm(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, ...]:
         return tuple(2 * gradient * weight for weight in ctx.saved_tensors)
+
+
+@contextmanager
+def held_fixed(module: nn.Module) -> Iterator[None]:
+    """Give the module's weights no gradient of what is computed within, densities of its distributions included."""
+    trained = [weight for weight in module.parameters() if weight.requires_grad]
+    for weight in trained:
+        weight.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for weight in trained:
+            weight.requires_grad_()
 
 
 def surrogate(value: Tensor, gradient_of: Tensor) -> Tensor:

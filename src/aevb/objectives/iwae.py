@@ -4,12 +4,10 @@ import math
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution
-from torch.func import functional_call
 
 from aevb.checks import choice, whole_number
 from aevb.model import GenerativeModel, RecognitionModel
-from aevb.objectives.base import Estimate, Objective, surrogate
+from aevb.objectives.base import Estimate, Objective, held_fixed, surrogate
 
 GRADIENTS = ("reparameterized", "dreg", "stl")
 
@@ -60,8 +58,12 @@ class IWAE(Objective):
         posterior, prior = q(x), p.prior()
         z = posterior.rsample(torch.Size((self.num_samples,)))
         log_likelihood = p.likelihood(z).log_prob(x)
-        density = posterior if gradient == "reparameterized" else fixed(q, x)
-        log_ratio = density.log_prob(z) - prior.log_prob(z)
+        if gradient == "reparameterized":
+            log_q = posterior.log_prob(z)
+        else:
+            with held_fixed(q):
+                log_q = q(x).log_prob(z)
+        log_ratio = log_q - prior.log_prob(z)
         log_weights = log_likelihood - log_ratio
         iwae = log_weights.logsumexp(0) - math.log(self.num_samples)
         loss = -iwae.mean()
@@ -71,10 +73,3 @@ class IWAE(Objective):
             z.register_hook(lambda gradient_of_z: normalized.unsqueeze(-1) * gradient_of_z)
             loss = surrogate(loss, gradient_of=-(normalized * log_weights).sum(0).mean())
         return Estimate(loss, log_weights.mean(0), log_likelihood.mean(0), log_ratio.mean(0), {"iwae": iwae})
-
-
-def fixed(q: RecognitionModel, x: Tensor) -> Distribution:
-    """q(z|x) with φ held fixed: its density has a gradient for z only."""
-    weights = {name: weight.detach() for name, weight in q.named_parameters()}
-    distribution: Distribution = functional_call(q, weights, (x,))
-    return distribution

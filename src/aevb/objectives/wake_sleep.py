@@ -5,7 +5,7 @@ from torch import Tensor
 
 from aevb.checks import whole_number
 from aevb.model import GenerativeModel, RecognitionModel
-from aevb.objectives.base import Estimate, Objective, kl_estimate
+from aevb.objectives.base import Estimate, Objective, held_fixed, kl_estimate
 
 
 class WakeSleep(Objective):
@@ -14,6 +14,9 @@ class WakeSleep(Objective):
     - Wake: z ~ q(z|x) for the data x; θ follows ∇_θ log p(x, z), which is the gradient of the ELBO.
     - Sleep: dreams z, x ~ p(x, z); φ follows ∇_φ log q(z|x), which lowers KL(p(z|x) ‖ q(z|x)) on the dreams rather than
       the KL of the ELBO. Together the two are not the gradient of any one function.
+
+    Each phase trains its own model only: where the prior is made of q (`VampPrior`), the wake phase trains its
+    pseudo-inputs, which belong to θ, and leaves φ alone.
 
     Both are in one loss, −log p(x, z) of the data − log q(z|x) of the dreams. No gradient passes through a draw, so z
     may be of any kind that q and p can draw and score.
@@ -35,13 +38,14 @@ class WakeSleep(Objective):
         self.num_samples = whole_number(num_samples, "objective.num_samples")
 
     def estimate(self, p: GenerativeModel, q: RecognitionModel, x: Tensor) -> Estimate:
-        prior = p.prior()
-        with torch.no_grad():
-            posterior = q(x)
-            z = posterior.sample(torch.Size((self.num_samples,)))
-            kl = kl_estimate(posterior, prior, z, "auto")
-        log_likelihood = p.likelihood(z).log_prob(x)
-        wake = log_likelihood + prior.log_prob(z)
+        with held_fixed(q):  # a prior may be made of q
+            prior = p.prior()
+            with torch.no_grad():
+                posterior = q(x)
+                z = posterior.sample(torch.Size((self.num_samples,)))
+                kl = kl_estimate(posterior, prior, z, "auto")
+            log_likelihood = p.likelihood(z).log_prob(x)
+            wake = log_likelihood + prior.log_prob(z)
         sleep = self.dream(p, q, len(x))
         log_likelihood = log_likelihood.detach().mean(0)
         return Estimate(
