@@ -10,13 +10,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from aevb.likelihoods import Bernoulli
-from aevb.model import GenerativeModel, RecognitionModel, build
+from aevb import hmc
+from aevb.likelihoods import Bernoulli, OptimalGaussian
+from aevb.model import GenerativeModel, Model, RecognitionModel, build
 from aevb.networks import MLPDecoder, MLPEncoder
 from aevb.objectives import IWAE, SGVB, FullVB, MonteCarloEM, Objective, ScoreFunction, WakeSleep
 from aevb.objectives.full_vb import means
 from aevb.posteriors import DiagonalGaussian, InverseAutoregressiveFlow, Posterior, SplineFlow
-from aevb.priors import VampPrior
+from aevb.priors import Prior, StandardNormal, VampPrior
 
 from ..ppca import PPCA, make_ppca
 
@@ -242,21 +243,18 @@ def test_wake_follows_the_elbo_and_sleep_the_dreams() -> None:
     assert (of_phi - of_the_elbo).abs().max() > 0.1, "the sleep phase is not expected to follow the ELBO"
 
 
+def small_model(shape: tuple[int, ...], posterior: Callable[..., Posterior], prior: Callable[..., Prior]) -> Model:
+    encoder, decoder = partial(MLPEncoder, hidden=[5]), partial(MLPDecoder, hidden=[5])
+    return build(2, shape, encoder, posterior, prior, decoder, Bernoulli)
+
+
 @pytest.mark.parametrize("head", [DiagonalGaussian, partial(InverseAutoregressiveFlow, hidden=[6], context=3)])
 def test_the_wake_phase_trains_the_pseudo_inputs_of_a_vamp_prior_and_not_phi(
     head: Callable[..., Posterior], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     torch.manual_seed(0)
     shape = (1, 1, 3)
-    p, q = build(
-        2,
-        shape,
-        partial(MLPEncoder, hidden=[5]),
-        head,
-        partial(VampPrior, num_components=4),
-        partial(MLPDecoder, hidden=[5]),
-        Bernoulli,
-    )
+    p, q = small_model(shape, head, partial(VampPrior, num_components=4))
     objective, x = WakeSleep(weight_prior=False), torch.rand(6, *shape)
     monkeypatch.setattr(objective, "dream", lambda p, q, count: torch.zeros(count))
     objective(p, q, x).loss.backward()
@@ -279,6 +277,47 @@ def test_the_gradient_of_monte_carlo_em_is_that_of_the_log_marginal() -> None:
     loss = objective(model.p, model.q, model.x).loss
     loss.backward()
     assert all(weight.grad is None for weight in phi(model))
+
+
+def test_chains_of_monte_carlo_em_have_a_target_that_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """σ-VAE's likelihood fits σ to the minibatch in training: within a chain it must be one number."""
+    torch.manual_seed(0)
+    model = make_ppca(latent_dim=2, data_dim=3)
+    head = OptimalGaussian((2,), (1, 1, 3), bounded=False).double()
+    p = GenerativeModel(model.p.prior, model.p.decoder, head)
+    p.decoder.eval()
+    head.variance.fill_(0.3)
+    z, seen = torch.randn(7, len(model.x), 2, dtype=torch.float64), []
+    expected = p.eval().log_joint(model.x, z)
+    p.train()
+    p.decoder.eval()
+    sample = hmc.sample
+
+    def spy(log_density: hmc.LogDensity, *settings: object) -> hmc.Draws:
+        draws = sample(log_density, *settings)
+        seen.append(log_density(z))
+        return draws
+
+    monkeypatch.setattr(hmc, "sample", spy)
+    objective = MonteCarloEM(num_starts=5, transitions=4, weight_prior=False).double()
+    objective.expectation(p, model.x)
+    objective.evaluate(p, model.q, model.x)
+    assert all(torch.equal(density, expected) for density in seen)
+    assert len(seen) == 2
+    assert (float(head.variance), int(head.num_updates)) == (0.3, 0)
+    assert (p.training, p.decoder.training, head.training) == (True, False, True)
+    estimates = list(objective.estimates(p, model.q, model.x))
+    assert int(head.num_updates) == len(estimates)
+
+
+def test_monte_carlo_em_fits_phi_only_where_the_prior_is_made_of_it() -> None:
+    torch.manual_seed(0)
+    shape = (1, 1, 3)
+    for prior in (StandardNormal, partial(VampPrior, num_components=4)):
+        p, q = small_model(shape, DiagonalGaussian, prior)
+        objective = MonteCarloEM(num_starts=5, transitions=4, weight_prior=False)
+        objective(p, q, torch.rand(6, *shape)).loss.backward()
+        assert all((weight.grad is not None) is (prior is not StandardNormal) for weight in q.parameters())
 
 
 # Full variational Bayes

@@ -1,9 +1,10 @@
 """Monte Carlo EM with Hamiltonian Monte Carlo."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from aevb import hmc
 from aevb.checks import number, whole_number
@@ -24,8 +25,11 @@ class MonteCarloEM(Objective):
     size of the data set does not matter, but each minibatch pays for its burn-in. The start suits few latent
     dimensions, as HMC does: with many, no draw from the prior comes near the posterior.
 
-    φ is not used and stays as it is. The ELBO that is reported is that of another q: a Gaussian with full covariance,
-    fitted for each datapoint to the second half of its chain. It is a lower bound of log p(x) like any ELBO.
+    While chains run, p is in evaluation mode, so that what they sample from does not change on the way.
+
+    φ is not used and stays as it is, unless the prior is made of q (`VampPrior`): then it is a part of p(z), and fitted
+    as such. The ELBO that is reported is that of another q: a Gaussian with full covariance, fitted for each datapoint
+    to the second half of its chain. It is a lower bound of log p(x) like any ELBO.
 
     Source: Kingma & Welling (2013), appendix E; the start is this implementation's.
 
@@ -96,15 +100,16 @@ class MonteCarloEM(Objective):
     def draw(self, p: GenerativeModel, x: Tensor, transitions: int) -> hmc.Draws:
         """The second half of a chain from p(z|x) for each datapoint: z (T, 1, B, latent_dim)."""
         burn_in = transitions // 2
-        return hmc.sample(
-            lambda z: p.log_joint(x, z),
-            self.starts(p, x),
-            self.step_size,
-            transitions - burn_in,
-            burn_in,
-            self.leapfrog_steps,
-            self.target_acceptance,
-        )
+        with evaluation_mode(p):  # what a likelihood fits to the minibatch in training would couple the chains
+            return hmc.sample(
+                lambda z: p.log_joint(x, z),
+                self.starts(p, x),
+                self.step_size,
+                transitions - burn_in,
+                burn_in,
+                self.leapfrog_steps,
+                self.target_acceptance,
+            )
 
     def starts(self, p: GenerativeModel, x: Tensor) -> Tensor:
         """Where chains start, (1, B, latent_dim): draws from the prior, resampled by their likelihood."""
@@ -130,3 +135,15 @@ class MonteCarloEM(Objective):
         }
         elbo = log_likelihood - kl
         return Estimate(-elbo.mean(), elbo, log_likelihood, kl, extras)
+
+
+@contextmanager
+def evaluation_mode(module: nn.Module) -> Iterator[None]:
+    """Put the module and its parts in evaluation mode; afterwards each is as it was."""
+    modes = [(part, part.training) for part in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for part, training in modes:
+            part.training = training
