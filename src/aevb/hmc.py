@@ -17,6 +17,11 @@ from torch.distributions import MultivariateNormal
 LogDensity = Callable[[Tensor], Tensor]
 """z (S, B, D) → log-density in nats, up to a constant, (S, B)."""
 
+JITTER = 0.1
+"""Of the step sizes. Without it, trajectories can have the period of the target, and never mix."""
+
+ADAPTATION_RATE = 0.5
+
 
 class Chains(NamedTuple):
     """Where chains are.
@@ -67,23 +72,23 @@ def leapfrog(
 
 
 def transition(
-    log_density: LogDensity, chains: Chains, step_size: Tensor, leapfrog_steps: int = 10, jitter: float = 0.1
+    log_density: LogDensity, chains: Chains, step_size: Tensor, leapfrog_steps: int = 10
 ) -> tuple[Chains, Tensor]:
     """One HMC transition of each chain: fresh momenta, a leapfrog trajectory, and its acceptance or rejection.
+
+    All step sizes are multiplied by one factor from the uniform distribution on 1 ± `JITTER`.
 
     Args:
         log_density: Of the target.
         chains: Where they are.
         step_size: Of the leapfrog steps: (), (B,) or (S, B).
         leapfrog_steps: Steps of a trajectory.
-        jitter: All step sizes of a transition are multiplied by one factor from the uniform distribution on
-            1 ± jitter. Without it, trajectories can have the period of the target, and never mix.
 
     Returns:
         The chains, and the acceptance probabilities (S, B). A trajectory that diverges is rejected.
     """
     momentum = torch.randn_like(chains.z)
-    factor = 1 + jitter * (2 * torch.rand_like(step_size.flatten()[:1]) - 1)
+    factor = 1 + JITTER * (2 * torch.rand_like(step_size.flatten()[:1]) - 1)
     step = (step_size * factor.squeeze(0)).unsqueeze(-1)
     proposal, final_momentum = leapfrog(log_density, chains, momentum, step, leapfrog_steps)
     gained = proposal.log_density - chains.log_density
@@ -95,19 +100,18 @@ def transition(
     return Chains(z, torch.where(accepted, proposal.log_density, chains.log_density), gradient), acceptance
 
 
-def adapt(step_size: Tensor, acceptance: Tensor, target: float = 0.9, rate: float = 0.5) -> Tensor:
+def adapt(step_size: Tensor, acceptance: Tensor, target: float) -> Tensor:
     """The step size moved towards the one at which a share `target` of the proposals is accepted.
 
-    log ε ← log ε + rate · (acceptance − target), with the mean acceptance of the chains that share the step size.
+    log ε ← log ε + ½ (acceptance − target), with the mean acceptance of the chains that share the step size.
 
     Args:
         step_size: (), (B,) or (S, B).
         acceptance: Probabilities (S, B).
         target: Wanted mean acceptance.
-        rate: Of the adaptation.
     """
     shared = acceptance.sum_to_size(step_size.shape) * (step_size.numel() / acceptance.numel())
-    return step_size * (rate * (shared - target)).exp()
+    return step_size * (ADAPTATION_RATE * (shared - target)).exp()
 
 
 def sample(

@@ -23,8 +23,6 @@ from aevb.config import ConfigError, first_line, instantiate, require_allowed
 from aevb.files import atomic_write
 from aevb.module import AEVB
 
-STATES = ("running", "finished", "interrupted", "failed")
-
 
 class RunFolder:
     """Paths and status of one run.
@@ -83,7 +81,7 @@ class RunFolder:
         return config
 
     def status(self) -> dict[str, Any]:
-        """State, samples, start, end and error of the run.
+        """State (running, finished, interrupted or failed), samples, start, end and error of the run.
 
         Raises:
             ConfigError: status.json is missing or damaged.

@@ -85,7 +85,7 @@ def test_labels_and_fractions(tmp_path):
     assert [len(split.x) for split in dm.splits] == [65, 20, 15]
     assert all(torch.equal(split.x.flatten().long(), split.y) for split in dm.splits)
     assert torch.cat([split.y for split in dm.splits]).unique().numel() == 100
-    assert dm.has_labels
+    assert dm.splits.train.y is not None
 
 
 def test_splits_of_the_file(tmp_path):

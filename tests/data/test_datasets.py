@@ -72,7 +72,7 @@ def test_freyface():
     dm.prepare_data()
     splits = dm.splits
     assert [tuple(split.x.shape) for split in splits] == [(1565, 1, 28, 20), (200, 1, 28, 20), (200, 1, 28, 20)]
-    assert not dm.has_labels
+    assert dm.splits.train.y is None
     video = scipy.io.loadmat(Path(FOLDER, "FreyFace/frey_rawface.mat"))["ff"].T
     assert hashlib.sha256(np.ascontiguousarray(video)).hexdigest() == PIXELS_SHA256
     frames = torch.cat([split.x for split in splits]).flatten(1).numpy()

@@ -79,8 +79,8 @@ def test_loaders():
         assert torch.cat([y for _, y in batches]).tolist() == list(range(first, first + 10))
         assert torch.equal(torch.cat([x for x, _ in batches]), GREY[first : first + 10] / 255)
     assert len(next(iter(Floats(batch_size=2).train_dataloader()))) == 1
-    assert not Floats(batch_size=2).has_labels
-    assert dm.has_labels
+    assert Floats(batch_size=2).splits.train.y is None
+    assert dm.splits.train.y is not None
 
 
 def test_the_order_depends_on_the_seed_and_the_splits_do_not():

@@ -137,11 +137,6 @@ class InMemoryDataModule(pl.LightningDataModule):
         """The number of training datapoints that are used."""
         return len(self.splits.train.x)
 
-    @property
-    def has_labels(self) -> bool:
-        """Whether batches are (x, y) or (x,)."""
-        return self.splits.train.y is not None
-
     def examples(self, split: str, n: int) -> tuple[Tensor, Tensor | None]:
         """Datapoints for pictures: the same at each call and in each run, and the first of a larger `n`.
 
