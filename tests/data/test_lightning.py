@@ -14,6 +14,8 @@ from torch import nn
 
 from aevb.data import BatchLoader, InMemoryDataModule, Split, Splits
 
+from ..small import quiet_trainer
+
 
 class Numbers(InMemoryDataModule):
     """73 training datapoints whose label is their number; 23 and 11 more to evaluate."""
@@ -58,14 +60,7 @@ class Recorder(pl.LightningModule):
 
 def fit(recorder, ckpt_path=None, data=None, **kwargs):
     options = {"max_epochs": 4, "num_sanity_val_steps": 1} | kwargs
-    trainer = pl.Trainer(
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        **options,
-    )
+    trainer = quiet_trainer(**options)
     trainer.fit(recorder, datamodule=data or numbers(), ckpt_path=ckpt_path, weights_only=True)
     return trainer
 
@@ -156,8 +151,8 @@ def test_two_processes_share_the_data(tmp_path):
 import json
 import sys
 from pathlib import Path
-sys.path.insert(0, {str(Path(__file__).parent)!r})
-from test_lightning import Recorder, fit, numbers
+sys.path.insert(0, {str(Path(__file__).parents[2])!r})
+from tests.data.test_lightning import Recorder, fit, numbers
 recorder = Recorder()
 trainer = fit(recorder, devices=2, strategy="ddp", max_epochs=2, num_sanity_val_steps=0)
 trainer.test(recorder, datamodule=numbers(), verbose=False)

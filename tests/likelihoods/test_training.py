@@ -1,35 +1,24 @@
 """Heads in a whole model: they learn, and bits per dimension are reported where they mean something."""
 
 import math
-from functools import partial
 from typing import Any
 
 import pytest
-import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader
 
-from aevb.model import Model, build
+from aevb.model import Model
 from aevb.module import AEVB
-from aevb.networks import MLPDecoder, MLPEncoder
 from aevb.objectives import SGVB, elbo
-from aevb.posteriors import DiagonalGaussian
-from aevb.priors import StandardNormal
+
+from ..small import quiet_trainer, small_model
 
 SHAPE = (1, 3, 2)
 
 
 def model(case: Any) -> Model:
     torch.manual_seed(0)
-    return build(
-        latent_dim=2,
-        data_shape=SHAPE,
-        encoder=partial(MLPEncoder, hidden=[10]),
-        posterior=DiagonalGaussian,
-        prior=StandardNormal,
-        decoder=partial(MLPDecoder, hidden=[10]),
-        likelihood=lambda in_shape, data_shape: case.head(in_shape, data_shape).train(),
-    )
+    return small_model(SHAPE, likelihood=lambda in_shape, data_shape: case.head(in_shape, data_shape).train())
 
 
 def test_every_head_learns(case: Any) -> None:
@@ -57,13 +46,7 @@ DISCRETE = {"DiscretizedLogistic", "DiscretizedLogisticMixture", "Categorical", 
 
 def test_bits_per_dim_are_reported_for_discrete_heads_only(case: Any) -> None:
     module = AEVB(model(case), SGVB(weight_prior=False), torch.optim.Adam)
-    trainer = pl.Trainer(
-        accelerator="cpu",
-        logger=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        enable_checkpointing=False,
-    )
+    trainer = quiet_trainer()
     loader = DataLoader(torch.utils.data.TensorDataset(case.data(30, *SHAPE)), batch_size=20)
     trainer.validate(module, loader, verbose=False)
     metrics = trainer.callback_metrics

@@ -1,18 +1,14 @@
 """The gradient of the SGVB estimator, with the noise held fixed, by finite differences in every weight."""
 
-from functools import partial
-
 import pytest
 import torch
 from torch import nn
 from torch.func import functional_call
 
 from aevb.likelihoods import Bernoulli, Gaussian
-from aevb.model import build
-from aevb.networks import MLPDecoder, MLPEncoder
 from aevb.objectives import SGVB
-from aevb.posteriors import DiagonalGaussian
-from aevb.priors import StandardNormal
+
+from ..small import small_model
 
 
 class Loss(nn.Module):
@@ -20,15 +16,7 @@ class Loss(nn.Module):
 
     def __init__(self, likelihood, kl: str) -> None:
         super().__init__()
-        self.p, self.q = build(
-            latent_dim=2,
-            data_shape=(1, 2, 2),
-            encoder=partial(MLPEncoder, hidden=[3]),
-            posterior=DiagonalGaussian,
-            prior=StandardNormal,
-            decoder=partial(MLPDecoder, hidden=[3]),
-            likelihood=likelihood,
-        )
+        self.p, self.q = small_model((1, 2, 2), hidden=3, likelihood=likelihood)
         self.objective = SGVB(num_samples=2, kl=kl)
         self.objective.num_data = 10
 

@@ -11,15 +11,16 @@ import torch
 from torch import Tensor, nn
 
 from aevb import hmc
-from aevb.likelihoods import Bernoulli, OptimalGaussian
-from aevb.model import GenerativeModel, Model, RecognitionModel, build
-from aevb.networks import MLPDecoder, MLPEncoder
+from aevb.likelihoods import OptimalGaussian
+from aevb.model import GenerativeModel, RecognitionModel
+from aevb.networks import MLPEncoder
 from aevb.objectives import IWAE, SGVB, FullVB, MonteCarloEM, Objective, ScoreFunction, WakeSleep
 from aevb.objectives.full_vb import means
 from aevb.posteriors import DiagonalGaussian, InverseAutoregressiveFlow, Posterior, SplineFlow
-from aevb.priors import Prior, StandardNormal, VampPrior
+from aevb.priors import StandardNormal, VampPrior
 
 from ..ppca import PPCA, make_ppca
+from ..small import small_model
 
 COPIES = 50
 """Draws in one call: the data are repeated so often."""
@@ -243,18 +244,13 @@ def test_wake_follows_the_elbo_and_sleep_the_dreams() -> None:
     assert (of_phi - of_the_elbo).abs().max() > 0.1, "the sleep phase is not expected to follow the ELBO"
 
 
-def small_model(shape: tuple[int, ...], posterior: Callable[..., Posterior], prior: Callable[..., Prior]) -> Model:
-    encoder, decoder = partial(MLPEncoder, hidden=[5]), partial(MLPDecoder, hidden=[5])
-    return build(2, shape, encoder, posterior, prior, decoder, Bernoulli)
-
-
 @pytest.mark.parametrize("head", [DiagonalGaussian, partial(InverseAutoregressiveFlow, hidden=[6], context=3)])
 def test_the_wake_phase_trains_the_pseudo_inputs_of_a_vamp_prior_and_not_phi(
     head: Callable[..., Posterior], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     torch.manual_seed(0)
     shape = (1, 1, 3)
-    p, q = small_model(shape, head, partial(VampPrior, num_components=4))
+    p, q = small_model(shape, posterior=head, prior=partial(VampPrior, num_components=4))
     objective, x = WakeSleep(weight_prior=False), torch.rand(6, *shape)
     monkeypatch.setattr(objective, "dream", lambda p, q, count: torch.zeros(count))
     objective(p, q, x).loss.backward()
@@ -314,7 +310,7 @@ def test_monte_carlo_em_fits_phi_only_where_the_prior_is_made_of_it() -> None:
     torch.manual_seed(0)
     shape = (1, 1, 3)
     for prior in (StandardNormal, partial(VampPrior, num_components=4)):
-        p, q = small_model(shape, DiagonalGaussian, prior)
+        p, q = small_model(shape, prior=prior)
         objective = MonteCarloEM(num_starts=5, transitions=4, weight_prior=False)
         objective(p, q, torch.rand(6, *shape)).loss.backward()
         assert all((weight.grad is not None) is (prior is not StandardNormal) for weight in q.parameters())

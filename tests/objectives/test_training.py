@@ -9,13 +9,10 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader
 
-from aevb.likelihoods import Bernoulli
-from aevb.model import build
 from aevb.module import AEVB
-from aevb.networks import MLPDecoder, MLPEncoder
 from aevb.objectives import IWAE, SGVB, FullVB, MonteCarloEM, Objective, ScoreFunction, WakeSleep
-from aevb.posteriors import DiagonalGaussian
-from aevb.priors import StandardNormal
+
+from ..small import quiet_trainer, small_model
 
 OBJECTIVES: dict[str, Callable[[], Objective]] = {
     "sgvb": SGVB,
@@ -35,17 +32,8 @@ BATCH, BLOCK = 20, 5
 
 def make_module(objective: Objective) -> AEVB:
     torch.manual_seed(0)
-    model = build(
-        latent_dim=2,
-        data_shape=(1, 4, 4),
-        encoder=partial(MLPEncoder, hidden=[10]),
-        posterior=DiagonalGaussian,
-        prior=StandardNormal,
-        decoder=partial(MLPDecoder, hidden=[10]),
-        likelihood=Bernoulli,
-    )
     objective.num_data = 400
-    return AEVB(model, objective, partial(torch.optim.Adagrad, lr=0.05))
+    return AEVB(small_model((1, 4, 4)), objective, partial(torch.optim.Adagrad, lr=0.05))
 
 
 def blocks() -> DataLoader:
@@ -63,15 +51,7 @@ def validation() -> DataLoader:
 
 
 def make_trainer(folder: Path, epochs: int) -> pl.Trainer:
-    return pl.Trainer(
-        accelerator="cpu",
-        max_epochs=epochs,
-        default_root_dir=folder,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
+    return quiet_trainer(max_epochs=epochs, default_root_dir=folder)
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
@@ -148,15 +128,7 @@ def test_iwae_reports_its_bound_in_validation(tmp_path: Path) -> None:
 @pytest.mark.parametrize("num_data", [1397, 50_000])
 def test_full_variational_bayes_at_the_size_of_digits_and_mnist(num_data: int) -> None:
     side = 8 if num_data < 2000 else 28
-    p, q = build(
-        latent_dim=3,
-        data_shape=(1, side, side),
-        encoder=partial(MLPEncoder, hidden=[100]),
-        posterior=DiagonalGaussian,
-        prior=StandardNormal,
-        decoder=partial(MLPDecoder, hidden=[100]),
-        likelihood=Bernoulli,
-    )
+    p, q = small_model((1, side, side), hidden=100, latent_dim=3)
     objective = FullVB()
     objective.num_data = num_data
     objective.connect(p, q)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from aevb.checks import list_of_sizes, whole_number
@@ -10,7 +10,35 @@ from aevb.flows import GaussianFlow, affine_autoregressive, spline_coupling
 from aevb.posteriors.base import Posterior
 
 
-class InverseAutoregressiveFlow(Posterior):
+class FlowPosterior(Posterior):
+    """z = μ(x) + σ(x) f(ε; c(x)) with ε ~ N(0, I): what its subclasses, which make f, have in common.
+
+    μ, log σ² and the context c are linear in the encoder's features.
+
+    Shapes: h (B, in_features) → batch (B,), event (latent_dim,).
+
+    Args:
+        in_features: Size of the encoder's feature vector.
+        latent_dim: Dimensions of z.
+        context: Size of c.
+
+    Raises:
+        ValueError: context is not a positive whole number.
+    """
+
+    flow: nn.Module
+    """c (B, context) → f."""
+
+    def __init__(self, in_features: int, latent_dim: int, context: int) -> None:
+        whole_number(context, "posterior.context")
+        super().__init__(in_features, latent_dim, num_parameters=2 * latent_dim + context)
+
+    def distribution(self, parameters: Tensor) -> Distribution:
+        mean, log_variance, context = parameters.tensor_split((self.latent_dim, 2 * self.latent_dim), dim=-1)
+        return GaussianFlow(mean, (0.5 * log_variance).exp(), self.flow(context))
+
+
+class InverseAutoregressiveFlow(FlowPosterior):
     """z = μ(x) + σ(x) f(ε; c(x)) with ε ~ N(0, I) and f a chain of affine autoregressive steps.
 
     A step maps ε_i to shift_i + scale_i ε_i, where a masked network computes both from ε_1 … ε_{i−1} and the context c.
@@ -41,8 +69,7 @@ class InverseAutoregressiveFlow(Posterior):
         hidden: Sequence[int] = (64, 64),
         context: int = 32,
     ) -> None:
-        whole_number(context, "posterior.context")
-        super().__init__(in_features, latent_dim, num_parameters=2 * latent_dim + context)
+        super().__init__(in_features, latent_dim, context)
         self.flow = affine_autoregressive(
             latent_dim,
             context,
@@ -50,12 +77,8 @@ class InverseAutoregressiveFlow(Posterior):
             list_of_sizes(hidden, "posterior.hidden"),
         )
 
-    def distribution(self, parameters: Tensor) -> Distribution:
-        mean, log_variance, context = parameters.tensor_split((self.latent_dim, 2 * self.latent_dim), dim=-1)
-        return GaussianFlow(mean, (0.5 * log_variance).exp(), self.flow(context))
 
-
-class SplineFlow(Posterior):
+class SplineFlow(FlowPosterior):
     """z = μ(x) + σ(x) f(ε; c(x)) with ε ~ N(0, I) and f a chain of rational-quadratic spline couplings.
 
     A step maps every other dimension by a monotonic spline on [−5, 5] (the identity outside), whose knots and slopes a
@@ -88,8 +111,7 @@ class SplineFlow(Posterior):
         hidden: Sequence[int] = (64, 64),
         context: int = 32,
     ) -> None:
-        whole_number(context, "posterior.context")
-        super().__init__(in_features, latent_dim, num_parameters=2 * latent_dim + context)
+        super().__init__(in_features, latent_dim, context)
         self.flow = spline_coupling(
             latent_dim,
             context,
@@ -97,7 +119,3 @@ class SplineFlow(Posterior):
             whole_number(bins, "posterior.bins", at_least=2),
             list_of_sizes(hidden, "posterior.hidden"),
         )
-
-    def distribution(self, parameters: Tensor) -> Distribution:
-        mean, log_variance, context = parameters.tensor_split((self.latent_dim, 2 * self.latent_dim), dim=-1)
-        return GaussianFlow(mean, (0.5 * log_variance).exp(), self.flow(context))

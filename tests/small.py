@@ -1,0 +1,43 @@
+"""A small model, and a trainer that says and writes nothing."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pytorch_lightning as pl
+
+from aevb.likelihoods import Bernoulli, Likelihood
+from aevb.model import Model, build
+from aevb.networks import MLPDecoder, MLPEncoder
+from aevb.posteriors import DiagonalGaussian, Posterior
+from aevb.priors import Prior, StandardNormal
+
+
+def small_model(
+    data_shape: tuple[int, ...],
+    hidden: int = 10,
+    latent_dim: int = 2,
+    likelihood: Callable[..., Likelihood] = Bernoulli,
+    posterior: Callable[..., Posterior] = DiagonalGaussian,
+    prior: Callable[..., Prior] = StandardNormal,
+) -> Model:
+    return build(
+        latent_dim=latent_dim,
+        data_shape=data_shape,
+        encoder=partial(MLPEncoder, hidden=[hidden]),
+        posterior=posterior,
+        prior=prior,
+        decoder=partial(MLPDecoder, hidden=[hidden]),
+        likelihood=likelihood,
+    )
+
+
+def quiet_trainer(**options: Any) -> pl.Trainer:
+    return pl.Trainer(
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        **options,
+    )
