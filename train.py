@@ -3,7 +3,7 @@
 import hydra
 from omegaconf import DictConfig
 
-from aevb.apps import check_arguments, run
+from aevb.apps import check_arguments, run, yield_idle_cores
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="train")
@@ -15,4 +15,5 @@ def main(config: DictConfig) -> float | None:
 
 if __name__ == "__main__":
     check_arguments()
+    yield_idle_cores()
     main()
