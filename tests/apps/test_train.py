@@ -222,6 +222,7 @@ BAD_VALUES = {
     "callbacks.checkpoint.every_samples=0": "callbacks.checkpoint.every_samples must be",
     "trainer.accelerator=abacus": "trainer: ",
     "trainer.devices=0": "trainer: ",
+    "trainer.devices=2": "trainer.devices must be 1, got 2 processes",
 }
 
 

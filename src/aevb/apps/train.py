@@ -199,6 +199,10 @@ def make_trainer(config: DictConfig, folder: RunFolder, loggers: list[Logger]) -
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
     )
+    if trainer.world_size > 1:
+        raise ConfigError(
+            f"trainer.devices must be 1, got {trainer.world_size} processes; start a run for each device instead"
+        )
     return trainer
 
 
