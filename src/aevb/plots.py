@@ -70,7 +70,8 @@ def latent_scatter(means: Tensor, labels: Tensor | None) -> Figure:
         classes = int(labels.max()) + 1
         points.set_clim(-0.5, max(classes, 10) - 0.5)
         figure.colorbar(points, ticks=range(classes), label="label")
-    axes.set(xlabel="$z_1$", ylabel="$z_2$", title="means of $q(z|x)$, test set", aspect="equal")
+    axes.set(xlabel="$z_1$", ylabel="$z_2$", title="means of $q(z|x)$, test set")
+    axes.set_aspect("equal", adjustable="datalim")
     return figure
 
 
