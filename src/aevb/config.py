@@ -152,12 +152,16 @@ def unique_folder(path: str) -> str:
 _made_folders: dict[str, str] = {}
 
 
-def folder_name(text: str, longest: int = 120) -> str:
-    """The overrides of a job as the name of one folder, short enough for any file system; equal only for equal texts."""
-    name = re.sub(r"[^\w.,=+-]", "~", text.replace("/", "."))
-    if name == text.replace("/", ".") and len(name) <= longest:
-        return name
-    return f"{name[: longest - 9]}-{hashlib.blake2b(text.encode(), digest_size=4).hexdigest()}"
+def folder_name(text: str) -> str:
+    """The overrides of a job as the name of one folder, good for any file system; equal only for equal texts.
+
+    A short text of plain characters stays as it is, but for @ in place of /. Any other gets ~ in place of what is not
+    plain, and ~ and a hash at its end: as a plain text has neither @ nor ~, no name stands for two texts.
+    """
+    if re.fullmatch(r"[\w,=+/-][\w.,=+/-]{,119}", text, re.ASCII):
+        return text.replace("/", "@")
+    plain = re.sub(r"[^\w.,=+-]", "~", text[:100], flags=re.ASCII)
+    return f"{plain}~{hashlib.blake2b(text.encode(), digest_size=8).hexdigest()}"
 
 
 def register_resolvers() -> None:

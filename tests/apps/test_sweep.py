@@ -17,6 +17,6 @@ def test_every_job_has_a_folder_and_a_bad_one_does_not_end_the_sweep(command, tm
     assert "error: model.latent_dim must be" in process.stderr
     states = {path.name: RunFolder(path).status()["state"] for path in (tmp_path / "sweep").iterdir() if path.is_dir()}
     assert len(states) == 3
-    assert all("model.prior=laplace" in name for name in states)
+    assert all("model@prior=laplace" in name for name in states)
     by_latent_dim = {name.split("model.latent_dim=")[1][0]: state for name, state in states.items()}
     assert by_latent_dim == {"2": "finished", "0": "failed", "3": "finished"}
