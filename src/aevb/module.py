@@ -1,8 +1,9 @@
 """`AEVB`: algorithm 1 of the paper as a `LightningModule`."""
 
 import hashlib
+import logging
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import pytorch_lightning as pl
@@ -15,6 +16,8 @@ from torch.optim import Optimizer
 from aevb.checks import whole_number
 from aevb.model import Model
 from aevb.objectives import Objective, elbo
+
+log = logging.getLogger("aevb")
 
 
 class NonFiniteLossError(ArithmeticError):
@@ -48,7 +51,7 @@ class AEVB(pl.LightningModule):
         self,
         model: Model,
         objective: Objective,
-        optimizer: Callable[[Iterable[nn.Parameter]], Optimizer],
+        optimizer: Callable[..., Optimizer],
         seed: int = 0,
         max_samples: int | None = None,
     ) -> None:
@@ -65,6 +68,9 @@ class AEVB(pl.LightningModule):
     # Training
 
     def configure_optimizers(self) -> Optimizer:
+        if not runs_on(self.make_optimizer, self.device):
+            log.info("the optimizer has no fused form on %s; it runs unfused", self.device)
+            return self.make_optimizer(self.parameters(), fused=False)
         return self.make_optimizer(self.parameters())
 
     @property
@@ -200,6 +206,19 @@ class AEVB(pl.LightningModule):
         """The mean of p(x|z) at a draw z ~ q(z|x): x (B, *data_shape) → (B, *data_shape)."""
         z = self.recognition(x.to(self.device)).sample(torch.Size((1,)))
         return self.generative.likelihood(z).mean[0]
+
+
+def runs_on(make_optimizer: Callable[..., Optimizer], device: torch.device) -> bool:
+    """Whether an optimizer that asks to be fused has the kernels for it on a device; found out by a step."""
+    if not getattr(make_optimizer, "keywords", {}).get("fused"):
+        return True
+    parameter = nn.Parameter(torch.zeros(1, device=device))
+    parameter.grad = torch.zeros_like(parameter)
+    try:
+        make_optimizer([parameter]).step()
+    except (NotImplementedError, RuntimeError):
+        return False
+    return True
 
 
 def seed_noise(*key: int | str) -> None:
