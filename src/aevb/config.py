@@ -172,7 +172,7 @@ def register_resolvers() -> None:
     the name of a folder.
     """
     resolvers: dict[str, Callable[..., Any]] = {
-        "reverse": lambda values: ListConfig(list(values)[::-1]) if isinstance(values, ListConfig) else values,
+        "reverse": lambda values: ListConfig(list(values)[::-1]) if isinstance(values, list | ListConfig) else values,
         "unless": lambda condition, value: value if condition is None else None,
         "folder_name": folder_name,
         "run_folder": lambda resume, path: str(resume) if resume is not None else unique_folder(path),
