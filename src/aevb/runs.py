@@ -11,6 +11,7 @@ images/<samples>_<what>.png           samples, reconstructions, manifold
 import datetime
 import json
 import os
+import shlex
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
@@ -52,8 +53,8 @@ class RunFolder:
             os.close(os.open(self.status_file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644))
         except FileExistsError:
             raise ConfigError(
-                f"hydra.run.dir: {self.path} holds a run already; continue it with resume={self.path}, or name another "
-                "folder"
+                f"hydra.run.dir: {self.path} holds a run already; continue it with resume={shlex.quote(str(self.path))}, "
+                "or name another folder"
             ) from None
         self.write_status(state="running", id=uuid.uuid4().hex[:8], samples=0, started=now(), ended=None, error=None)
         self.write_config(config)

@@ -57,8 +57,17 @@ def yield_idle_cores() -> None:
 
 
 def check_arguments() -> None:
-    """Stop before Hydra makes a folder of a mistyped `resume=`."""
-    for argument in sys.argv[1:]:
+    """Stop before Hydra makes a folder of a mistyped `resume=`, and quote the others.
+
+    The folders of a sweep's jobs hold characters (= and ,) that mean something to Hydra, and shells complete them as
+    they are.
+    """
+    for index, argument in enumerate(sys.argv):
         key, _, value = argument.partition("=")
-        if key == "resume" and value not in ("", "null") and not (Path(value) / ".hydra" / "config.yaml").is_file():
+        value = value.strip("'\"")
+        if key != "resume" or value in ("", "null"):
+            continue
+        if not (Path(value) / ".hydra" / "config.yaml").is_file():
             fail(f"error: resume: {value} is no run folder: it has no .hydra/config.yaml", 2)
+        escaped = value.replace("'", "\\'")
+        sys.argv[index] = f"resume='{escaped}'"

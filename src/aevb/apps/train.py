@@ -3,6 +3,7 @@
 import logging
 import os
 import re
+import shlex
 import signal
 import warnings
 from collections.abc import Iterator
@@ -83,7 +84,9 @@ def recorded(folder: RunFolder) -> Iterator[None]:
         what = str(stop) if isinstance(stop, Interrupted) else "interrupted"
         folder.write_status(state="interrupted", ended=now(), error=None)
         record.warning(what)
-        raise Stopped(f"{what}; continue with: python train.py resume={folder.path}", 128 + signum) from stop
+        raise Stopped(
+            f"{what}; continue with: python train.py resume={shlex.quote(str(folder.path))}", 128 + signum
+        ) from stop
     except Exception as error:
         message = first_line(error)
         folder.write_status(state="failed", ended=now(), error=message)
