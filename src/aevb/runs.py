@@ -53,8 +53,8 @@ class RunFolder:
             os.close(os.open(self.status_file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644))
         except FileExistsError:
             raise ConfigError(
-                f"hydra.run.dir: {self.path} holds a run already; continue it with resume={shlex.quote(str(self.path))}, "
-                "or name another folder"
+                f"hydra.run.dir: {self.path} holds a run already; name another folder, or continue it with "
+                f"resume={shlex.quote(str(self.path))}"
             ) from None
         self.write_status(state="running", id=uuid.uuid4().hex[:8], samples=0, started=now(), ended=None, error=None)
         self.write_config(config)

@@ -186,7 +186,7 @@ def test_resume_keeps_the_model(run_train):
 def test_folder_is_used_once(run_train):
     folder, _ = run_train(*TINY)
     before = folder.config_file.read_bytes()
-    with pytest.raises(ConfigError, match="holds a run already; continue it with resume="):
+    with pytest.raises(ConfigError, match="holds a run already; name another folder, or continue it with resume="):
         run_train(*TINY, "seed=1", folder=folder.path)
     assert folder.config_file.read_bytes() == before
     assert folder.status()["state"] == "finished"
