@@ -15,10 +15,10 @@ DATA = Path(os.environ.get("AEVB_DATA_DIR", "missing"))
 
 
 def commands(page: Path) -> list[list[str]]:
-    """Arguments of every `python train.py …` in a page's code, comments left out."""
+    """Arguments of every `python train.py …` in a page's code, without comments and shell variables."""
     text = re.sub(r"\\\n\s*", " ", page.read_text())
     found = re.findall(r"(?:^|`)python train\.py([^`\n]*)", text, re.MULTILINE)
-    return [shlex.split(arguments, comments=True) for arguments in found]
+    return [[word for word in shlex.split(arguments, comments=True) if word[0] != "$"] for arguments in found]
 
 
 def jobs(arguments: list[str]) -> list[list[str]]:
