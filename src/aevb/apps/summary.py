@@ -14,6 +14,9 @@ from aevb.loggers import WandbLogger
 from aevb.module import AEVB
 from aevb.runs import RunFolder
 
+UNITS = {"bits_per_dim": "bits per dimension", "acceptance": ""}
+"""Of the metrics that are not in nats per datapoint."""
+
 
 def print_start(
     config: DictConfig,
@@ -47,8 +50,7 @@ def print_start(
 def print_end(folder: RunFolder, module: AEVB, results: dict[str, float], loggers: list[Logger]) -> None:
     """The test's metrics with their units, and where to look."""
     rows = {
-        name: f"{value:,.2f} {'bits per dimension' if name.endswith('bits_per_dim') else 'nats per datapoint'}"
-        for name, value in results.items()
+        name: f"{value:,.2f} {UNITS.get(name.split('/')[1], 'nats per datapoint')}" for name, value in results.items()
     }
     rows["pictures"] = str(folder.images)
     for logger in loggers:
