@@ -2,6 +2,7 @@
 
 import json
 import struct
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -29,10 +30,18 @@ def entries(data: bytes) -> Iterator[bytes]:
             entry = b""
 
 
-def read_offline_run(folder: Path) -> list[Record]:
-    """The records of the only offline wandb run of a run folder."""
+def read_offline_run(folder: Path, patience: float = 20.0) -> list[Record]:
+    """The records of the only offline wandb run of a run folder.
+
+    wandb's own process may still be writing for a moment after `finish` has returned; its last record is the exit.
+    """
     (file,) = folder.glob("wandb/offline-run-*/*.wandb")
-    return [Record.FromString(entry) for entry in entries(file.read_bytes())]
+    deadline = time.monotonic() + patience
+    while True:
+        records = [Record.FromString(entry) for entry in entries(file.read_bytes())]
+        if any(record.HasField("exit") for record in records) or time.monotonic() > deadline:
+            return records
+        time.sleep(0.05)
 
 
 def exit_code(folder: Path) -> int:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import wandb
+from matplotlib.image import imread
 from pytorch_lightning.loggers import Logger, TensorBoardLogger
 from pytorch_lightning.loggers import WandbLogger as LightningWandbLogger
 from pytorch_lightning.utilities import rank_zero_only
@@ -173,6 +174,4 @@ def log_image(logger: Logger, name: str, path: Path, samples: int) -> None:
     if isinstance(logger, LightningWandbLogger):
         logger.log_metrics({name: wandb.Image(str(path))}, samples)  # type: ignore[dict-item]
     elif isinstance(logger, TensorBoardLogger):
-        from torchvision.io import read_image
-
-        logger.experiment.add_image(name, read_image(str(path)), samples)
+        logger.experiment.add_image(name, imread(path), samples, dataformats="HWC")

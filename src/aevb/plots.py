@@ -3,6 +3,7 @@
 import io
 import math
 from pathlib import Path
+from typing import Any
 
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -63,9 +64,9 @@ def latent_scatter(means: Tensor, labels: Tensor | None) -> Figure:
     """The means of q(z|x), (N, 2), coloured by label (N,) where labels exist."""
     figure = Figure(figsize=(6, 5.2), dpi=120, layout="constrained")
     axes = figure.add_subplot()
-    colours = None if labels is None else labels.cpu()
+    colours: dict[str, Any] = {} if labels is None else {"c": labels.cpu(), "cmap": "tab10"}
     horizontal, vertical = means.cpu().unbind(1)
-    points = axes.scatter(horizontal, vertical, c=colours, cmap="tab10", s=6, linewidths=0)
+    points = axes.scatter(horizontal, vertical, s=6, linewidths=0, **colours)
     if labels is not None:
         classes = int(labels.max()) + 1
         points.set_clim(-0.5, max(classes, 10) - 0.5)

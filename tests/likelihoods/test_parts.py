@@ -159,7 +159,7 @@ class TestOptimalGaussian:
         variance = (x - head(h).mean).square().mean()
         torch.testing.assert_close(head.variance, variance.detach())
         head.eval()
-        expected = FixedGaussian((3,), (1, 4, 4), sigma=float(variance.sqrt())).double()
+        expected = FixedGaussian((3,), (1, 4, 4), sigma=float(variance.detach().sqrt())).double()
         expected.load_state_dict({k: v for k, v in head.state_dict().items() if k.startswith("layer")})
         y = x[:4] + 0.3
         torch.testing.assert_close(head(h[:, :4]).log_prob(y), expected(h[:, :4]).log_prob(y))
