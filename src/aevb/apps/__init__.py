@@ -51,8 +51,8 @@ def yield_idle_cores() -> None:
     """Let GNU OpenMP's threads spin only briefly while they wait, unless the user has set its policy.
 
     To be called before torch is imported. By default they spin for milliseconds, in the time slices of other processes
-    too: on two cores with other runs on them a step of the paper's MNIST model took 40 to 600 ms, and takes 9 to 22 with
-    this. On free cores it costs nothing, whereas threads that sleep at once train at little more than half the speed.
+    too: on two cores with other runs on them, a step of the paper's MNIST model took 40 to 600 ms, and with this 9 to
+    22 ms. On free cores it costs nothing, whereas threads that sleep at once train at little more than half the speed.
     """
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "10000")
