@@ -1,6 +1,7 @@
 """The data module that all data sets share: everything in memory, split, checked, on the device."""
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Self
 
@@ -44,7 +45,7 @@ def split_at_random(data: Split, val: int, test: int, seed: int) -> Splits:
     return Splits(*(data.take(part) for part in order.split([len(order) - val - test, val, test])))
 
 
-class InMemoryDataModule(pl.LightningDataModule):
+class InMemoryDataModule(pl.LightningDataModule, ABC):
     """A data set in memory, moved to the device once if it fits there.
 
     A data set is a subclass with two methods: `prepare_data` fetches files where that is needed (it may be called by
@@ -103,9 +104,9 @@ class InMemoryDataModule(pl.LightningDataModule):
         self._splits: Splits | None = None
         self._digest = ""
 
+    @abstractmethod
     def load(self) -> Splits:
         """The data set on the CPU. Raises ValueError, with what to do, if it cannot be read."""
-        raise NotImplementedError
 
     def setup(self, stage: str | None = None) -> None:
         """Loads the data at the first call; moves them to the trainer's device, once there is a trainer.

@@ -182,7 +182,7 @@ def log_weight_prior(p: GenerativeModel) -> Tensor:
 class SquaredNorm(torch.autograd.Function):
     """Σ w² over tensors, in one pass forwards and one backwards.
 
-    Composed of torch's operations it takes three of each, a quarter of a training step of the paper's MNIST model.
+    Composed of torch's operations it takes three of each, a seventh of a training step of the paper's MNIST model.
     """
 
     @staticmethod
