@@ -43,7 +43,7 @@ def instantiate(config: DictConfig, **arguments: Any) -> Any:
     except InstantiationException as error:
         cause = error.__cause__
         if isinstance(cause, ValueError) or type(cause).__name__ == "MisconfigurationException":
-            raise ConfigError(with_key(str(cause), config)) from error
+            raise ConfigError(with_key(first_line(cause or error), config)) from error
         if cause is None or isinstance(cause, ImportError | AttributeError | TypeError):
             raise ConfigError(f"{key}: {first_line(cause or error)}") from error
         raise cause from error

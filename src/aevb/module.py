@@ -42,6 +42,7 @@ class AEVB(pl.LightningModule):
 
     Attributes:
         samples: Training samples evaluated so far, over all ranks: the x-axis of every curve, as in the paper.
+        validated_samples: What `samples` was at the end of the last validation; None: there was none.
 
     Raises:
         ValueError: max_samples is not a positive whole number.
@@ -64,6 +65,7 @@ class AEVB(pl.LightningModule):
         self.seed = seed
         self.max_samples = None if max_samples is None else whole_number(max_samples, "max_samples")
         self.samples = 0
+        self.validated_samples: int | None = None
 
     # Training
 
@@ -134,6 +136,9 @@ class AEVB(pl.LightningModule):
 
     def on_validation_start(self) -> None:
         seed_noise(self.seed, self.global_rank, "validation")
+
+    def on_validation_end(self) -> None:
+        self.validated_samples = self.samples
 
     def on_test_start(self) -> None:
         seed_noise(self.seed, self.global_rank, "test")

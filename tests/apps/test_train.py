@@ -75,6 +75,19 @@ def test_training_raises_the_elbo(run_train):
     assert curve[-1] > curve[0] + 0.5
 
 
+def test_last_epoch_is_validated_though_its_turn_has_not_come(run_train):
+    folder, _ = run_train(
+        "trainer.max_epochs=3", "trainer.check_val_every_n_epoch=2", "model.encoder.hidden=[16]", "logger=none"
+    )
+    assert [int(row["samples"]) for row in metrics_without_clock(folder) if row["val/elbo"]] == [2600, 3900]
+
+
+def test_bad_trainer_leaves_no_wandb_run_open(run_train, tmp_path):
+    with pytest.raises(ConfigError, match="trainer: "):
+        run_train(*TINY, "logger=wandb", "trainer.accelerator=abacus")
+    assert not (tmp_path / "run" / "wandb").exists()
+
+
 def test_trained_module_answers(run_train):
     folder, _ = run_train(*TINY)
     module = aevb.load_run(folder.path)

@@ -14,7 +14,7 @@ import pytorch_lightning as pl
 import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.loggers import Logger
 
 from aevb.apps import Stopped, summary
@@ -115,6 +115,7 @@ def fit_and_test(config: DictConfig, folder: RunFolder) -> float | None:
     summary.print_start(config, folder, module, data, trainer, resumed_samples)
     exit_code = 1
     try:
+        log_settings(config, loggers)
         results = run_trainer(trainer, module, data, folder, resumed_samples)
         exit_code = 0
     finally:
@@ -172,21 +173,25 @@ def make_loggers(config: DictConfig, folder: RunFolder, resumed_samples: int) ->
     if "_target_" in config.logger:
         is_wandb = config.logger._target_.endswith("WandbLogger")
         loggers.append(instantiate(config.logger, **({"id": folder.status()["id"]} if is_wandb else {})))
+    return loggers
+
+
+def log_settings(config: DictConfig, loggers: list[Logger]) -> None:
+    """Give every logger what was asked; a wandb run starts here, so that none is left open by an earlier error."""
     asked: Any = OmegaConf.to_container(config, resolve=True)
     del asked["module"]  # says nothing that its parts do not say
     for logger in loggers:
         logger.log_hyperparams(asked)
-    return loggers
 
 
 def make_trainer(config: DictConfig, folder: RunFolder, loggers: list[Logger]) -> pl.Trainer:
     """Lightning's trainer, with the callbacks in the order in which they must see a block end."""
     chosen = {name: node for name, node in config.callbacks.items() if node is not None and "_target_" in node}
-    with open_dict(config):
-        for name, path in {"images": folder.images, "checkpoint": folder.last_checkpoint.parent}.items():
-            if name in chosen:
-                chosen[name].folder = str(path)
-    callbacks = {name: instantiate(node) for name, node in chosen.items()}
+    folders = {"images": folder.images, "checkpoint": folder.last_checkpoint.parent}
+    callbacks = {
+        name: instantiate(node, **({"folder": str(folders[name])} if name in folders else {}))
+        for name, node in chosen.items()
+    }
     checkpoint = callbacks.pop("checkpoint", None) or Checkpoint(folder.last_checkpoint.parent)
     status = Status(lambda samples: folder.write_status(samples=samples))
     trainer: pl.Trainer = instantiate(
@@ -215,7 +220,7 @@ def run_trainer(
     """Fit, and test with the best weights; returns the best validation's and the test's metrics."""
     last = str(folder.last_checkpoint) if resumed_samples else None
     trainer.fit(module, data, ckpt_path=last, weights_only=True)
-    if "val/elbo" not in trainer.callback_metrics:
+    if module.validated_samples != module.samples:
         trainer.validate(module, data, verbose=False)
     best = folder.load_checkpoint("best")[1]
     module.load_state_dict(best["state_dict"])
