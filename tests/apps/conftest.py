@@ -57,7 +57,7 @@ def command(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
             env=os.environ | {"COLUMNS": "200"},
             capture_output=True,
             text=True,
-            timeout=110,
+            timeout=250,
             stdin=subprocess.DEVNULL,
         )
 
@@ -77,13 +77,13 @@ def interrupt(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]
             stderr=subprocess.PIPE,
             text=True,
         )
-        deadline = time.monotonic() + 90
+        deadline = time.monotonic() + 200
         while not RunFolder(folder).last_checkpoint.exists():
             assert process.poll() is None, process.communicate()
             assert time.monotonic() < deadline, "no checkpoint was written"
             time.sleep(0.02)
         process.send_signal(number)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=100)
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
     return call

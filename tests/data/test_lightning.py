@@ -161,7 +161,7 @@ Path({str(tmp_path)!r}, f"{{trainer.global_rank}}.json").write_text(json.dumps(r
     (tmp_path / "script.py").write_text(script)
     # Lightning would take this test for one of the processes of a cluster if it were told of one.
     env = {k: v for k, v in os.environ.items() if not k.startswith(("SLURM_", "PYTEST_"))} | {"OMP_NUM_THREADS": "1"}
-    subprocess.run([sys.executable, tmp_path / "script.py"], check=True, env=env, timeout=110, capture_output=True)
+    subprocess.run([sys.executable, tmp_path / "script.py"], check=True, env=env, timeout=250, capture_output=True)
     ranks = [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1)]
     one = BatchLoader(torch.zeros(73, 1), torch.arange(73), batch_size=10, shuffle=True, block_size=1)
     expected = [y[0].tolist() for _ in range(2) for _, y in one]
