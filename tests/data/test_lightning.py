@@ -145,8 +145,15 @@ def test_a_checkpoint_can_be_tested_on_other_data(tmp_path):
     assert list(itertools.chain(*other.seen["test"])) == list(range(96, 107))
 
 
+def test_batch_size_that_processes_cannot_share_is_refused(monkeypatch):
+    monkeypatch.setattr(Numbers, "_rank", lambda self: (1, 2))
+    assert numbers(batch_size=6).train_dataloader().batch_size == 3
+    with pytest.raises(ValueError, match=r"^data.batch_size must be a multiple of 2, the number of processes, got 5"):
+        numbers(batch_size=5).train_dataloader()
+
+
 def test_two_processes_share_the_data(tmp_path):
-    """Really two: what each rank sees, against what one process with twice the batch size sees."""
+    """Really two: what each rank sees, against what one process with the same batch size sees."""
     script = f"""
 import json
 import sys
@@ -154,8 +161,9 @@ from pathlib import Path
 sys.path.insert(0, {str(Path(__file__).parents[2])!r})
 from tests.data.test_lightning import Recorder, fit, numbers
 recorder = Recorder()
-trainer = fit(recorder, devices=2, strategy="ddp", max_epochs=2, num_sanity_val_steps=0)
-trainer.test(recorder, datamodule=numbers(), verbose=False)
+data = numbers(batch_size=10)
+trainer = fit(recorder, data=data, devices=2, strategy="ddp", max_epochs=2, num_sanity_val_steps=0)
+trainer.test(recorder, datamodule=data, verbose=False)
 Path({str(tmp_path)!r}, f"{{trainer.global_rank}}.json").write_text(json.dumps(recorder.seen))
 """
     (tmp_path / "script.py").write_text(script)

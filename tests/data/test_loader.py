@@ -244,11 +244,25 @@ def test_a_state_of_another_order_is_refused():
     state = loader.state_dict()
     for change in ({"batch_size": 10}, {"seed": 1}, {"shuffle": False}, {"world_size": 2}, {"binarize": True}):
         other = BatchLoader(numbered(50), **({"batch_size": 5, "block_size": 2, "shuffle": True} | change))
-        (name,) = change
+        name = "batch_size was 5 and is 10" if "world_size" in change else next(iter(change))
         with pytest.raises(ValueError, match=name):
             other.load_state_dict(state)
     with pytest.raises(ValueError, match="datapoints was 50 and is 51"):
         BatchLoader(numbered(51), batch_size=5, block_size=2, shuffle=True).load_state_dict(state)
+
+
+def test_another_number_of_ranks_goes_on_with_the_order():
+    def loader(world_size, rank=0):
+        sizes = {"batch_size": 12 // world_size, "block_size": 1}
+        return BatchLoader(numbered(50), **sizes, shuffle=True, rank=rank, world_size=world_size)
+
+    whole = iter(one := loader(1))
+    next(whole)
+    parts = [loader(3, rank) for rank in range(3)]
+    for part in parts:
+        part.load_state_dict(one.state_dict())
+    together = torch.cat([next(iter(part))[0] for part in parts], dim=1)
+    assert torch.equal(together, next(whole)[0])
 
 
 @pytest.mark.parametrize(

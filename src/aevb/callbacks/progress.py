@@ -90,6 +90,5 @@ def total_samples(trainer: pl.Trainer, module: AEVB) -> int | None:
     ends = [] if module.max_samples is None else [module.max_samples]
     if trainer.max_epochs is not None and trainer.max_epochs >= 0:
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
-        per_step = data.batch_size * trainer.world_size
-        ends.append(trainer.max_epochs * (data.train_size // per_step) * per_step)
+        ends.append(trainer.max_epochs * (data.train_size // data.batch_size) * data.batch_size)
     return min(ends, default=None)

@@ -39,7 +39,8 @@ class BatchLoader:
 
     **Resuming.** `state_dict()` says where the epoch stands, counting the item that was yielded last as used, and a
     loader given that state continues with what would have come next, bit for bit. Lightning saves and restores it
-    with its checkpoints, also in the middle of an epoch.
+    with its checkpoints, also in the middle of an epoch. The order is that of all ranks together, so another number of
+    ranks may go on with it if `world_size * batch_size` is the same.
 
     Args:
         x: (N, *shape), as uint8 (of 255), bool or floats.
@@ -212,8 +213,7 @@ class BatchLoader:
     def _identity(self) -> dict[str, Any]:
         return {
             "datapoints": len(self.x),
-            "batch_size": self.batch_size,
-            "world_size": self.world_size,
+            "batch_size": self._step,
             "shuffle": self.shuffle,
             "seed": self.seed,
             "binarize": self.binarize,

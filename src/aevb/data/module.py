@@ -69,8 +69,8 @@ class InMemoryDataModule(pl.LightningDataModule, ABC):
 
     Args:
         shape: (C, H, W) of a datapoint, or None for what `load` returns.
-        batch_size: of training, in one process.
-        eval_batch_size: of validation and test.
+        batch_size: of training: the minibatches that all processes take at one step have so many datapoints together.
+        eval_batch_size: of validation and test, in one process.
         train_size: train on a seeded subset of this size; a smaller subset is part of a larger one. None for all.
         binarization: see above.
         seed: of the order of the training set and of dynamic binarization.
@@ -155,17 +155,19 @@ class InMemoryDataModule(pl.LightningDataModule, ABC):
         return to_float(chosen.x), chosen.y
 
     def train_dataloader(self) -> BatchLoader:
-        """Blocks of full minibatches, in another order in each epoch."""
+        """Blocks of full minibatches, in another order in each epoch; of each minibatch, this process's part.
+
+        Raises:
+            ValueError: the processes cannot share a minibatch equally.
+        """
         rank, world_size = self._rank()
-        train = self.splits.train
-        if self.batch_size * world_size > len(train.x):
+        if self.batch_size % world_size:
             raise ValueError(
-                f"data.batch_size must be at most {len(train.x) // world_size}, the size of the training set"
-                f"{f' for each of {world_size} processes' if world_size > 1 else ''}, got {self.batch_size}"
+                f"data.batch_size must be a multiple of {world_size}, the number of processes, got {self.batch_size}"
             )
         return BatchLoader(
-            *train,
-            batch_size=self.batch_size,
+            *self.splits.train,
+            batch_size=self.batch_size // world_size,
             shuffle=True,
             seed=self.seed,
             block_size=self.block_size,
