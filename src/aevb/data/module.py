@@ -139,7 +139,9 @@ class InMemoryDataModule(pl.LightningDataModule, ABC):
         return len(self.splits.train.x)
 
     def examples(self, split: str, n: int) -> tuple[Tensor, Tensor | None]:
-        """Datapoints for pictures: the same at each call and in each run, and the first of a larger `n`.
+        """Datapoints to look at: the same at each call and in each run, and the first of a larger `n`.
+
+        Under dynamic binarization, those of the training set are one draw that training does not see.
 
         Args:
             split: train, val or test.
@@ -149,6 +151,8 @@ class InMemoryDataModule(pl.LightningDataModule, ABC):
             x (n, C, H, W), float32 as in a batch, and labels (n,) or None, where batches are.
         """
         part: Split = getattr(self.splits, split)
+        if split == "train" and self.binarization == "dynamic":
+            part = part._replace(x=bernoulli(part.x, generator(self.split_seed, _EXAMPLES, 0, device=part.x.device)))
         order = torch.randperm(len(part.x), generator=generator(self.split_seed, _EXAMPLES))
         chosen = part.take(order[:n].to(part.x.device))
         chosen = chosen.to(self._device())
