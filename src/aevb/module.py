@@ -39,6 +39,7 @@ class AEVB(pl.LightningModule):
         optimizer: Called with the parameters; returns the optimizer.
         seed: Of the noise.
         max_samples: Training ends when this many training samples have been evaluated; None: never by this count.
+        schedule: Called with the number of the epoch, from 0; returns the factor of the step size.
 
     Attributes:
         samples: Training samples evaluated so far, over all ranks: the x-axis of every curve, as in the paper.
@@ -55,6 +56,7 @@ class AEVB(pl.LightningModule):
         optimizer: Callable[..., Optimizer],
         seed: int = 0,
         max_samples: int | None = None,
+        schedule: Callable[[int], float] | None = None,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
@@ -62,6 +64,7 @@ class AEVB(pl.LightningModule):
         self.objective = objective
         objective.connect(self.generative, self.recognition)
         self.make_optimizer = optimizer
+        self.schedule = schedule
         self.seed = seed
         self.max_samples = None if max_samples is None else whole_number(max_samples, "max_samples")
         self.samples = 0
@@ -82,6 +85,13 @@ class AEVB(pl.LightningModule):
 
     def on_train_start(self) -> None:
         self.trainer.should_stop = self.done
+
+    def on_train_epoch_start(self) -> None:
+        if self.schedule is not None:
+            optimizer = self.optimizers()
+            assert isinstance(optimizer, LightningOptimizer)
+            for group in optimizer.param_groups:
+                group["lr"] = optimizer.defaults["lr"] * self.schedule(self.current_epoch)
 
     def on_train_batch_start(self, batch: tuple[Tensor, ...], batch_idx: int) -> None:
         seed_noise(self.seed, self.global_rank, self.samples)

@@ -26,6 +26,7 @@ CHOICES = [
         "model/likelihood",
         "objective",
         "optimizer",
+        "schedule",
         "trainer",
         "callbacks",
         "logger",

@@ -17,7 +17,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.loggers import Logger
 
-from aevb.apps import Stopped, summary
+from aevb.apps import Stopped, step_size, summary
 from aevb.callbacks import AtomicCheckpointIO, Checkpoint, Interrupted, Interruption, Status
 from aevb.config import ConfigError, first_line, instantiate, require_allowed
 from aevb.data import InMemoryDataModule
@@ -105,10 +105,10 @@ def recorded(folder: RunFolder) -> Iterator[None]:
 def fit_and_test(config: DictConfig, folder: RunFolder) -> float | None:
     """Everything between a claimed run folder and its end."""
     quiet_lightning()
-    pl.seed_everything(config.seed, verbose=False)
     data = prepared_data(config, folder)
-    module: AEVB = instantiate(config.module)
-    check_fit(config, module, data)
+    if config.optimizer.lr is None:
+        step_size.choose(config, folder, data, make_module)
+    module = make_module(config, data)
     resumed_samples = folder.load_checkpoint("last")[1]["samples"] if folder.last_checkpoint.exists() else 0
     loggers = make_loggers(config, folder, resumed_samples)
     trainer = make_trainer(config, folder, loggers)
@@ -138,6 +138,14 @@ def prepared_data(config: DictConfig, folder: RunFolder) -> InMemoryDataModule:
         config.data.shape = list(data.shape)
         folder.write_config(config)
     return data
+
+
+def make_module(config: DictConfig, data: InMemoryDataModule) -> AEVB:
+    """The module at its start, a function of the configuration and the seed; see `check_fit` for what it raises."""
+    pl.seed_everything(config.seed, verbose=False)
+    module: AEVB = instantiate(config.module)
+    check_fit(config, module, data)
+    return module
 
 
 def check_fit(config: DictConfig, module: AEVB, data: InMemoryDataModule) -> None:
