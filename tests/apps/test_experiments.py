@@ -1,0 +1,118 @@
+"""Every experiment and every sweep composes, can be built, and has the settings of its source."""
+
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
+
+from aevb.config import instantiate, require_allowed
+
+CONF = Path(__file__).parents[2] / "conf"
+
+
+def composed(*overrides, **options):
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return compose("train", list(overrides), **options)
+
+
+PAPER = {
+    "data.batch_size": 100,
+    "data.binarization": "none",
+    "model.encoder.activation": "tanh",
+    "model.posterior._target_": "aevb.posteriors.DiagonalGaussian",
+    "model.prior._target_": "aevb.priors.StandardNormal",
+    "model.initialization": "normal",
+    "model.initialization_std": 0.1,
+    "objective._target_": "aevb.objectives.SGVB",
+    "objective.num_samples": 1,
+    "objective.weight_prior": True,
+    "optimizer._target_": "torch.optim.Adagrad",
+    "optimizer.lr": None,
+    "step_size_search.candidates": [0.01, 0.02, 0.1],
+    "schedule": None,
+    "max_samples": 100_000_000,
+    "callbacks.curve._target_": "aevb.callbacks.Curve",
+}
+MNIST = PAPER | {
+    "data._target_": "aevb.data.MNIST",
+    "model.likelihood._target_": "aevb.likelihoods.Bernoulli",
+    "model.encoder.hidden": [500],
+    "model.decoder.hidden": [500],
+}
+FREYFACE = PAPER | {
+    "data._target_": "aevb.data.FreyFace",
+    "model.likelihood._target_": "aevb.likelihoods.Gaussian",
+    "model.encoder.hidden": [200],
+    "model.decoder.hidden": [200],
+}
+EXPERIMENTS = {
+    "aevb_figure2_mnist": MNIST,
+    "aevb_figure2_freyface": FREYFACE,
+    "aevb_figure3": MNIST | {"model.latent_dim": 3, "model.encoder.hidden": [100], "model.decoder.hidden": [100]},
+    "aevb_figure4_mnist": MNIST | {"model.latent_dim": 2},
+    "aevb_figure4_freyface": FREYFACE | {"model.latent_dim": 2},
+    "aevb_figure5": MNIST,
+    "iwae_table1": {
+        "data._target_": "aevb.data.MNIST",
+        "data.batch_size": 20,
+        "data.binarization": "dynamic",
+        "model.latent_dim": 50,
+        "model.encoder.hidden": [200, 200],
+        "model.decoder.hidden": [200, 200],
+        "model.encoder.activation": "tanh",
+        "model.initialization": "xavier",
+        "objective._target_": "aevb.objectives.IWAE",
+        "objective.weight_prior": False,
+        "optimizer._target_": "torch.optim.Adam",
+        "optimizer.lr": 0.001,
+        "optimizer.betas": [0.9, 0.999],
+        "optimizer.eps": 1e-4,
+        "schedule._target_": "aevb.schedules.Burda",
+        "schedule.stages": 8,
+        "max_samples": 50_000 * sum(3**i for i in range(8)),
+    },
+}
+SWEEPS = {
+    "figure2_mnist": ("aevb_figure2_mnist", {"model.latent_dim": "3,5,10,20,200", "objective": "sgvb,wake_sleep"}),
+    "figure2_freyface": ("aevb_figure2_freyface", {"model.latent_dim": "2,5,10,20", "objective": "sgvb,wake_sleep"}),
+    "figure3": ("aevb_figure3", {"data.train_size": "1000,50000", "objective": "sgvb,wake_sleep,monte_carlo_em"}),
+    "figure5": ("aevb_figure5", {"model.latent_dim": "2,5,10,20"}),
+    "iwae_table1": ("iwae_table1", {"objective.num_samples": "1,5,50"}),
+    "iwae_table1_vae": (
+        "iwae_table1",
+        {"objective": "sgvb", "objective.kl": "sampled", "objective.num_samples": "1,5,50"},
+    ),
+}
+
+
+def test_every_experiment_is_here():
+    assert {path.stem for path in (CONF / "experiment").glob("*.yaml")} == set(EXPERIMENTS)
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_experiment_has_the_settings_of_its_source(experiment):
+    config = composed(f"experiment={experiment}")
+    for key, value in EXPERIMENTS[experiment].items():
+        assert OmegaConf.select(config, key, throw_on_missing=True) == value, key
+    require_allowed(config)
+    instantiate(config.module)
+
+
+@pytest.mark.parametrize("sweep", SWEEPS)
+def test_sweep_varies_what_the_figure_shows(sweep):
+    experiment, params = SWEEPS[sweep]
+    config = composed(f"sweep={sweep}", return_hydra_config=True)
+    assert config.hydra.mode.name == "MULTIRUN"
+    assert config.hydra.sweeper.params == params
+    assert config.hydra.runtime.choices.experiment == experiment
+    parsed = OverridesParser.create().parse_overrides([f"{key}={value}" for key, value in params.items()])
+    for index in (0, -1):
+        job = [
+            f"{override.key_or_group}={list(override.sweep_string_iterator())[index]}"
+            if override.is_sweep_override()
+            else str(override.input_line)
+            for override in parsed
+        ]
+        instantiate(composed(f"sweep={sweep}", *job).module)
