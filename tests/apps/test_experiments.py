@@ -93,7 +93,7 @@ def test_every_experiment_is_here():
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_experiment_has_the_settings_of_its_source(experiment):
-    config = composed(f"experiment={experiment}")
+    config = composed(f"experiment={experiment}", "paths.run=here")
     for key, value in EXPERIMENTS[experiment].items():
         assert OmegaConf.select(config, key, throw_on_missing=True) == value, key
     require_allowed(config)
