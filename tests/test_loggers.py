@@ -1,5 +1,8 @@
 """metrics.csv, and wandb's offline file read back."""
 
+import json
+import os
+import socket
 from pathlib import Path
 
 import pytest
@@ -7,14 +10,15 @@ import torch
 import wandb
 
 from aevb import plots
-from aevb.loggers import MetricsFile, WandbLogger, has_credentials, log_image
+from aevb.loggers import MetricsFile, WandbLogger, dashboard_config, has_credentials, log_image, log_sweep_table
 
-from .wandb_file import exit_code, read_offline_run, values
+from .wandb_file import config_of, exit_code, read_offline_run, run_of, values
 
 
 @pytest.fixture(autouse=True)
 def no_credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    monkeypatch.setenv("WANDB_ERROR_REPORTING", "true")  # restored afterwards, whatever the loggers make of it
     for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_PROJECT", "WANDB_ENTITY"):
         monkeypatch.delenv(name, raising=False)
 
@@ -31,13 +35,11 @@ def test_offline_run_holds_everything(tmp_path):
     logger.finish(exit_code=0)
 
     records = read_offline_run(tmp_path)
-    (run,) = [record.run for record in records if record.HasField("run")]
+    run = run_of(tmp_path)
     assert (run.run_id, run.project, run.run_group, run.job_type) == ("abc12345", "p", "g", "train")
     assert run.display_name == tmp_path.name
     assert list(run.tags) == ["a", "b"]
-    config = {}
-    for entries in [run.config.update] + [record.config.update for record in records if record.HasField("config")]:
-        config |= values(entries)
+    config = config_of(tmp_path)
     assert config["model"] == {"latent_dim": 2}
     assert config["seed"] == 3
 
@@ -58,11 +60,93 @@ def test_offline_run_holds_everything(tmp_path):
     assert exit_code(tmp_path) == 0
 
 
-def test_failed_run_is_marked_as_crashed(tmp_path):
+@pytest.mark.parametrize(("code", "preempted"), [(1, False), (143, True)])
+def test_run_that_did_not_finish_ends_as_what_it_is(tmp_path, code, preempted):
     logger = WandbLogger(tmp_path)
     logger.log_metrics({"train/elbo": -1.0}, 100)
-    logger.finish(exit_code=1)
+    logger.finish(exit_code=code)
+    assert exit_code(tmp_path) == code
+    assert any(record.HasField("preempting") for record in read_offline_run(tmp_path)) == preempted
+
+
+def test_resumed_run_continues_its_id_and_says_what_happened(tmp_path):
+    for folder, resumed_after in (("first", None), ("second", "killed")):
+        (tmp_path / folder).mkdir()
+        logger = WandbLogger(tmp_path / folder, id="abc12345", tags=["a"], resumed_after=resumed_after)
+        logger.log_hyperparams({"seed": 1})
+        logger.finish(exit_code=0)
+    found = []
+    for folder in ("first", "second"):
+        run = run_of(tmp_path / folder)
+        found.append((run.run_id, list(run.tags), config_of(tmp_path / folder)["resumed_after"]))
+    assert found == [("abc12345", ["a"], None), ("abc12345", ["a", "resumed"], "killed")]
+
+
+def test_offline_run_calls_nobody(tmp_path, monkeypatch):
+    wandb.teardown()  # its process of its own, and the settings that it has read
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(0.2)
+        address = f"http://127.0.0.1:{server.getsockname()[1]}"
+        monkeypatch.setenv("WANDB_BASE_URL", address)
+        monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+        logger = WandbLogger(tmp_path, offline=True, log_model=True)
+        assert logger.experiment.settings.base_url == address
+        assert os.environ["WANDB_ERROR_REPORTING"] == "false"
+        logger.log_metrics({"train/elbo": -1.0}, 100)
+        logger.finish(0, tmp_path / "best.ckpt")
+        with pytest.raises(TimeoutError):
+            server.accept()
+    wandb.teardown()
+
+
+def test_dashboard_groups_by_short_names():
+    asked = {
+        "seed": 3,
+        "model": {
+            "_target_": "aevb.model.build",
+            "latent_dim": 2,
+            "likelihood": {"_target_": "aevb.likelihoods.FixedGaussian", "_partial_": True, "sigma": 0.1},
+            "prior": {"_target_": "my.Prior", "base": {"_target_": "my.BaseOfGLOW", "depth": 4}, "options": {"a": 1}},
+        },
+        "objective": {"_target_": "aevb.objectives.MonteCarloEM", "updates": 5},
+        "callbacks": {"images": None, "metrics": {"_target_": "aevb.callbacks.Metrics", "every_samples": 9}},
+    }
+    assert dashboard_config(asked) == {
+        "seed": 3,
+        "model": {
+            "latent_dim": 2,
+            "likelihood": "fixed_gaussian",
+            "likelihood_sigma": 0.1,
+            "prior": "prior",
+            "prior_base": "base_of_glow",
+            "prior_base_depth": 4,
+            "prior_options": {"a": 1},
+        },
+        "objective": "monte_carlo_em",
+        "objective_updates": 5,
+        "callbacks": {"images": None, "metrics": "metrics", "metrics_every_samples": 9},
+    }
+
+
+def test_sweep_table_is_one_run_of_the_group_however_often_it_is_logged(tmp_path):
+    rows = [{"seed": 0, "test/elbo": -3.5, "state": "finished"}, {"seed": 1, "state": "failed"}]
+    log_sweep_table(tmp_path, rows[:1], ["seed", "state"], group="my sweep")
+    (first,) = tmp_path.glob("wandb/offline-run-*")
+    run = run_of(tmp_path)
+    first.rename(tmp_path / "earlier")
+
+    where = log_sweep_table(tmp_path, rows, ["seed", "test/elbo", "state"], group="my sweep", tags=["t"], exit_code=1)
+    (second,) = tmp_path.glob("wandb/offline-run-*")
+    assert where == f"wandb sync {os.path.relpath(second)}"
+    records = read_offline_run(tmp_path)
+    again = run_of(tmp_path)
+    assert again.run_id == run.run_id
+    assert (again.run_group, again.job_type, list(again.tags)) == ("my sweep", "sweep", ["t"])
     assert exit_code(tmp_path) == 1
+    (logged,) = [values(record.history.item)["jobs"] for record in records if record.HasField("history")]
+    table = json.loads((second / "files" / logged["path"]).read_text())
+    assert table["columns"] == ["seed", "test/elbo", "state"]
+    assert table["data"] == [[0, -3.5, "finished"], [1, None, "failed"]]
 
 
 def test_second_run_in_one_process_is_a_second_wandb_run(tmp_path):

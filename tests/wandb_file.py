@@ -44,6 +44,21 @@ def read_offline_run(folder: Path, patience: float = 20.0) -> list[Record]:
         time.sleep(0.05)
 
 
+def run_of(folder: Path) -> Any:
+    """The record of the only offline wandb run of a run folder: its id, name, group, job type and tags."""
+    (run,) = [record.run for record in read_offline_run(folder) if record.HasField("run")]
+    return run
+
+
+def config_of(folder: Path) -> dict[str, Any]:
+    """The configuration of the only offline wandb run of a run folder."""
+    records = read_offline_run(folder)
+    config: dict[str, Any] = {}
+    for items in [run_of(folder).config.update, *(r.config.update for r in records if r.HasField("config"))]:
+        config |= values(items)
+    return config
+
+
 def exit_code(folder: Path) -> int:
     """The exit code with which the only offline wandb run of a run folder ended."""
     (ended,) = [record.exit for record in read_offline_run(folder) if record.HasField("exit")]

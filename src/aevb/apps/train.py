@@ -8,12 +8,14 @@ import signal
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.loggers import Logger
 
@@ -42,11 +44,25 @@ def train(config: DictConfig) -> float | None:
     """
     folder = RunFolder(os.path.relpath(config.paths.run))
     if config.resume is None:
+        name_in_sweep(config)
         folder.create(config, HydraConfig.get().overrides.task)
     else:
         config = resumed_config(config, folder)
     with recorded(folder):
         return fit_and_test(config, folder)
+
+
+def name_in_sweep(config: DictConfig) -> None:
+    """Let the logger know the sweep as the group, and the job's overrides as its name, where it has such settings.
+
+    They are written to the run's configuration, so that a resumed job, which runs by itself, keeps them.
+    """
+    hydra = HydraConfig.get()
+    if hydra.mode == RunMode.MULTIRUN and "group" in config.logger:
+        config.logger.group = config.logger.group or Path(hydra.sweep.dir).name
+        overrides = hydra.job.override_dirname
+        if 0 < len(overrides) <= 128:  # wandb takes no longer ones
+            config.logger.name = config.logger.name or overrides
 
 
 def resumed_config(config: DictConfig, folder: RunFolder) -> DictConfig:
@@ -66,6 +82,8 @@ def resumed_config(config: DictConfig, folder: RunFolder) -> DictConfig:
             OmegaConf.update(stored, key, OmegaConf.select(config, key), force_add=True)
     require_allowed(stored, config.allow)
     folder.write_config(stored)
+    state = folder.status()["state"]
+    folder.write_status(resumed_after="killed" if state == "running" else state)
     return stored
 
 
@@ -80,12 +98,11 @@ def recorded(folder: RunFolder) -> Iterator[None]:
     try:
         yield
     except (Interrupted, KeyboardInterrupt, SystemExit) as stop:  # Lightning makes a SystemExit of Ctrl-C
-        signum = stop.signum if isinstance(stop, Interrupted) else signal.SIGINT
         what = str(stop) if isinstance(stop, Interrupted) else "interrupted"
         folder.write_status(state="interrupted", ended=now(), error=None)
         record.warning(what)
         raise Stopped(
-            f"{what}; continue with: python train.py resume={shlex.quote(str(folder.path))}", 128 + signum
+            f"{what}; continue with: python train.py resume={shlex.quote(str(folder.path))}", exit_code_of(stop)
         ) from stop
     except Exception as error:
         message = first_line(error)
@@ -102,6 +119,13 @@ def recorded(folder: RunFolder) -> Iterator[None]:
     folder.write_status(state="finished", ended=now())
 
 
+def exit_code_of(error: BaseException) -> int:
+    """128 + the signal's number for an interruption, 1 for anything else."""
+    if isinstance(error, Interrupted):
+        return 128 + error.signum
+    return 128 + signal.SIGINT if isinstance(error, KeyboardInterrupt | SystemExit) else 1
+
+
 def fit_and_test(config: DictConfig, folder: RunFolder) -> float | None:
     """Everything between a claimed run folder and its end."""
     quiet_lightning()
@@ -113,11 +137,13 @@ def fit_and_test(config: DictConfig, folder: RunFolder) -> float | None:
     loggers = make_loggers(config, folder, resumed_samples)
     trainer = make_trainer(config, folder, loggers)
     summary.print_start(config, folder, module, data, trainer, resumed_samples)
-    exit_code = 1
+    exit_code = 0
     try:
         log_settings(config, loggers)
         results = run_trainer(trainer, module, data, folder, resumed_samples)
-        exit_code = 0
+    except BaseException as error:
+        exit_code = exit_code_of(error)
+        raise
     finally:
         for logger in loggers:
             if isinstance(logger, WandbLogger):
@@ -179,8 +205,10 @@ def make_loggers(config: DictConfig, folder: RunFolder, resumed_samples: int) ->
     metrics.truncate(resumed_samples)
     loggers: list[Logger] = [metrics]
     if "_target_" in config.logger:
+        status = folder.status()
+        identity = {"id": status["id"], "resumed_after": status.get("resumed_after")}
         is_wandb = config.logger._target_.endswith("WandbLogger")
-        loggers.append(instantiate(config.logger, **({"id": folder.status()["id"]} if is_wandb else {})))
+        loggers.append(instantiate(config.logger, **(identity if is_wandb else {})))
     return loggers
 
 

@@ -1,7 +1,5 @@
-"""Loggers: the run folder's own metrics.csv, and wandb with `samples` as the axis of every curve."""
+"""wandb with `samples` as the axis of every curve, and a run that ends as training did."""
 
-import csv
-import io
 import os
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
@@ -9,69 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import wandb
-from matplotlib.image import imread
-from pytorch_lightning.loggers import Logger, TensorBoardLogger
 from pytorch_lightning.loggers import WandbLogger as LightningWandbLogger
 from pytorch_lightning.utilities import rank_zero_only
 from requests.utils import get_netrc_auth
 
-from aevb.files import atomic_write
-
-
-class MetricsFile(Logger):
-    """Appends metrics to a CSV file, a row per logging step; the first column is `samples`.
-
-    A metric that first appears later adds a column: the file is then rewritten once, atomically.
-
-    Args:
-        path: The file; it is continued if it exists.
-    """
-
-    def __init__(self, path: str | Path) -> None:
-        super().__init__()
-        self.path = Path(path)
-        self.columns = self.read()[0] if self.path.is_file() else []
-
-    @property
-    def name(self) -> str:
-        return "metrics"
-
-    @property
-    def version(self) -> str:
-        return ""
-
-    def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
-        """The run folder holds the configuration already."""
-
-    @rank_zero_only
-    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        row = {"samples": step, **metrics}
-        new = [name for name in row if name not in self.columns]
-        if new:
-            rows = self.read()[1] if self.columns else []
-            self.columns += new
-            self.write(rows)
-        with self.path.open("a", newline="") as file:
-            csv.DictWriter(file, self.columns).writerow(row)
-
-    def read(self) -> tuple[list[str], list[dict[str, str]]]:
-        """The columns, and the rows that were written whole."""
-        with self.path.open(newline="") as file:
-            reader = csv.DictReader(file)
-            return list(reader.fieldnames or []), [row for row in reader if None not in row.values()]
-
-    def write(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Replace the file by these rows."""
-        text = io.StringIO(newline="")
-        writer = csv.DictWriter(text, self.columns)
-        writer.writeheader()
-        writer.writerows(rows)
-        atomic_write(self.path, text.getvalue())
-
-    def truncate(self, samples: int) -> None:
-        """Forget what was logged after `samples`: a resumed run logs it again."""
-        if self.columns:
-            self.write([row for row in self.read()[1] if int(row["samples"]) <= samples])
+from aevb.loggers.wandb_config import dashboard_config
 
 
 class WandbLogger(LightningWandbLogger):
@@ -91,6 +31,8 @@ class WandbLogger(LightningWandbLogger):
         offline: True or False decide; None: offline where no credentials are configured.
         log_model: Upload the best checkpoint as an artifact at the end; nothing is uploaded offline.
         id: Of the run; a resumed run has the id of its beginning.
+        resumed_after: How the run's last attempt ended (interrupted, failed, killed, finished); None: this is its
+            first. It goes to the configuration, and the run gets the tag `resumed`.
     """
 
     def __init__(
@@ -105,22 +47,21 @@ class WandbLogger(LightningWandbLogger):
         offline: bool | None = None,
         log_model: bool = False,
         id: str | None = None,
+        resumed_after: str | None = None,
     ) -> None:
-        settings = wandb.setup().settings
-        if offline is None:
-            offline = settings.mode == "online" and not has_credentials()
         self.folder = Path(folder)
         self.upload_best = log_model
+        self.resumed_after = resumed_after
         super().__init__(
             project=project,
             entity=entity,
             name=name or self.folder.resolve().name,
             group=group,
             job_type=job_type,
-            tags=list(tags),
+            tags=[*tags, *(["resumed"] if resumed_after else [])],
             save_dir=str(self.folder),
             id=id,
-            mode="offline" if offline else None,
+            mode=chosen_mode(offline),
             settings=wandb.Settings(silent=True),
         )
         del self._wandb_init["anonymous"]  # wandb warns of it, even of None
@@ -138,26 +79,52 @@ class WandbLogger(LightningWandbLogger):
         return run
 
     @rank_zero_only
+    def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
+        """Give wandb the configuration in the form by which its dashboards can group: see `dashboard_config`."""
+        config = dashboard_config(vars(params) if isinstance(params, Namespace) else params)
+        self.experiment.config.update(config | {"resumed_after": self.resumed_after}, allow_val_change=True)
+
+    @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         self.experiment.log({**metrics, "samples": step})
 
     @rank_zero_only
     def finish(self, exit_code: int, best_checkpoint: Path | None = None) -> None:
-        """End the wandb run: finished for exit code 0, else crashed."""
+        """End the wandb run: finished for exit code 0, else failed; preempted if a signal interrupted it (128 + n)."""
         if self._experiment is None:
             return
         if exit_code == 0 and self.upload_best and best_checkpoint is not None and not self.experiment.offline:
             artifact = wandb.Artifact(f"model-{self.experiment.id}", type="model")
             artifact.add_file(str(best_checkpoint))
             self.experiment.log_artifact(artifact, aliases=["best"])
+        if exit_code > 128:
+            self.experiment.mark_preempting()
         self.experiment.finish(exit_code=exit_code)
 
     @property
     def where(self) -> str:
         """Where to look at the run, or how to upload it, for the user to read."""
-        if self.experiment.offline:
-            return f"wandb sync {os.path.relpath(Path(self.experiment.dir).parent)}"
-        return str(self.experiment.url or "wandb is disabled")
+        return where_to_look(self.experiment)
+
+
+def chosen_mode(offline: bool | None) -> str | None:
+    """wandb's mode: `offline`, or None to leave it to wandb's own settings.
+
+    Offline, wandb is also told not to report its own errors: only for that would it look up a host.
+    """
+    settings = wandb.setup().settings
+    if offline is None:
+        offline = settings.mode == "online" and not has_credentials()
+    if offline or settings.mode == "offline":
+        os.environ["WANDB_ERROR_REPORTING"] = "false"
+    return "offline" if offline else None
+
+
+def where_to_look(run: Any) -> str:
+    """The address of a wandb run, or the command that uploads it."""
+    if run.offline:
+        return f"wandb sync {os.path.relpath(Path(run.dir).parent)}"
+    return str(run.url or "wandb is disabled")
 
 
 def has_credentials() -> bool:
@@ -167,11 +134,3 @@ def has_credentials() -> bool:
     if "WANDB_BASE_URL" not in os.environ:
         hosts.append("https://api.wandb.ai")  # `wandb login` of earlier versions left the key under this name
     return bool(settings.api_key or settings.identity_token_file or any(map(get_netrc_auth, hosts)))
-
-
-def log_image(logger: Logger, name: str, path: Path, samples: int) -> None:
-    """Give a picture to a logger that takes pictures."""
-    if isinstance(logger, LightningWandbLogger):
-        logger.log_metrics({name: wandb.Image(str(path))}, samples)  # type: ignore[dict-item]
-    elif isinstance(logger, TensorBoardLogger):
-        logger.experiment.add_image(name, imread(path), samples, dataformats="HWC")
