@@ -73,3 +73,12 @@ def check_arguments() -> None:
             fail(f"error: resume: {value} is no run folder: it has no .hydra/config.yaml", 2)
         escaped = value.replace("'", "\\'")
         sys.argv[index] = f"resume='{escaped}'"
+
+
+def quote_folders(key: str) -> None:
+    """Quote the value of an argument that names a folder, for the same reason."""
+    for index, argument in enumerate(sys.argv):
+        name, _, value = argument.partition("=")
+        if name == key and value and value[0] not in "'\"":
+            escaped = value.replace("'", "\\'")
+            sys.argv[index] = f"{key}='{escaped}'"

@@ -1,0 +1,19 @@
+"""Evaluate a trained model: `python evaluate.py run=outputs/…`; `python evaluate.py --help` lists what can be said."""
+
+import hydra
+from omegaconf import DictConfig
+
+from aevb.apps import quote_folders, run, yield_idle_cores
+
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="evaluate")
+def main(config: DictConfig) -> None:
+    from aevb.apps.evaluate import evaluate  # brings torch, which --help need not wait for
+
+    return run(evaluate, config)
+
+
+if __name__ == "__main__":
+    quote_folders("run")
+    yield_idle_cores()
+    main()

@@ -1,0 +1,173 @@
+"""`evaluate.py`: estimators and tasks on trained runs, and what they find in evaluation.json."""
+
+import hashlib
+import json
+import logging
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+from torch import Tensor
+
+from aevb.apps import Stopped
+from aevb.apps.findings import entry_of, print_entries, progress_bar
+from aevb.checks import choice, whole_number
+from aevb.config import ConfigError, instantiate, require_allowed
+from aevb.data import InMemoryDataModule
+from aevb.data.binarization import bernoulli, generator
+from aevb.evaluation import Estimator
+from aevb.evaluation.results import EvaluationFile
+from aevb.evaluation.runner import rows_at_once, run
+from aevb.evaluation.unfinished import Unfinished
+from aevb.model import Model
+from aevb.module import AEVB
+from aevb.runs import RunFolder, load_run
+
+log = logging.getLogger("aevb")
+
+SPLITS = ("train", "val", "test")
+
+
+def evaluate(config: DictConfig) -> None:
+    """Evaluate a run, or every run of a sweep that has something to evaluate.
+
+    Raises:
+        ConfigError: a setting makes no sense, or there is no such run.
+        Stopped: it was interrupted.
+    """
+    folders = run_folders(config)
+    estimators = checked(config)
+    try:
+        for folder in folders:
+            if len(folders) > 1 and not folder.best_checkpoint.is_file():
+                log.warning("skipped: %s has no checkpoints/best.ckpt", folder.path)
+                continue
+            evaluate_run(config, folder, estimators)
+    except KeyboardInterrupt:
+        raise Stopped("interrupted; the same command continues", 130) from None
+
+
+def run_folders(config: DictConfig) -> list[RunFolder]:
+    """The run that `run` names, or the runs in that folder.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    if OmegaConf.is_missing(config, "run"):
+        raise ConfigError("run must be given: run=<run folder>, or the folder of a sweep")
+    path = Path(str(config.run))
+    if RunFolder(path).config_file.is_file():
+        return [RunFolder(path)]
+    found = sorted(file.parent.parent for file in path.glob("**/.hydra/config.yaml"))
+    if not found:
+        raise ConfigError(f"run: {path} is no run folder: it has no .hydra/config.yaml, nor has a folder in it")
+    return [RunFolder(folder) for folder in found]
+
+
+def checked(config: DictConfig) -> list[Estimator]:
+    """The estimators, and no doubt about the other settings.
+
+    Raises:
+        ConfigError: a setting makes no sense.
+    """
+    try:
+        choice(config.split, "split", SPLITS)
+        choice(config.device, "device", ("auto", "cpu", "cuda"))
+        whole_number(config.seed, "seed", at_least=0)
+        for key in ("limit", "max_batch_values"):
+            if config[key] is not None:
+                whole_number(config[key], key)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    if config.device == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("device=cuda: there is no GPU that torch can use; use device=cpu or auto")
+    if not config.get("estimators"):
+        raise ConfigError("estimators must name at least one, such as [elbo]")
+    return [instantiate(node) for node in config.estimators.values()]
+
+
+class Trained(NamedTuple):
+    """A trained run, and what it is evaluated on."""
+
+    folder: RunFolder
+    module: AEVB
+    x: Tensor
+    rows: int
+
+
+def evaluate_run(config: DictConfig, folder: RunFolder, estimators: list[Estimator]) -> None:
+    """All estimators on one run; each result is written down as soon as it is there.
+
+    Raises:
+        ConfigError: the run cannot be loaded, or its data are not there.
+    """
+    device = config.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    module = load_run(folder.path, config.checkpoint, config.allow).to(device)
+    data = load_data(config, folder)
+    x, _ = datapoints(data, config.split, config.limit)
+    trained = Trained(folder, module, x.to(device), rows_at_once(module.generative, config.max_batch_values))
+    entries = [apply(config, trained, estimator) for estimator in estimators]
+    print_entries(folder.path, entries)
+
+
+def apply(config: DictConfig, trained: Trained, estimator: Estimator) -> dict[str, Any]:
+    """One estimator on one run: its entry in evaluation.json."""
+    module, name = trained.module, estimator.name
+    about = {
+        "estimator": name,
+        "split": config.split,
+        "limit": config.limit,
+        "settings": estimator.settings,
+        "checkpoint": config.checkpoint,
+        "samples": module.samples,
+        "seed": config.seed,
+    }
+    unfinished = Unfinished(trained.folder.path / "evaluation" / f"{name}-{fingerprint(about, trained)}.npz")
+    model = Model(module.generative, module.recognition)
+    with progress_bar(name, len(trained.x)) as on_progress:
+        found, seconds = run(estimator, model, trained.x, trained.rows, config.seed, unfinished, on_progress)
+    entry = entry_of(about, estimator, found, model.generative.head, seconds)
+    EvaluationFile(trained.folder.path).add("entries", entry)
+    unfinished.remove()
+    return entry
+
+
+def fingerprint(about: dict[str, Any], trained: Trained) -> str:
+    """Differs where estimates of another question, other weights or other data would be continued."""
+    digest = hashlib.sha256(json.dumps([about, trained.rows], sort_keys=True).encode())
+    for tensor in (trained.x, *trained.module.state_dict().values()):
+        digest.update(tensor.cpu().contiguous().numpy().data)
+    return digest.hexdigest()[:16]
+
+
+def load_data(config: DictConfig, folder: RunFolder) -> InMemoryDataModule:
+    """The data of the run, in memory.
+
+    Raises:
+        ConfigError: they cannot be found or read, or are not what the run's configuration may name.
+    """
+    asked = folder.config()
+    if config.paths.data is not None:
+        asked.paths.data = config.paths.data
+    require_allowed(asked.data, config.allow)
+    data: InMemoryDataModule = instantiate(asked.data)
+    try:
+        data.prepare_data()
+        data.setup()
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    return data
+
+
+def datapoints(data: InMemoryDataModule, split: str, limit: int | None) -> tuple[Tensor, Tensor | None]:
+    """x (N, C, H, W), float32, and labels if there are any; a smaller `limit` gives the first of a larger one.
+
+    The training set of a run with dynamic binarization is drawn once.
+    """
+    x, y = data.examples(split, limit or len(getattr(data.splits, split).x))
+    if split == "train" and data.binarization == "dynamic":
+        x = bernoulli(x, generator(data.split_seed, len(x))).float()
+    return x, y

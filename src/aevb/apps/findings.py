@@ -1,0 +1,83 @@
+"""What a person sees of an evaluation, and its entry in evaluation.json."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich import get_console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from aevb.evaluation import Estimates, Estimator
+from aevb.likelihoods import Likelihood
+from aevb.runs import now
+
+
+def entry_of(
+    about: dict[str, Any], estimator: Estimator, found: Estimates, likelihood: Likelihood, seconds: float
+) -> dict[str, Any]:
+    """The entry of an estimator: its value in nats per datapoint, how sure it is, and how it came about."""
+    entry = {
+        **about,
+        "datapoints": len(found.value),
+        "value": found.mean,
+        "standard_error": found.standard_error,
+        "data_standard_error": found.data_standard_error,
+        "diagnostics": {name: float(values.mean()) for name, values in found.diagnostics.items()},
+        "warnings": estimator.warnings(found),
+        "seconds": seconds,
+        "date": now(),
+    }
+    if likelihood.discrete:
+        entry["bits_per_dim"] = -found.mean / (math.log(2) * math.prod(likelihood.data_shape))
+    return entry
+
+
+@contextmanager
+def progress_bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
+    """A bar, where there is a terminal; yields what is to be called with the number of datapoints done."""
+    console = get_console()
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda done: bar.update(task, completed=done)
+
+
+def print_entries(folder: Path, entries: Sequence[dict[str, Any]]) -> None:
+    """A table of estimators against each other, and below it why some should not be trusted."""
+    split, count = entries[0]["split"], entries[0]["datapoints"]
+    title = f"log p(x) in nats per datapoint, {count:,} of split {split}, after {entries[0]['samples']:,} samples"
+    table = Table(title=title, title_justify="left", title_style="bold")
+    table.add_column("estimator", no_wrap=True)
+    for column in ("value", "± noise", "± data", *measured(entries), "seconds"):
+        table.add_column(column.replace("_", " "), justify="right")
+    for entry in entries:
+        others = [format_number(value_of(entry, name)) for name in measured(entries)]
+        values = (f"{entry['value']:.3f}", f"{entry['standard_error']:.3f}", f"{entry['data_standard_error']:.2f}")
+        table.add_row(entry["estimator"], *values, *others, f"{entry['seconds']:.1f}")
+    console = get_console()
+    console.print(Text(f"\n{folder}"), soft_wrap=True)
+    console.print(table)
+    for entry in entries:
+        for warning in entry["warnings"]:
+            console.print(Text(f"warning: {entry['estimator']}: {warning}"), soft_wrap=True)
+
+
+def measured(entries: Sequence[dict[str, Any]]) -> list[str]:
+    """Names of what any of the entries has beside its value."""
+    names = dict.fromkeys(name for entry in entries for name in entry["diagnostics"])
+    return [*(["bits_per_dim"] if any("bits_per_dim" in entry for entry in entries) else []), *names]
+
+
+def value_of(entry: dict[str, Any], name: str) -> float | None:
+    """What an entry has under a name of `measured`."""
+    value: float | None = entry.get(name, entry["diagnostics"].get(name))
+    return value
+
+
+def format_number(value: float | None) -> str:
+    """Three digits that matter, and nothing for None."""
+    return "" if value is None else f"{value:.3f}" if abs(value) < 10 else f"{value:,.0f}"

@@ -1,0 +1,190 @@
+"""`evaluate.py`: what it writes and prints, over runs and sweeps, and how it refuses."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import open_dict
+
+from aevb.apps import Stopped
+from aevb.apps.evaluate import evaluate
+from aevb.apps.train import train
+from aevb.config import ConfigError
+from aevb.evaluation import ImportanceSampling
+from aevb.runs import RunFolder, load_run
+
+CONF = str(Path(__file__).parents[2] / "conf")
+
+
+def make_run(folder: Path, *overrides: str) -> RunFolder:
+    settings = ["max_samples=4000", "model.encoder.hidden=[16]", "logger=none", "callbacks.images=null", *overrides]
+    with initialize_config_dir(CONF, version_base="1.3"):
+        config = compose("train", settings, return_hydra_config=True)
+    HydraConfig.instance().set_config(config)
+    with open_dict(config):
+        del config["hydra"]
+    config.paths.run = str(folder)
+    train(config)
+    GlobalHydra.instance().clear()
+    HydraConfig.instance().cfg = None
+    return RunFolder(folder)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> RunFolder:
+    return make_run(tmp_path_factory.mktemp("trained") / "run")
+
+
+@pytest.fixture
+def folder(trained, tmp_path) -> RunFolder:
+    """A run folder of this test's own."""
+    return RunFolder(shutil.copytree(trained.path, tmp_path / "run"))
+
+
+def call(*overrides: str) -> None:
+    with initialize_config_dir(CONF, version_base="1.3"):
+        config = compose("evaluate", [*overrides])
+    evaluate(config)
+
+
+def results(folder: RunFolder, kind: str = "entries") -> list[dict]:
+    return json.loads((folder.path / "evaluation.json").read_text())[kind]
+
+
+def test_entries_and_table(folder, capsys):
+    call(f"run={folder.path}", "limit=30", "estimators.importance_sampling.num_samples=50")
+    elbo, sampled = results(folder)
+    assert (elbo["estimator"], sampled["estimator"]) == ("elbo", "importance_sampling")
+    assert sampled["settings"] == {"num_samples": 50}
+    assert (sampled["split"], sampled["limit"], sampled["datapoints"]) == ("test", 30, 30)
+    assert sampled["samples"] == 4000
+    assert elbo["value"] < sampled["value"] < 0
+    assert 0 < sampled["standard_error"] < sampled["data_standard_error"]
+    assert 1 < sampled["diagnostics"]["effective_sample_size"] < 50
+    assert "bits_per_dim" not in sampled
+    printed = capsys.readouterr().out
+    assert f"{sampled['value']:.3f}" in printed
+    assert "importance_sampling" in printed
+    assert not (folder.path / "evaluation").exists()
+
+
+def test_values_are_those_of_the_loaded_model(folder):
+    call(f"run={folder.path}", "estimators=elbo", "estimators.elbo.num_samples=200", "split=val")
+    (entry,) = results(folder)
+    assert entry["limit"] is None
+    assert entry["datapoints"] == 200
+    from aevb.data import Digits
+
+    data = Digits()
+    data.setup()
+    x, _ = data.examples("val", 200)
+    expected = load_run(folder.path).elbo(x, 200)
+    assert entry["value"] == pytest.approx(float(expected.mean()), abs=8 * entry["standard_error"])
+
+
+def test_same_question_again_replaces_the_answer(folder):
+    for overrides in (["limit=10"], ["limit=10", "seed=1"], ["limit=20"], ["limit=10", "checkpoint=last"]):
+        call(f"run={folder.path}", "estimators=[elbo]", *overrides)
+    assert [(entry["limit"], entry["checkpoint"]) for entry in results(folder)] == [(20, "best"), (10, "last")]
+
+
+def test_bits_per_dimension_of_a_discrete_likelihood(tmp_path):
+    folder = make_run(tmp_path / "run", "model=categorical", "model.likelihood.levels=2", "data.binarization=threshold")
+    call(f"run={folder.path}", "limit=5", "estimators=[elbo]", "estimators.elbo.num_samples=2")
+    (entry,) = results(folder)
+    assert entry["bits_per_dim"] == pytest.approx(-entry["value"] / (64 * torch.tensor(2.0).log().item()))
+
+
+def test_every_run_of_a_sweep(trained, tmp_path, capsys, caplog):
+    for name in ("seed=0,data=digits", "seed=1,data=digits", "unfinished"):
+        shutil.copytree(trained.path, tmp_path / "sweep" / name)
+    shutil.rmtree(tmp_path / "sweep" / "unfinished" / "checkpoints")
+    caplog.set_level("WARNING", "aevb")
+    call(f"run={tmp_path / 'sweep'}", "limit=10", "estimators=[elbo]")
+    assert all(len(results(RunFolder(path))) == 1 for path in (tmp_path / "sweep").glob("seed*"))
+    assert "unfinished has no checkpoints/best.ckpt" in caplog.text
+    assert "seed=1,data=digits" in capsys.readouterr().out
+
+
+def test_interrupted_evaluation_continues(folder, monkeypatch):
+    estimate, calls = ImportanceSampling.estimate, []
+
+    def interrupted(self, model, x, rows):
+        calls.append(len(x))
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return estimate(self, model, x, rows)
+
+    command = [f"run={folder.path}", "limit=40", "estimators=[importance_sampling]", "max_batch_values=600000"]
+    monkeypatch.setattr(ImportanceSampling, "estimate", interrupted)
+    with pytest.raises(Stopped, match="interrupted; the same command continues") as stopped:
+        call(*command)
+    assert stopped.value.exit_code == 130
+    assert len(list((folder.path / "evaluation").iterdir())) == 1
+    assert not (folder.path / "evaluation.json").exists()
+    call(*command)
+    (entry,) = results(folder)
+    assert sum(calls) == 40 + calls[2]
+    assert not (folder.path / "evaluation").exists()
+    call(*command)
+    assert results(folder)[0]["value"] == entry["value"]
+
+
+BAD = {
+    "split=tset": "split must be one of train, val, test, got 'tset'",
+    "limit=0": "limit must be a whole number of at least 1, got 0",
+    "max_batch_values=0": "max_batch_values must be",
+    "device=tpu": "device must be one of auto, cpu, cuda, got 'tpu'",
+    "seed=-1": "seed must be",
+    "checkpoint=first": "checkpoint must be best or last",
+    "estimators=[]": "estimators must name at least one",
+    "estimators.importance_sampling.num_samples=0": "estimators.importance_sampling.num_samples must be",
+    "+estimators.elbo.samples=3": "estimators.elbo: ",
+}
+
+
+@pytest.mark.parametrize("override", BAD)
+def test_bad_settings_are_one_line(folder, override):
+    with pytest.raises(ConfigError) as error:
+        call(f"run={folder.path}", override)
+    assert str(error.value).startswith(BAD[override])
+    assert "\n" not in str(error.value)
+    assert not (folder.path / "evaluation.json").exists()
+
+
+def test_no_run(tmp_path):
+    with pytest.raises(ConfigError, match=r"^run must be given: run="):
+        call()
+    with pytest.raises(ConfigError, match=r"^run: .*nothing is no run folder"):
+        call(f"run={tmp_path / 'nothing'}")
+
+
+def test_run_that_names_foreign_code_is_refused(folder):
+    config = folder.config()
+    config.data._target_ = "os.system"
+    folder.write_config(config)
+    with pytest.raises(ConfigError, match=r"names os.system, which is not on the list"):
+        call(f"run={folder.path}")
+
+
+def test_missing_data_are_one_line(folder, tmp_path):
+    config = folder.config()
+    config.data = {**config.data, "_target_": "aevb.data.Array", "path": "gone.npy"}
+    folder.write_config(config)
+    with pytest.raises(ConfigError, match=r"gone.npy") as error:
+        call(f"run={folder.path}")
+    assert "\n" not in str(error.value)
+
+
+def test_the_program_itself(command, trained, tmp_path):
+    target = shutil.copytree(trained.path, tmp_path / "a=1,b=2")
+    process = command(f"run={target}", "limit=5", "estimators=[elbo]", program="evaluate.py")
+    assert process.returncode == 0, process.stderr
+    assert "elbo" in process.stdout
+    assert len(results(RunFolder(target))) == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a=1,b=2"]
