@@ -76,9 +76,9 @@ def check_arguments() -> None:
 
 
 def quote_folders(key: str) -> None:
-    """Quote the value of an argument that names a folder, for the same reason."""
+    """Quote the value of an argument that names a folder, for the same reason; a list is left to its user to quote."""
     for index, argument in enumerate(sys.argv):
         name, _, value = argument.partition("=")
-        if name == key and value and value[0] not in "'\"":
+        if name == key and value and value[0] not in "'\"[":
             escaped = value.replace("'", "\\'")
             sys.argv[index] = f"{key}='{escaped}'"

@@ -46,12 +46,7 @@ def choose(
     for step_size in candidates:
         found[step_size], is_first = train_briefly(config, data, make_module, step_size, samples)
         if is_first:
-            log.info(
-                "step size %g: training ELBO %.2f nats per datapoint after %s samples",
-                step_size,
-                found[step_size],
-                f"{samples:,}",
-            )
+            log.info("step size %g: training ELBO %.2f after %s samples", step_size, found[step_size], f"{samples:,}")
     chosen = max(found, key=lambda step_size: found[step_size])
     if found[chosen] == float("-inf"):
         raise ConfigError(

@@ -1,0 +1,19 @@
+"""Make a report: `python report.py runs=outputs/sweeps/<name>`; `python report.py --help` says what can be said."""
+
+import hydra
+from omegaconf import DictConfig
+
+from aevb.apps import quote_folders, run, yield_idle_cores
+
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="report")
+def main(config: DictConfig) -> None:
+    from aevb.apps.report import report  # brings torch, which --help need not wait for
+
+    run(report, config)
+
+
+if __name__ == "__main__":
+    quote_folders("runs")
+    yield_idle_cores()
+    main()

@@ -1,0 +1,21 @@
+"""Reports made of run folders alone: learning curves, tables, the paper's figures, and one page with all of it."""
+
+from aevb.reports.figures import Item, bound, learning_curves, marginal_likelihood
+from aevb.reports.page import write_page
+from aevb.reports.reading import Run, Skipped, find
+from aevb.reports.samples import manifolds, prior_samples
+from aevb.reports.table import table
+
+__all__ = [
+    "Item",
+    "Run",
+    "Skipped",
+    "bound",
+    "find",
+    "learning_curves",
+    "manifolds",
+    "marginal_likelihood",
+    "prior_samples",
+    "table",
+    "write_page",
+]

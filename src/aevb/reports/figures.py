@@ -1,0 +1,212 @@
+"""Curves against training samples: any metric of any runs, and figures 2 and 3 of the paper."""
+
+import math
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import product
+from typing import Any, NamedTuple, TypeVar
+
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from aevb.reports.reading import Points, Run
+from aevb.reports.table import Row, describe
+
+Key = TypeVar("Key", bound=Hashable)
+
+METHODS = {"SGVB": "AEVB", "WakeSleep": "Wake-Sleep", "MonteCarloEM": "MCEM"}
+"""What the paper calls the objectives."""
+DATA = {"FreyFace": "Frey Face"}
+COLOURS = {"AEVB": "tab:red", "Wake-Sleep": "tab:green", "MCEM": "tab:blue"}
+DASHES = {"train": "-", "test": "--"}
+
+
+@dataclass
+class Item:
+    """One part of a report.
+
+    Attributes:
+        name: Of its files.
+        title: Its heading.
+        caption: What it shows, and how to read it.
+        figure: The picture; None: a table.
+        rows: The data behind it, of the CSV file.
+        show_rows: Show the rows in the page, too.
+    """
+
+    name: str
+    title: str
+    caption: str
+    figure: Figure | None = None
+    rows: list[Row] = field(default_factory=list)
+    show_rows: bool = False
+
+
+class Statistics(NamedTuple):
+    """A metric over seeds, at one number of samples.
+
+    Attributes:
+        samples: Training samples.
+        mean: Over the seeds that were measured there.
+        deviation: Their standard deviation; 0 for one seed.
+        seeds: How many.
+    """
+
+    samples: int
+    mean: float
+    deviation: float
+    seeds: int
+
+
+def over_seeds(curves: Iterable[Points]) -> list[Statistics]:
+    """Mean and spread at each number of samples at which at least one of the curves has a value."""
+    values: dict[int, list[float]] = {}
+    for curve in curves:
+        for samples, value in dict(curve).items():
+            values.setdefault(samples, []).append(value)
+    found = []
+    for samples in sorted(values):
+        at = values[samples]
+        mean = math.fsum(at) / len(at)
+        variance = math.fsum((value - mean) ** 2 for value in at) / max(1, len(at) - 1)
+        found.append(Statistics(samples, mean, math.sqrt(variance), len(at)))
+    return found
+
+
+def grouped(runs: Iterable[Run], key: Callable[[Run], Key]) -> dict[Key, list[Run]]:
+    """Runs of each key, in the order in which the keys appear."""
+    groups: dict[Key, list[Run]] = {}
+    for run in runs:
+        groups.setdefault(key(run), []).append(run)
+    return groups
+
+
+def draw(axes: Axes, curve: Sequence[Statistics], label: str, **style: Any) -> None:
+    """A curve with the band of one standard deviation to both sides of the mean."""
+    x, mean = [at.samples for at in curve], [at.mean for at in curve]
+    marker = "." if len(x) == 1 else ""
+    (line,) = axes.plot(x, mean, label=label, linewidth=1.3, marker=marker, **style)
+    if any(at.seeds > 1 for at in curve):
+        low, high = ([at.mean + sign * at.deviation for at in curve] for sign in (-1, 1))
+        axes.fill_between(x, low, high, color=line.get_color(), alpha=0.2, linewidth=0)
+
+
+def learning_curves(runs: Sequence[Run], metrics: Sequence[str]) -> Item | None:
+    """Every run's metrics against samples: a row for each metric, a column for each data set."""
+    runs = [run for run in runs if any(metric in run.metrics for metric in metrics)]
+    if not runs:
+        return None
+    names = describe(runs, ignore=("seed",))
+    data = list(grouped(runs, lambda run: run.data))
+    labels = list(dict.fromkeys(names[run.name] for run in runs))
+    palette = colormaps["tab10" if len(labels) <= 10 else "turbo"]
+    colours = {label: palette(i if len(labels) <= 10 else i / (len(labels) - 1)) for i, label in enumerate(labels)}
+    figure = Figure(figsize=(max(7, 5.5 * len(data)), 3.8 * len(metrics)), dpi=110, layout="constrained")
+    panels = figure.subplots(len(metrics), len(data), squeeze=False)
+    rows: list[Row] = []
+    for (i, metric), (j, name) in product(enumerate(metrics), enumerate(data)):
+        axes = panels[i][j]
+        chosen = [run for run in runs if run.data == name and metric in run.metrics]
+        for label, group in grouped(chosen, lambda run: names[run.name]).items():
+            curve = over_seeds(run.metrics[metric] for run in group)
+            draw(axes, curve, label, color=colours[label])
+            rows += [{"data": name, "runs": label, "metric": metric, **at._asdict()} for at in curve]
+        axes.set(xscale="log", xlabel="training samples", ylabel=metric, title=DATA.get(name, name))
+        axes.grid(alpha=0.3)
+        focus(axes, [row for row in rows if row["data"] == name and row["metric"] == metric])
+    legend(figure, panels.flat)
+    seeds = any(int(row["seeds"] or 0) > 1 for row in rows)
+    caption = "Nats per datapoint against training samples." + (
+        " Means over seeds, with a band of one standard deviation." if seeds else ""
+    )
+    return Item("learning_curves", "Learning curves", caption, figure, rows)
+
+
+def focus(axes: Axes, rows: Sequence[Row]) -> None:
+    """Leave the steep beginning of the curves out of the vertical range: what lies before a tenth of the longest."""
+    end = max((int(row["samples"] or 0) for row in rows), default=0)
+    shown = [float(row["mean"] or 0) for row in rows if int(row["samples"] or 0) >= end / 10]
+    if shown and min(shown) < max(shown):
+        margin = 0.1 * (max(shown) - min(shown))
+        axes.set_ylim(min(shown) - 3 * margin, max(shown) + margin)
+
+
+def bound(runs: Sequence[Run]) -> Item | None:
+    """Figure 2: the lower bound on training and test data, a row for each data set, a panel for each N_z."""
+    chosen = [run for run in runs if "curve/test_elbo" in run.metrics]
+    by_data = grouped(chosen, lambda run: run.data)
+    panels = {data: sorted(grouped(group, lambda run: run.latent_dim).items()) for data, group in by_data.items()}
+    if not panels:
+        return None
+    columns = max(map(len, panels.values()))
+    figure = Figure(figsize=(3.0 * columns + 0.6, 3.1 * len(panels) + 0.4), dpi=110, layout="constrained")
+    grid = figure.subplots(len(panels), columns, squeeze=False, sharey="row")
+    rows: list[Row] = []
+    for line, (data, row) in zip(grid, panels.items(), strict=True):
+        for axes, (latent_dim, group) in zip(line, row, strict=False):
+            where: Row = {"data": data, "latent_dim": latent_dim}
+            rows += panel(axes, group, "elbo", where)
+            axes.set_title(f"{DATA.get(data, data)}, $N_z$ = {latent_dim}", fontsize="medium")
+        for axes in line[len(row) :]:
+            axes.set_axis_off()
+        line[0].set_ylabel("$\\mathcal{L}$, nats per datapoint")
+        focus(line[0], [found for found in rows if found["data"] == data])
+    legend(figure, grid.flat)
+    caption = (
+        "The lower bound against the number of training samples evaluated, on training data (solid) and test data"
+        " (dashed): figure 2 of Kingma & Welling (2013)."
+    )
+    return Item("figure2", "Figure 2: the lower bound", caption, figure, rows)
+
+
+def marginal_likelihood(runs: Sequence[Run]) -> Item | None:
+    """Figure 3: the estimated marginal likelihood, a panel for each N_train."""
+    chosen = [run for run in runs if "curve/test_log_marginal" in run.metrics]
+    panels = sorted(grouped(chosen, lambda run: run.train_size or 0).items())
+    if not panels:
+        return None
+    figure = Figure(figsize=(4.2 * len(panels) + 0.6, 3.7), dpi=110, layout="constrained")
+    grid = figure.subplots(1, len(panels), squeeze=False, sharey="row")
+    rows: list[Row] = []
+    for axes, (train_size, group) in zip(grid[0], panels, strict=True):
+        rows += panel(axes, group, "log_marginal", {"train_size": train_size or None})
+        axes.set_title(f"$N_{{train}}$ = {train_size:,}" if train_size else "all training data", fontsize="medium")
+    grid[0][0].set_ylabel("marginal log-likelihood, nats per datapoint")
+    focus(grid[0][0], rows)
+    legend(figure, grid.flat)
+    caption = (
+        "The estimated marginal log-likelihood against the number of training samples evaluated, on training data"
+        " (solid) and test data (dashed): figure 3 of Kingma & Welling (2013)."
+    )
+    return Item("figure3", "Figure 3: the marginal likelihood", caption, figure, rows)
+
+
+def panel(axes: Axes, runs: Sequence[Run], what: str, where: Row) -> list[Row]:
+    """The curves of a panel, `curve/train_<what>` and `curve/test_<what>` of each method, and the data of them."""
+    rows: list[Row] = []
+    for objective, group in grouped(runs, lambda run: run.objective).items():
+        method = METHODS.get(objective, objective)
+        style = {"color": COLOURS[method]} if method in COLOURS else {}
+        for split, dashes in DASHES.items():
+            curve = over_seeds(run.metrics.get(f"curve/{split}_{what}", []) for run in group)
+            draw(axes, curve, f"{method} ({split})", linestyle=dashes, **style)
+            rows += [where | {"method": method, "split": split} | at._asdict() for at in curve]
+    first, end = min(int(row["samples"] or 1) for row in rows), max(int(row["samples"] or 1) for row in rows)
+    axes.set(xscale="log", xlabel="# training samples evaluated", xlim=(1e5 if end > 1e6 else first, None))
+    axes.grid(alpha=0.3)
+    return rows
+
+
+def legend(figure: Figure, panels: Iterable[Axes]) -> None:
+    """One legend for all panels, below them, in as many columns as there is room for."""
+    lines = {str(line.get_label()): line for axes in panels for line in axes.get_lines()}
+    longest = max(map(len, lines), default=0)
+    columns = max(1, int(figure.get_figwidth() / (0.085 * longest + 0.6)))
+    figure.legend(
+        list(lines.values()),
+        list(lines),
+        loc="outside lower center",
+        fontsize="small",
+        ncols=min(columns, max(1, len(lines))),
+    )

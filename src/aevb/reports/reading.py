@@ -1,0 +1,187 @@
+"""Run folders in, what they say out; what is no whole run folder is named, with the reason."""
+
+import csv
+import glob
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from omegaconf import DictConfig, OmegaConf
+
+from aevb.config import ConfigError, first_line
+from aevb.evaluation.results import EvaluationFile
+from aevb.runs import RunFolder
+
+Points = list[tuple[int, float]]
+"""(samples, value), in the order in which they were logged."""
+
+
+class Skipped(NamedTuple):
+    """A folder that is not in the report.
+
+    Attributes:
+        path: As it was named or found.
+        reason: In a few words.
+    """
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run folder says.
+
+    Attributes:
+        folder: The run folder.
+        config: What was asked.
+        overrides: What was asked on the command line, by key.
+        status: Of status.json.
+        metrics: The finite values of metrics.csv, by name.
+        evaluation: The entries of evaluation.json.
+    """
+
+    folder: RunFolder
+    config: DictConfig
+    overrides: dict[str, str]
+    status: dict[str, Any]
+    metrics: dict[str, Points]
+    evaluation: list[dict[str, Any]]
+
+    @property
+    def name(self) -> str:
+        """The folder, as it was found."""
+        return str(self.folder.path)
+
+    @property
+    def data(self) -> str:
+        """The class of the data set."""
+        return self._target("data")
+
+    @property
+    def objective(self) -> str:
+        """The class of the objective."""
+        return self._target("objective")
+
+    @property
+    def latent_dim(self) -> int:
+        """Dimensions of z."""
+        return int(self.config.model.latent_dim)
+
+    @property
+    def train_size(self) -> int | None:
+        """Size of the subset that is trained on; None: all."""
+        value = OmegaConf.select(self.config, "data.train_size")
+        return None if value is None else int(value)
+
+    @property
+    def seed(self) -> int:
+        """Seed of everything."""
+        return int(self.config.seed)
+
+    @property
+    def samples(self) -> int:
+        """Training samples evaluated."""
+        return int(self.status.get("samples") or 0)
+
+    def last(self, metric: str) -> float | None:
+        """The last value of a metric: the one found at the end of the run, else the last of metrics.csv."""
+        results = self.status.get("results") or {}
+        value = results.get(metric)
+        if value is None and self.metrics.get(metric):
+            value = self.metrics[metric][-1][1]
+        return None if value is None else float(value)
+
+    def _target(self, node: str) -> str:
+        return str(self.config[node]._target_).rsplit(".", 1)[-1]
+
+
+def find(patterns: Sequence[str]) -> tuple[list[Run], list[Skipped]]:
+    """All runs in folders, in folders below them, and in what globs match; each once, in the order of their paths.
+
+    Args:
+        patterns: Paths of run folders, of folders of runs, and globs (`*`, `?`, `[…]`, and `**` for any depth).
+
+    Returns:
+        The runs, and what was skipped: no folder, no run in it, half-written, damaged, or of another program.
+    """
+    runs: dict[Path, Run] = {}
+    skipped: dict[str, Skipped] = {}
+    for pattern in patterns:
+        # `Path.glob` takes no absolute pattern.
+        matches = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207
+        paths = [Path(path) for path in matches] or [Path(pattern)]
+        for path in paths:
+            if not path.exists():
+                skipped[str(path)] = Skipped(str(path), "nothing is there")
+            for folder in run_folders(path) if path.is_dir() else ():
+                if folder.resolve() in runs or str(folder) in skipped:
+                    continue
+                try:
+                    runs[folder.resolve()] = read(folder)
+                except ConfigError as error:
+                    skipped[str(folder)] = Skipped(str(folder), str(error).removeprefix(f"{folder} "))
+            if path.is_dir() and not any(known.is_relative_to(path.resolve()) for known in runs):
+                skipped.setdefault(str(path), Skipped(str(path), "there is no run in it"))
+    return [runs[path] for path in sorted(runs)], list(skipped.values())
+
+
+def run_folders(path: Path) -> Iterator[Path]:
+    """Folders that look like runs: `path` itself, or those below it."""
+    marks = (".hydra/config.yaml", "status.json")
+    if any((path / mark).exists() for mark in marks):
+        yield path
+        return
+    yield from sorted({found.parents[mark.count("/")] for mark in marks for found in path.rglob(mark)})
+
+
+def read(path: Path) -> Run:
+    """The run in a folder.
+
+    Raises:
+        ConfigError: it is half-written, damaged, or a run of another program.
+    """
+    folder = RunFolder(path)
+    config, status = folder.config(), folder.status()
+    if not isinstance(status, dict) or "state" not in status:
+        raise ConfigError("has a status.json of another program")
+    overrides: Any = OmegaConf.load(folder.overrides_file) if folder.overrides_file.is_file() else []
+    pairs = [str(item).lstrip("+~").partition("=") for item in overrides]
+    run = Run(
+        folder,
+        config,
+        {key: value for key, _, value in pairs},
+        status,
+        metrics(folder.metrics_file),
+        EvaluationFile(path).read()["entries"],
+    )
+    try:
+        _ = run.data, run.objective, run.latent_dim, run.train_size, run.seed, run.samples
+    except Exception as error:
+        raise ConfigError(f"is no run of aevb: {first_line(error)}") from error
+    return run
+
+
+def metrics(path: Path) -> dict[str, Points]:
+    """The finite values of a metrics.csv, by name; none where there is no such file yet.
+
+    Raises:
+        ConfigError: it is another kind of file.
+    """
+    found: dict[str, Points] = {}
+    if not path.is_file():
+        return found
+    try:
+        with path.open(newline="") as file:
+            for row in csv.DictReader(file):
+                if None in row.values() or None in row:
+                    continue  # the line that is being written
+                samples = int(row.pop("samples"))
+                for name, text in row.items():
+                    if text and math.isfinite(value := float(text)):
+                        found.setdefault(name, []).append((samples, value))
+    except (OSError, KeyError, TypeError, ValueError, csv.Error) as error:
+        raise ConfigError(f"{path} cannot be read: {first_line(error)}") from error
+    return found

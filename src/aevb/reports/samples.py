@@ -1,0 +1,113 @@
+"""Figures 4 and 5 of the paper, from checkpoints: learned manifolds, and random samples."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from aevb import plots
+from aevb.config import ConfigError
+from aevb.module import AEVB, seed_noise
+from aevb.reports.figures import DATA, Item, grouped
+from aevb.reports.reading import Run, Skipped
+from aevb.reports.table import Row
+from aevb.runs import load_run
+
+
+def manifolds(runs: Sequence[Run], allow: Sequence[str] = (), size: int = 20) -> tuple[Item | None, list[Skipped]]:
+    """Figure 4: a panel for each data set with a model of two latents."""
+
+    def manifold(module: AEVB) -> Tensor:
+        means = module.decode(plots.manifold_points(size)[None]).mean[0]
+        return plots.grid(plots.as_pictures(means), size, padding=0)
+
+    item = Item(
+        "figure4",
+        "Figure 4: learned manifolds",
+        "Means of p(x|z), z being the unit square mapped through the inverse CDF of the Gaussian: figure 4 of Kingma &"
+        " Welling (2013).",
+    )
+    return pictures([run for run in runs if run.latent_dim == 2], manifold, allow, item, panel_width=4.5)
+
+
+def prior_samples(
+    runs: Sequence[Run], allow: Sequence[str] = (), count: int = 100
+) -> tuple[Item | None, list[Skipped]]:
+    """Figure 5: a row for each data set, a panel for each N_z."""
+
+    def samples(module: AEVB) -> Tensor:
+        return plots.grid(plots.as_pictures(module.sample(count)), round(count**0.5), padding=0)
+
+    item = Item(
+        "figure5",
+        "Figure 5: random samples",
+        "Means of p(x|z) for z drawn from the prior: figure 5 of Kingma & Welling (2013).",
+    )
+    return pictures(runs, samples, allow, item, panel_width=3.2)
+
+
+def pictures(
+    runs: Sequence[Run],
+    draw: Callable[[AEVB], Tensor],
+    allow: Sequence[str],
+    item: Item,
+    panel_width: float,
+) -> tuple[Item | None, list[Skipped]]:
+    """Fill `item` with a grid of pictures: a row for each data set, a panel for each N_z.
+
+    Args:
+        runs: To choose from: one is shown for each panel, see `representatives`.
+        draw: The model → a picture (3, H, W).
+        allow: Modules of the user's own that a run's configuration may name.
+        item: Its figure and rows are set.
+        panel_width: In inches.
+
+    Returns:
+        The item, None where there is nothing to show; and runs whose model cannot be loaded.
+    """
+    drawn: dict[str, list[tuple[Run, Tensor]]] = {}
+    skipped = []
+    for run in representatives(runs):
+        try:
+            module = load(run, allow)
+        except ConfigError as error:
+            skipped.append(Skipped(run.name, f"{item.name}: {str(error).removeprefix(f'{run.name} ')}"))
+            continue
+        seed_noise("report")
+        with torch.no_grad():
+            drawn.setdefault(run.data, []).append((run, draw(module)))
+    if not drawn:
+        return None, skipped
+    columns = max(map(len, drawn.values()))
+    figure = Figure(figsize=(panel_width * columns, (panel_width + 0.2) * len(drawn)), dpi=110, layout="constrained")
+    grid = figure.subplots(len(drawn), columns, squeeze=False)
+    for line, (data, panels) in zip(grid, drawn.items(), strict=True):
+        for axes in line:
+            axes.set_axis_off()
+        for axes, (run, picture) in zip(line, panels, strict=False):
+            axes.imshow(picture.permute(1, 2, 0).numpy(), interpolation="nearest")
+            axes.set_title(f"{DATA.get(data, data)}, $N_z$ = {run.latent_dim}", fontsize="medium")
+            row: Row = {"data": data, "latent_dim": run.latent_dim, "samples": run.samples, "run": run.name}
+            item.rows.append(row)
+    item.figure = figure
+    return item, skipped
+
+
+def representatives(runs: Sequence[Run]) -> list[Run]:
+    """For each data set and N_z the run with a checkpoint that trained longest, by AEVB where there is a choice."""
+    with_model = [run for run in runs if run.folder.best_checkpoint.is_file() or run.folder.last_checkpoint.is_file()]
+    groups = grouped(with_model, lambda run: (run.data, run.latent_dim))
+    return [
+        max(group, key=lambda run: (run.objective == "SGVB", run.samples, -run.seed))
+        for _, group in sorted(groups.items())
+    ]
+
+
+def load(run: Run, allow: Sequence[str]) -> AEVB:
+    """The best model of a run; of one that has not been validated yet, the last.
+
+    Raises:
+        ConfigError: it cannot be loaded.
+    """
+    return load_run(run.folder.path, "best" if run.folder.best_checkpoint.is_file() else "last", allow)

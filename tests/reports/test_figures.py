@@ -1,0 +1,100 @@
+"""Curves, panels and tables of runs whose values are known."""
+
+import pytest
+
+from aevb.reports import bound, find, learning_curves, marginal_likelihood, table
+from aevb.reports.figures import over_seeds
+from aevb.reports.table import describe
+
+
+def test_over_seeds_is_mean_and_deviation_where_there_are_values():
+    found = over_seeds([[(10, 1.0), (20, 2.0)], [(10, 3.0), (20, 6.0)], [(10, 5.0)]])
+    assert [(at.samples, at.mean, at.seeds) for at in found] == [(10, 3.0, 3), (20, 4.0, 2)]
+    assert [at.deviation for at in found] == pytest.approx([2.0, 8**0.5])
+    assert over_seeds([[(5, 1.5)]])[0].deviation == 0
+
+
+def test_over_seeds_takes_the_later_of_two_values_at_the_same_samples():
+    assert [at.mean for at in over_seeds([[(10, 1.0), (10, 2.0)]])] == [2.0]
+
+
+def two_by_two(make_run, what="elbo"):
+    for data, latent_dims in (("mnist", (3, 20)), ("freyface", (2,))):
+        for latent_dim in latent_dims:
+            for objective, offset in (("sgvb", 0.0), ("wake_sleep", -10.0)):
+                curves = {
+                    f"curve/{split}_{what}": {10**i: i + offset + latent_dim + gap for i in (4, 5, 6)}
+                    for split, gap in (("train", 0.5), ("test", 0.0))
+                }
+                make_run(f"{data}-{latent_dim}-{objective}", curves, data, objective, latent_dim)
+
+
+def test_figure_2_has_a_row_for_each_data_set_and_a_panel_for_each_latent_dim(make_run, tmp_path):
+    two_by_two(make_run)
+    item = bound(find([str(tmp_path / "runs")])[0])
+    titles = [axes.get_title() for axes in item.figure.axes if axes.axison]
+    assert titles == ["Frey Face, $N_z$ = 2", "MNIST, $N_z$ = 3", "MNIST, $N_z$ = 20"]
+    labels = {line.get_label() for line in item.figure.axes[0].get_lines()}
+    assert labels == {f"{method} ({split})" for method in ("AEVB", "Wake-Sleep") for split in ("train", "test")}
+    assert len(item.rows) == 3 * 4 * 3
+    (row,) = [
+        row
+        for row in item.rows
+        if (row["latent_dim"], row["method"], row["split"], row["samples"]) == (20, "Wake-Sleep", "train", 10**5)
+    ]
+    assert row["mean"] == pytest.approx(5 - 10 + 20 + 0.5)
+
+
+def test_figure_3_has_a_panel_for_each_training_set(make_run, tmp_path):
+    for train_size in (1000, 50000):
+        for objective in ("sgvb", "wake_sleep", "monte_carlo_em"):
+            curves = {f"curve/{split}_log_marginal": {10**4: -150.0, 10**5: -130.0} for split in ("train", "test")}
+            make_run(f"{objective}-{train_size}", curves, objective=objective, train_size=train_size)
+    item = marginal_likelihood(find([str(tmp_path / "runs")])[0])
+    assert [axes.get_title() for axes in item.figure.axes] == ["$N_{train}$ = 1,000", "$N_{train}$ = 50,000"]
+    assert {row["method"] for row in item.rows} == {"AEVB", "Wake-Sleep", "MCEM"}
+    assert bound(find([str(tmp_path / "runs")])[0]) is None
+
+
+def test_learning_curves_join_the_seeds_of_a_setting(make_run, tmp_path):
+    for latent_dim in (3, 5):
+        for seed in (0, 1):
+            make_run(f"{latent_dim}-{seed}", {"val/elbo": {10: 1.0 + seed, 20: 3.0}}, latent_dim=latent_dim, seed=seed)
+    item = learning_curves(find([str(tmp_path / "runs")])[0], ["val/elbo", "train/elbo"])
+    assert {row["runs"] for row in item.rows} == {"model.latent_dim=3", "model.latent_dim=5"}
+    first = item.rows[0]
+    assert (first["samples"], first["mean"], first["seeds"]) == (10, 1.5, 2)
+    assert first["deviation"] == pytest.approx(0.5**0.5)
+    assert "standard deviation" in item.caption
+
+
+def test_there_is_no_figure_without_data(make_run, tmp_path):
+    make_run("a", {"train/kl": {1: 1.0}})
+    runs, _ = find([str(tmp_path / "runs")])
+    assert bound(runs) is marginal_likelihood(runs) is learning_curves(runs, ["val/elbo"]) is None
+
+
+def test_table_is_sorted_best_first_and_has_what_evaluation_found(make_run, add_evaluation, tmp_path):
+    for seed, elbo in ((0, -100.0), (1, -90.0), (2, -110.0)):
+        path = make_run(f"seed-{seed}", {"val/elbo": {10: elbo}, "test/elbo": {10: elbo}}, seed=seed)
+    add_evaluation(path, estimator="importance_sampling", split="test", value=-97.123, standard_error=0.014)
+    make_run("running", {"train/elbo": {10: -200.0}}, seed=3, state="failed", error="the loss became nan")
+    rows = table(find([str(tmp_path / "runs")])[0])
+    assert [row["what"] for row in rows] == ["seed=1", "seed=0", "seed=2", "seed=3"]
+    assert [row["test/elbo"] for row in rows] == [-90.0, -100.0, -110.0, None]
+    assert rows[2]["test/importance_sampling"] == "-97.12 ± 0.01"
+    assert rows[3]["error"] == "the loss became nan"
+    assert "test/kl" not in rows[0]
+    assert table([]) == []
+
+
+def test_description_names_only_what_differs(make_run, tmp_path):
+    for latent_dim, objective in ((3, "sgvb"), (5, "sgvb"), (5, "wake_sleep")):
+        make_run(f"{latent_dim}{objective}", {"val/elbo": {1: 1.0}}, latent_dim=latent_dim, objective=objective)
+    runs, _ = find([str(tmp_path / "runs")])
+    assert sorted(describe(runs).values()) == [
+        "objective=sgvb model.latent_dim=3",
+        "objective=sgvb model.latent_dim=5",
+        "objective=wake_sleep model.latent_dim=5",
+    ]
+    assert list(describe(runs[:1]).values()) == ["MNIST, SGVB"]
