@@ -5,7 +5,7 @@ from functools import partial
 import pytest
 import torch
 
-from aevb.evaluation import ELBO, Estimator, ImportanceSampling
+from aevb.evaluation import ELBO, AnnealedImportanceSampling, Estimator, ImportanceSampling, PosteriorHMC
 from aevb.evaluation.runner import run
 from aevb.likelihoods import Bernoulli, Gaussian
 from aevb.model import Model, build
@@ -14,6 +14,9 @@ from aevb.posteriors import DiagonalGaussian, FullGaussian
 from aevb.priors import StandardNormal
 
 from ..ppca import PPCA, make_ppca
+
+SHORT_AIS = AnnealedImportanceSampling(num_chains=7, num_temperatures=3)
+SHORT_HMC = PosteriorHMC(num_chains=4, num_samples=3, burn_in=2)
 
 LIMIT = 4.0
 """Standard errors; one comparison in 16,000 is further off by chance."""
@@ -50,6 +53,30 @@ def test_importance_sampling_is_exact_within_its_errors(ppca):
     assert_within_errors(found(ImportanceSampling(num_samples=20_000), ppca), ppca.log_marginal(ppca.x).detach())
 
 
+@pytest.mark.parametrize("start", ["posterior", "prior"])
+def test_annealed_importance_sampling_is_exact_within_its_errors(ppca, start):
+    estimator = AnnealedImportanceSampling(num_chains=200, num_temperatures=20, start=start)
+    estimates = found(estimator, ppca)
+    assert_within_errors(estimates, ppca.log_marginal(ppca.x))
+    assert 0.5 < float(estimates.diagnostics["acceptance"].mean()) < 0.9
+    assert estimator.warnings(estimates) == []
+
+
+def test_annealing_needs_no_good_encoder():
+    """Where importance sampling from q fails, see below."""
+    wrong = make_ppca(latent_dim=2, data_dim=5, num_data=30)
+    estimates = found(AnnealedImportanceSampling(num_chains=100, num_temperatures=100, start="prior"), wrong)
+    assert_within_errors(estimates, wrong.log_marginal(wrong.x).detach())
+
+
+@pytest.mark.parametrize("start", ["posterior", "prior"])
+def test_posterior_hmc_is_exact_within_its_errors(ppca, start):
+    estimator = PosteriorHMC(num_chains=60, num_samples=20, start=start)
+    estimates = found(estimator, ppca)
+    assert_within_errors(estimates, ppca.log_marginal(ppca.x))
+    assert estimator.warnings(estimates) == []
+
+
 def test_bounds_are_ordered(ppca):
     """ELBO ≤ IWAE-2 ≤ IWAE-20 ≤ IWAE-2000 ≤ log p(x), with gaps above the noise."""
     repeated = ppca._replace(x=ppca.x.repeat(50, 1, 1, 1))
@@ -83,11 +110,38 @@ def test_importance_sampling_fails_with_a_warning_where_q_is_far_off(ppca):
     assert estimator.warnings(found(estimator, ppca)) == []
 
 
-@pytest.mark.parametrize("estimator", [ELBO(num_samples=7), ImportanceSampling(num_samples=50)])
+def test_annealing_fails_with_a_warning_where_there_are_few_temperatures():
+    wrong = make_ppca(latent_dim=6, data_dim=20, num_data=10, sigma=0.1)
+    estimator = AnnealedImportanceSampling(num_chains=20, num_temperatures=3, start="prior")
+    estimates = found(estimator, wrong)
+    assert estimates.mean < float(wrong.log_marginal(wrong.x).mean().detach()) - 10
+    warnings = estimator.warnings(estimates)
+    assert warnings[0].startswith("the effective sample size is below 6 for 100% of the datapoints")
+    assert "estimators.annealed_importance_sampling.num_temperatures" in warnings[0]
+
+
+def test_posterior_hmc_fails_with_a_warning_where_chains_have_not_arrived():
+    wrong = make_ppca(latent_dim=2, data_dim=5, num_data=30)
+    estimator = PosteriorHMC(burn_in=1)
+    estimates = found(estimator, wrong)
+    assert abs(estimates.mean - float(wrong.log_marginal(wrong.x).mean().detach())) > 10
+    warning = estimator.warnings(estimates)[0]
+    assert warning.startswith("the effective sample size is below 20 for")
+    assert "raise estimators.posterior_hmc.burn_in" in warning
+
+
+@pytest.mark.parametrize("estimator", [PosteriorHMC, AnnealedImportanceSampling])
+def test_poor_acceptance_is_said(estimator):
+    reluctant = estimator(target_acceptance=0.1)
+    wrong = make_ppca(latent_dim=2, data_dim=5, num_data=30)
+    assert any("HMC accepts" in warning for warning in reluctant.warnings(found(reluctant, wrong)))
+
+
+@pytest.mark.parametrize("estimator", [ELBO(num_samples=7), ImportanceSampling(num_samples=50), SHORT_AIS, SHORT_HMC])
 def test_memory_bound_changes_no_shapes(ppca, estimator):
-    for rows in (1, 3, 64, 10**6):
-        estimates = found(estimator, ppca, rows)
-        assert estimates.value.shape == estimates.variance.shape == (30,)
+    for rows in (1, 64, 10**6):
+        estimates = found(estimator, ppca._replace(x=ppca.x[:6]), rows)
+        assert estimates.value.shape == estimates.variance.shape == (6,)
         assert estimates.value.isfinite().all()
         assert estimates.value.dtype == torch.float64
 

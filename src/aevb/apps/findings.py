@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rich import get_console
+from rich.box import SIMPLE_HEAD
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
@@ -14,6 +15,9 @@ from rich.text import Text
 from aevb.evaluation import Estimates, Estimator
 from aevb.likelihoods import Likelihood
 from aevb.runs import now
+
+SHORT = {"effective_sample_size": "ESS", "acceptance": "accept.", "bits_per_dim": "bits/dim"}
+"""Column heads."""
 
 
 def entry_of(
@@ -49,11 +53,11 @@ def progress_bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
 def print_entries(folder: Path, entries: Sequence[dict[str, Any]]) -> None:
     """A table of estimators against each other, and below it why some should not be trusted."""
     split, count = entries[0]["split"], entries[0]["datapoints"]
-    title = f"log p(x) in nats per datapoint, {count:,} of split {split}, after {entries[0]['samples']:,} samples"
-    table = Table(title=title, title_justify="left", title_style="bold")
+    title = f"log p(x) in nats per datapoint, {count:,} of {split}, after {entries[0]['samples']:,} samples"
+    table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("estimator", no_wrap=True)
     for column in ("value", "± noise", "± data", *measured(entries), "seconds"):
-        table.add_column(column.replace("_", " "), justify="right")
+        table.add_column(SHORT.get(column, column), justify="right", no_wrap=True)
     for entry in entries:
         others = [format_number(value_of(entry, name)) for name in measured(entries)]
         values = (f"{entry['value']:.3f}", f"{entry['standard_error']:.3f}", f"{entry['data_standard_error']:.2f}")

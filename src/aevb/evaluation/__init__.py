@@ -1,7 +1,16 @@
 """What a trained model is worth: estimators of log p(x), and tasks beside it."""
 
+from aevb.evaluation.annealed_importance_sampling import AnnealedImportanceSampling
 from aevb.evaluation.base import Estimates, Estimator
 from aevb.evaluation.elbo import ELBO
 from aevb.evaluation.importance_sampling import ImportanceSampling
+from aevb.evaluation.posterior_hmc import PosteriorHMC
 
-__all__ = ["ELBO", "Estimates", "Estimator", "ImportanceSampling"]
+__all__ = [
+    "ELBO",
+    "AnnealedImportanceSampling",
+    "Estimates",
+    "Estimator",
+    "ImportanceSampling",
+    "PosteriorHMC",
+]
