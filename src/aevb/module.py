@@ -16,6 +16,7 @@ from torch.optim import Optimizer
 from aevb.checks import whole_number
 from aevb.model import Model
 from aevb.objectives import Objective, elbo
+from aevb.recorder import Recorder, recordable
 
 log = logging.getLogger("aevb")
 
@@ -40,6 +41,8 @@ class AEVB(pl.LightningModule):
         seed: Of the noise.
         max_samples: Training ends when this many training samples have been evaluated; None: never by this count.
         schedule: Called with the number of the epoch, from 0; returns the factor of the step size.
+        record_steps: Record a training step where that is possible, and replay it: the same results to the last bit,
+            sooner. See `Recorder`.
 
     Attributes:
         samples: Training samples evaluated so far, over all ranks: the x-axis of every curve, as in the paper.
@@ -57,6 +60,7 @@ class AEVB(pl.LightningModule):
         seed: int = 0,
         max_samples: int | None = None,
         schedule: Callable[[int], float] | None = None,
+        record_steps: bool = True,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
@@ -67,6 +71,8 @@ class AEVB(pl.LightningModule):
         self.schedule = schedule
         self.seed = seed
         self.max_samples = None if max_samples is None else whole_number(max_samples, "max_samples")
+        self.record_steps = record_steps
+        self.recorder: Recorder | None = None
         self.samples = 0
         self.validated_samples: int | None = None
 
@@ -85,6 +91,14 @@ class AEVB(pl.LightningModule):
 
     def on_train_start(self) -> None:
         self.trainer.should_stop = self.done
+        optimizer = self.optimizers()
+        assert isinstance(optimizer, LightningOptimizer)
+        if self.record_steps and recordable(self.trainer, self, self.objective, optimizer.optimizer):
+            models = (self.generative, self.recognition)
+            self.recorder = Recorder(self.eager_step, self.objective, models, optimizer)
+
+    def on_train_end(self) -> None:
+        self.recorder = None
 
     def on_train_epoch_start(self) -> None:
         if self.schedule is not None:
@@ -107,22 +121,27 @@ class AEVB(pl.LightningModule):
         Raises:
             NonFiniteLossError: a loss is NaN or infinite.
         """
-        optimizer = self.optimizers()
-        assert isinstance(optimizer, LightningOptimizer)
         x = self.truncate(block[0])
+        take_step = self.eager_step if self.recorder is None else self.recorder.begin(x)
         steps = []
         for number, minibatch in enumerate(x):
             self.objective.samples.fill_(self.samples + number * x.shape[1] * self.trainer.world_size)
-            for estimate in self.objective.estimates(self.generative, self.recognition, minibatch):
-                optimizer.zero_grad()
-                self.manual_backward(estimate.loss)
-                optimizer.step()
-            steps.append(estimate.metrics())
+            steps.append(take_step(minibatch))
         metrics = {name: torch.stack([step[name] for step in steps]) for name in steps[0]}
         self.require_finite(metrics["loss"], x.shape[1])
         self.samples += x.shape[0] * x.shape[1] * self.trainer.world_size
         self.trainer.should_stop = self.done
         return metrics
+
+    def eager_step(self, x: Tensor) -> dict[str, Tensor]:
+        """Take the optimizer steps for a minibatch x (B, *data_shape), and return the metrics of the last one."""
+        optimizer = self.optimizers()
+        assert isinstance(optimizer, LightningOptimizer)
+        for estimate in self.objective.estimates(self.generative, self.recognition, x):
+            optimizer.zero_grad()
+            self.manual_backward(estimate.loss)
+            optimizer.step()
+        return estimate.metrics()
 
     def truncate(self, x: Tensor) -> Tensor:
         """The first minibatches of the block, as many as `max_samples` leaves room for."""

@@ -31,7 +31,7 @@ from aevb.runs import RunFolder, now
 log = logging.getLogger("aevb")
 record = logging.getLogger("aevb.record")  # to train.log alone: the terminal gets the same as the last line
 
-CHANGEABLE = ("allow", "callbacks", "logger", "max_samples", "resume", "trainer")
+CHANGEABLE = ("allow", "callbacks", "logger", "max_samples", "record_steps", "resume", "trainer")
 """What may be said beside `resume`: the rest is the run's own."""
 
 
