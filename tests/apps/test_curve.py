@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from aevb.callbacks import Curve
-from aevb.callbacks.curve import mean_elbo
+from aevb.callbacks.curve import mean_elbo, mean_log_marginal
+from aevb.evaluation import ImportanceSampling
 from aevb.runs import load_run
 
 SETTINGS = [
@@ -68,3 +69,18 @@ def test_mean_elbo_has_the_same_noise_each_time_and_leaves_the_mode_alone(run_tr
     assert mean_elbo(module, x) == mean_elbo(module, x)
     assert mean_elbo(module, x, 1000) == pytest.approx(mean_elbo(module, x, 7), abs=0.5)
     assert all(part.training for part in module.modules())
+
+
+def test_estimator_of_the_marginal_likelihood_takes_the_place_of_the_elbo(run_train):
+    settings = ["callbacks.curve.first=100", "callbacks.curve.per_decade=1", "callbacks.curve.datapoints=50"]
+    estimator = "{_target_:aevb.evaluation.ImportanceSampling,num_samples:20}"
+    folder, _ = run_train(*SETTINGS, *settings, f"+callbacks.curve.estimator={estimator}", "max_samples=1350")
+    with folder.metrics_file.open() as file:
+        rows = [row for row in csv.DictReader(file) if row["curve/test_log_marginal"]]
+    assert [row["samples"] for row in rows] == ["100", "1000"]
+    assert all("curve/test_elbo" not in row for row in rows)
+    module = load_run(folder.path, "last")
+    x = torch.rand(50, 1, 8, 8)
+    found = mean_log_marginal(module, x, ImportanceSampling(num_samples=100))
+    assert found == mean_log_marginal(module, x, ImportanceSampling(num_samples=100))
+    assert found > mean_elbo(module, x)

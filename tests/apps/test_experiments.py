@@ -50,7 +50,15 @@ FREYFACE = PAPER | {
 EXPERIMENTS = {
     "aevb_figure2_mnist": MNIST,
     "aevb_figure2_freyface": FREYFACE,
-    "aevb_figure3": MNIST | {"model.latent_dim": 3, "model.encoder.hidden": [100], "model.decoder.hidden": [100]},
+    "aevb_figure3": MNIST
+    | {
+        "model.latent_dim": 3,
+        "model.encoder.hidden": [100],
+        "model.decoder.hidden": [100],
+        "callbacks.curve.estimator._target_": "aevb.evaluation.PosteriorHMC",
+        "callbacks.curve.estimator.leapfrog_steps": 4,
+        "callbacks.curve.datapoints": 1000,
+    },
     "aevb_figure4_mnist": MNIST | {"model.latent_dim": 2},
     "aevb_figure4_freyface": FREYFACE | {"model.latent_dim": 2},
     "aevb_figure5": MNIST,
@@ -98,6 +106,7 @@ def test_experiment_has_the_settings_of_its_source(experiment):
         assert OmegaConf.select(config, key, throw_on_missing=True) == value, key
     require_allowed(config)
     instantiate(config.module)
+    instantiate(config.callbacks.curve)
 
 
 @pytest.mark.parametrize("sweep", SWEEPS)
