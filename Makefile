@@ -34,11 +34,11 @@ NEW_VENV := uv venv --quiet --allow-existing --python "$(PYTHON)" $(VENV)
 endif
 endif
 
-.PHONY: help train test coverage lint clean
+.PHONY: help train test test-cluster coverage lint clean
 .DEFAULT_GOAL := help
 
 help:  ## list these commands
-	@sed -n 's/^\([a-z]*\):.*  ## /  make \1	/p' $(firstword $(MAKEFILE_LIST))
+	@sed -n 's/^\([a-z-]*\):.*  ## /  make \1	/p' $(firstword $(MAKEFILE_LIST))
 
 train: $(READY)  ## train a model: make train ARGS="model=gaussian data=freyface"
 	@$(VENV)/bin/python train.py $(ARGS)
@@ -47,6 +47,12 @@ train: $(READY)  ## train a model: make train ARGS="model=gaussian data=freyface
 WORKERS := -n auto --maxprocesses 4 --dist loadfile
 test: $(READY)  ## run the tests: make test ARGS="tests/data -k split"
 	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(VENV)/bin/python -m pytest $(WORKERS) $(ARGS)
+
+# On a SLURM and a Ray of their own; SLURM is installed from Debian's or Ubuntu's packages, by root, where it is missing.
+test-cluster: $(READY)  ## test the sweeps on SLURM and Ray
+	@if [ "$$(id -u)" = 0 ]; then tests/cluster/slurm.sh install || true; fi  # without it its tests are skipped, and say so
+	@$(INSTALL) --quiet --editable '.[dev,submitit,ray]'
+	@OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest --override-ini testpaths=tests/cluster $(ARGS)
 
 coverage: $(READY)  ## run the tests, and list the lines that they do not reach
 	@$(VENV)/bin/python -m coverage erase
