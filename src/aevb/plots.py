@@ -82,3 +82,22 @@ def save_figure(figure: Figure, path: Path) -> None:
     FigureCanvasAgg(figure)
     figure.savefig(buffer, format=path.suffix[1:])
     atomic_write(path, buffer.getvalue())
+
+
+def latent_bars(variance: Tensor, kl: Tensor | None, threshold: float) -> Figure:
+    """The variance over x of E_q[z|x], (D,), and the KL of each dimension in nats, (D,), if it is known.
+
+    Dimensions come in the order of the variance; where it is below the threshold, bars are grey.
+    """
+    order = variance.argsort(descending=True).cpu()
+    figure = Figure(figsize=(6, 4.4 if kl is not None else 2.4), dpi=120, layout="constrained")
+    panels = {"variance of $E_q[z|x]$": variance} | ({} if kl is None else {"KL in nats": kl})
+    colours = ["tab:blue" if value > threshold else "lightgrey" for value in variance.cpu()[order].tolist()]
+    for number, (label, values) in enumerate(panels.items()):
+        axes = figure.add_subplot(len(panels), 1, number + 1)
+        axes.bar(range(len(order)), values.cpu()[order].tolist(), color=colours)
+        axes.set(ylabel=label, xlabel="dimension of z", xticks=range(len(order)))
+        axes.set_xticklabels(
+            order.tolist(), fontsize=6 if len(order) > 20 else 8, rotation=90 if len(order) > 30 else 0
+        )
+    return figure

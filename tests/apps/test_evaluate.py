@@ -135,6 +135,18 @@ def test_interrupted_evaluation_continues(folder, monkeypatch):
     assert results(folder)[0]["value"] == entry["value"]
 
 
+@pytest.mark.parametrize("task", ["latents", "probe", "traversal", "interpolation"])
+def test_tasks(folder, capsys, task):
+    call(f"run={folder.path}", "limit=50", f"task={task}")
+    (entry,) = results(folder, "tasks")
+    assert (entry["task"], entry["limit"], entry["datapoints"], entry["samples"]) == (task, 50, 50, 4000)
+    assert entry["settings"]
+    assert all((folder.path / picture).is_file() for picture in entry["pictures"])
+    assert (task == "probe") == (entry["pictures"] == [])
+    assert f"{task}, 50 of test" in capsys.readouterr().out
+    assert results(folder) == []
+
+
 BAD = {
     "split=tset": "split must be one of train, val, test, got 'tset'",
     "limit=0": "limit must be a whole number of at least 1, got 0",
@@ -145,13 +157,15 @@ BAD = {
     "estimators=[]": "estimators must name at least one",
     "estimators.importance_sampling.num_samples=0": "estimators.importance_sampling.num_samples must be",
     "+estimators.elbo.samples=3": "estimators.elbo: ",
+    "task=latents limit=1": "limit must be at least 2 for task=latents",
+    "task=probe task.train_size=0": "task.train_size must be",
 }
 
 
 @pytest.mark.parametrize("override", BAD)
 def test_bad_settings_are_one_line(folder, override):
     with pytest.raises(ConfigError) as error:
-        call(f"run={folder.path}", override)
+        call(f"run={folder.path}", *override.split())
     assert str(error.value).startswith(BAD[override])
     assert "\n" not in str(error.value)
     assert not (folder.path / "evaluation.json").exists()

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,18 +12,19 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from aevb.apps import Stopped
-from aevb.apps.findings import entry_of, print_entries, progress_bar
+from aevb.apps.findings import entry_of, print_entries, print_findings, progress_bar, save_pictures
 from aevb.checks import choice, whole_number
 from aevb.config import ConfigError, instantiate, require_allowed
 from aevb.data import InMemoryDataModule
 from aevb.data.binarization import bernoulli, generator
-from aevb.evaluation import Estimator
+from aevb.data.module import Split
+from aevb.evaluation import Estimator, Task
 from aevb.evaluation.results import EvaluationFile
 from aevb.evaluation.runner import rows_at_once, run
 from aevb.evaluation.unfinished import Unfinished
 from aevb.model import Model
 from aevb.module import AEVB
-from aevb.runs import RunFolder, load_run
+from aevb.runs import RunFolder, load_run, now
 
 log = logging.getLogger("aevb")
 
@@ -37,13 +39,14 @@ def evaluate(config: DictConfig) -> None:
         Stopped: it was interrupted.
     """
     folders = run_folders(config)
-    estimators = checked(config)
+    check_settings(config)
+    work = instantiate(config.task) if config.get("task") else make_estimators(config)
     try:
         for folder in folders:
             if len(folders) > 1 and not folder.best_checkpoint.is_file():
                 log.warning("skipped: %s has no checkpoints/best.ckpt", folder.path)
                 continue
-            evaluate_run(config, folder, estimators)
+            evaluate_run(config, folder, work)
     except KeyboardInterrupt:
         raise Stopped("interrupted; the same command continues", 130) from None
 
@@ -65,8 +68,8 @@ def run_folders(config: DictConfig) -> list[RunFolder]:
     return [RunFolder(folder) for folder in found]
 
 
-def checked(config: DictConfig) -> list[Estimator]:
-    """The estimators, and no doubt about the other settings.
+def check_settings(config: DictConfig) -> None:
+    """Find out at once what would stop the work later.
 
     Raises:
         ConfigError: a setting makes no sense.
@@ -82,6 +85,14 @@ def checked(config: DictConfig) -> list[Estimator]:
         raise ConfigError(str(error)) from error
     if config.device == "cuda" and not torch.cuda.is_available():
         raise ConfigError("device=cuda: there is no GPU that torch can use; use device=cpu or auto")
+
+
+def make_estimators(config: DictConfig) -> list[Estimator]:
+    """The estimators that are to be applied.
+
+    Raises:
+        ConfigError: there are none, or one refuses its settings.
+    """
     if not config.get("estimators"):
         raise ConfigError("estimators must name at least one, such as [elbo]")
     return [instantiate(node) for node in config.estimators.values()]
@@ -92,12 +103,18 @@ class Trained(NamedTuple):
 
     folder: RunFolder
     module: AEVB
+    data: InMemoryDataModule
     x: Tensor
+    y: Tensor | None
     rows: int
 
+    @property
+    def model(self) -> Model:
+        return Model(self.module.generative, self.module.recognition)
 
-def evaluate_run(config: DictConfig, folder: RunFolder, estimators: list[Estimator]) -> None:
-    """All estimators on one run; each result is written down as soon as it is there.
+
+def evaluate_run(config: DictConfig, folder: RunFolder, work: list[Estimator] | Task) -> None:
+    """A task, or all estimators, on one run; each result is written down as soon as it is there.
 
     Raises:
         ConfigError: the run cannot be loaded, or its data are not there.
@@ -107,31 +124,66 @@ def evaluate_run(config: DictConfig, folder: RunFolder, estimators: list[Estimat
         device = "cuda" if torch.cuda.is_available() else "cpu"
     module = load_run(folder.path, config.checkpoint, config.allow).to(device)
     data = load_data(config, folder)
-    x, _ = datapoints(data, config.split, config.limit)
-    trained = Trained(folder, module, x.to(device), rows_at_once(module.generative, config.max_batch_values))
-    entries = [apply(config, trained, estimator) for estimator in estimators]
-    print_entries(folder.path, entries)
+    x, y = datapoints(data, config.split, config.limit)
+    rows = rows_at_once(module.generative, config.max_batch_values)
+    trained = Trained(folder, module, data, x.to(device), y, rows)
+    if isinstance(work, Task):
+        print_findings(folder.path, perform(config, trained, work))
+    else:
+        print_entries(folder.path, [apply(config, trained, estimator) for estimator in work])
+
+
+def question(config: DictConfig, trained: Trained, settings: dict[str, Any]) -> dict[str, Any]:
+    """What an entry of evaluation.json answers, and about which weights."""
+    return {
+        "split": config.split,
+        "limit": config.limit,
+        "settings": settings,
+        "checkpoint": config.checkpoint,
+        "samples": trained.module.samples,
+        "seed": config.seed,
+    }
 
 
 def apply(config: DictConfig, trained: Trained, estimator: Estimator) -> dict[str, Any]:
     """One estimator on one run: its entry in evaluation.json."""
-    module, name = trained.module, estimator.name
-    about = {
-        "estimator": name,
-        "split": config.split,
-        "limit": config.limit,
-        "settings": estimator.settings,
-        "checkpoint": config.checkpoint,
-        "samples": module.samples,
-        "seed": config.seed,
-    }
+    name, model = estimator.name, trained.model
+    about = {"estimator": name, **question(config, trained, estimator.settings)}
     unfinished = Unfinished(trained.folder.path / "evaluation" / f"{name}-{fingerprint(about, trained)}.npz")
-    model = Model(module.generative, module.recognition)
     with progress_bar(name, len(trained.x)) as on_progress:
         found, seconds = run(estimator, model, trained.x, trained.rows, config.seed, unfinished, on_progress)
     entry = entry_of(about, estimator, found, model.generative.head, seconds)
     EvaluationFile(trained.folder.path).add("entries", entry)
     unfinished.remove()
+    return entry
+
+
+def perform(config: DictConfig, trained: Trained, task: Task) -> dict[str, Any]:
+    """A task on one run: its entry in evaluation.json; its pictures go to the others of the run.
+
+    Raises:
+        ConfigError: the data or the model do not allow the task.
+    """
+    start = time.monotonic()
+    torch.manual_seed(config.seed)
+    train_x, train_y = datapoints(trained.data, "train", task.train_limit)
+    try:
+        found = task.run(
+            trained.model, Split(trained.x, trained.y), Split(train_x.to(trained.x.device), train_y), trained.rows
+        )
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    entry = {
+        "task": task.name,
+        **question(config, trained, task.settings),
+        "datapoints": len(trained.x),
+        "results": found.results,
+        "words": found.words,
+        "pictures": save_pictures(trained.folder, trained.module.samples, task.name, found.pictures),
+        "seconds": time.monotonic() - start,
+        "date": now(),
+    }
+    EvaluationFile(trained.folder.path).add("tasks", entry)
     return entry
 
 

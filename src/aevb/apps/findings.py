@@ -6,15 +6,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from matplotlib.figure import Figure
 from rich import get_console
 from rich.box import SIMPLE_HEAD
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
+from torch import Tensor
 
+from aevb import plots
 from aevb.evaluation import Estimates, Estimator
 from aevb.likelihoods import Likelihood
-from aevb.runs import now
+from aevb.runs import RunFolder, now
 
 SHORT = {"effective_sample_size": "ESS", "acceptance": "accept.", "bits_per_dim": "bits/dim"}
 """Column heads."""
@@ -85,3 +88,31 @@ def value_of(entry: dict[str, Any], name: str) -> float | None:
 def format_number(value: float | None) -> str:
     """Three digits that matter, and nothing for None."""
     return "" if value is None else f"{value:.3f}" if abs(value) < 10 else f"{value:,.0f}"
+
+
+def save_pictures(folder: RunFolder, samples: int, task: str, pictures: dict[str, Tensor | Figure]) -> list[str]:
+    """Write pictures to `images/<samples>_<task>_<what>.png` of the run folder; returns their paths in it."""
+    folder.images.mkdir(exist_ok=True)
+    names = []
+    for what, picture in pictures.items():
+        path = folder.images / ("_".join(filter(None, [f"{samples:09d}", task, what])) + ".png")
+        if isinstance(picture, Tensor):
+            plots.save_picture(picture, path)
+        else:
+            plots.save_figure(picture, path)
+        names.append(str(path.relative_to(folder.path)))
+    return names
+
+
+def print_findings(folder: Path, entry: dict[str, Any]) -> None:
+    """What a task found: its numbers, then in words, then where the pictures are."""
+    console = get_console()
+    console.print(
+        Text(f"\n{folder}: {entry['task']}, {entry['datapoints']:,} of {entry['split']}", "bold"), soft_wrap=True
+    )
+    for name, value in entry["results"].items():
+        if isinstance(value, int | float):
+            shown = f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
+            console.print(Text(f"  {name.replace('_', ' ')}: {shown}"))
+    for sentence in [*entry["words"], *(str(folder / picture) for picture in entry["pictures"])]:
+        console.print(Text(f"  {sentence}"), soft_wrap=True)

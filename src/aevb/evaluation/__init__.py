@@ -4,13 +4,23 @@ from aevb.evaluation.annealed_importance_sampling import AnnealedImportanceSampl
 from aevb.evaluation.base import Estimates, Estimator
 from aevb.evaluation.elbo import ELBO
 from aevb.evaluation.importance_sampling import ImportanceSampling
+from aevb.evaluation.latents import Latents
 from aevb.evaluation.posterior_hmc import PosteriorHMC
+from aevb.evaluation.probe import Probe
+from aevb.evaluation.task import Findings, Task
+from aevb.evaluation.walks import Interpolation, Traversal
 
 __all__ = [
     "ELBO",
     "AnnealedImportanceSampling",
     "Estimates",
     "Estimator",
+    "Findings",
     "ImportanceSampling",
+    "Interpolation",
+    "Latents",
     "PosteriorHMC",
+    "Probe",
+    "Task",
+    "Traversal",
 ]
