@@ -2,7 +2,7 @@
 
 import pytest
 
-from aevb.reports import bound, find, learning_curves, marginal_likelihood, table
+from aevb.reports import bound, find, learning_curves, marginal_likelihood, numbers, table
 from aevb.reports.figures import over_seeds
 from aevb.reports.table import describe
 
@@ -43,6 +43,25 @@ def test_figure_2_has_a_row_for_each_data_set_and_a_panel_for_each_latent_dim(ma
         if (row["latent_dim"], row["method"], row["split"], row["samples"]) == (20, "Wake-Sleep", "train", 10**5)
     ]
     assert row["mean"] == pytest.approx(5 - 10 + 20 + 0.5)
+
+
+def test_numbers_of_a_panel_are_those_of_its_last_common_samples(make_run, tmp_path):
+    for objective, end in (("sgvb", 1000), ("wake_sleep", 100)):
+        curves = {f"curve/{split}_elbo": {10: 1.0, 100: 2.0, end: end / 40} for split in ("train", "test")}
+        make_run(objective, curves, objective=objective)
+    make_run("other", {f"curve/{split}_elbo": {50: -1.0} for split in ("train", "test")}, latent_dim=200)
+    found = numbers(bound(find([str(tmp_path / "runs")])[0])).rows
+    assert found[0] == {
+        "data": "MNIST",
+        "latent_dim": 3,
+        "samples": 100,
+        "AEVB (train)": 2.0,
+        "AEVB (test)": 2.0,
+        "Wake-Sleep (train)": 2.5,
+        "Wake-Sleep (test)": 2.5,
+    }
+    assert [row["latent_dim"] for row in found] == [3, 200]
+    assert found[1]["AEVB (test)"] == -1.0
 
 
 def test_figure_3_has_a_panel_for_each_training_set(make_run, tmp_path):

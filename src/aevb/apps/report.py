@@ -69,10 +69,9 @@ def make(
             items.append(Item("table", "Runs", caption, rows=reports.table(runs), show_rows=True))
         elif part == "learning_curves":
             items.append(reports.learning_curves(runs, metrics))
-        elif part == "figure2":
-            items.append(reports.bound(runs))
-        elif part == "figure3":
-            items.append(reports.marginal_likelihood(runs))
+        elif part in ("figure2", "figure3"):
+            curves = (reports.bound if part == "figure2" else reports.marginal_likelihood)(runs)
+            items += [] if curves is None else [curves, reports.numbers(curves)]
         else:
             item, unloadable = (reports.manifolds if part == "figure4" else reports.prior_samples)(runs, allow)
             items.append(item)

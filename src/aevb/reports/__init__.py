@@ -1,6 +1,6 @@
 """Reports made of run folders alone: learning curves, tables, the paper's figures, and one page with all of it."""
 
-from aevb.reports.figures import Item, bound, learning_curves, marginal_likelihood
+from aevb.reports.figures import Item, bound, learning_curves, marginal_likelihood, numbers
 from aevb.reports.page import write_page
 from aevb.reports.reading import Run, Skipped, find
 from aevb.reports.samples import manifolds, prior_samples
@@ -15,6 +15,7 @@ __all__ = [
     "learning_curves",
     "manifolds",
     "marginal_likelihood",
+    "numbers",
     "prior_samples",
     "table",
     "write_page",

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from aevb.reports.reading import Points, Run
 from aevb.reports.table import Row, describe
 
+T = TypeVar("T")
 Key = TypeVar("Key", bound=Hashable)
 
 METHODS = {"SGVB": "AEVB", "WakeSleep": "Wake-Sleep", "MonteCarloEM": "MCEM"}
@@ -20,6 +21,8 @@ METHODS = {"SGVB": "AEVB", "WakeSleep": "Wake-Sleep", "MonteCarloEM": "MCEM"}
 DATA = {"FreyFace": "Frey Face"}
 COLOURS = {"AEVB": "tab:red", "Wake-Sleep": "tab:green", "MCEM": "tab:blue"}
 DASHES = {"train": "-", "test": "--"}
+CURVE = ("method", "split", "samples", "mean", "deviation", "seeds")
+"""Columns of a panel's data that tell its curves and their points apart; the others say which panel it is."""
 
 
 @dataclass
@@ -74,11 +77,11 @@ def over_seeds(curves: Iterable[Points]) -> list[Statistics]:
     return found
 
 
-def grouped(runs: Iterable[Run], key: Callable[[Run], Key]) -> dict[Key, list[Run]]:
-    """Runs of each key, in the order in which the keys appear."""
-    groups: dict[Key, list[Run]] = {}
-    for run in runs:
-        groups.setdefault(key(run), []).append(run)
+def grouped(items: Iterable[T], key: Callable[[T], Key]) -> dict[Key, list[T]]:
+    """The items of each key, in the order in which the keys appear."""
+    groups: dict[Key, list[T]] = {}
+    for item in items:
+        groups.setdefault(key(item), []).append(item)
     return groups
 
 
@@ -180,6 +183,23 @@ def marginal_likelihood(runs: Sequence[Run]) -> Item | None:
         " (solid) and test data (dashed): figure 3 of Kingma & Welling (2013)."
     )
     return Item("figure3", "Figure 3: the marginal likelihood", caption, figure, rows)
+
+
+def numbers(item: Item) -> Item:
+    """The curves of a figure of panels as a table: at the last number of samples that all curves of a panel have."""
+    found: list[Row] = []
+    panels = grouped(item.rows, lambda row: tuple((key, row[key]) for key in row if key not in CURVE))
+    for where, rows in panels.items():
+        curves = {
+            f"{method} ({split})": {int(row["samples"] or 0): row["mean"] for row in curve}
+            for (method, split), curve in grouped(rows, lambda row: (row["method"], row["split"])).items()
+        }
+        common = set.intersection(*(set(curve) for curve in curves.values()))
+        if common:
+            end = max(common)
+            found.append(dict(where) | {"samples": end} | {name: curve[end] for name, curve in curves.items()})
+    caption = "At the last number of training samples that all curves of a panel have."
+    return Item(f"{item.name}_numbers", f"{item.title}, in numbers", caption, rows=found, show_rows=True)
 
 
 def panel(axes: Axes, runs: Sequence[Run], what: str, where: Row) -> list[Row]:
