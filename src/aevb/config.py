@@ -3,9 +3,7 @@
 Nothing heavy is imported here, so that `--help` and tab completion answer at once.
 """
 
-import hashlib
 import inspect
-import re
 from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -15,6 +13,8 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate as hydra_instantiate
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+
+from aevb.launch.names import job_name, sweep_name, varying
 
 ALLOWED_TARGETS = (
     "aevb",
@@ -152,33 +152,23 @@ def unique_folder(path: str) -> str:
 _made_folders: dict[str, str] = {}
 
 
-def folder_name(text: str) -> str:
-    """The overrides of a job as the name of one folder, good for any file system; equal only for equal texts.
-
-    A short text of plain characters stays as it is, but for @ in place of /. Any other gets ~ in place of what is not
-    plain, and ~ and a hash at its end: as a plain text has neither @ nor ~, no name stands for two texts.
-    """
-    if re.fullmatch(r"[\w,=+/-][\w.,=+/-]{,119}", text, re.ASCII):
-        return text.replace("/", "@")
-    plain = re.sub(r"[^\w.,=+-]", "~", text[:100], flags=re.ASCII)
-    return f"{plain}~{hashlib.blake2b(text.encode(), digest_size=8).hexdigest()}"
-
-
 def register_resolvers() -> None:
     """Register the resolvers that the YAML files use.
 
     `${reverse:list}` is the list backwards. `${unless:a,b}` is null where a is set, else b.
-    `${run_folder:resume,path}` is the folder to resume, else a new folder at path. `${folder_name:text}` is the text as
-    the name of a folder.
+    `${run_folder:resume,path}` is the folder to resume, else a new folder at path. `${sweep_name:…}`, `${varying:…}`
+    and `${job_name:…}` are those of `aevb.launch.names`; the first two are cached by Hydra, so that a job of a sweep
+    finds what the command as a whole gave.
     """
     resolvers: dict[str, Callable[..., Any]] = {
         "reverse": lambda values: ListConfig(list(values)[::-1]) if isinstance(values, list | ListConfig) else values,
         "unless": lambda condition, value: value if condition is None else None,
-        "folder_name": folder_name,
         "run_folder": lambda resume, path: str(resume) if resume is not None else unique_folder(path),
     }
+    resolvers |= {function.__name__: function for function in (sweep_name, varying, job_name)}
     for name, resolver in resolvers.items():
-        OmegaConf.register_new_resolver(name, resolver, replace=True)
+        of_the_command = resolver in (sweep_name, varying)
+        OmegaConf.register_new_resolver(name, resolver, replace=True, use_cache=of_the_command)
 
 
 register_resolvers()

@@ -75,6 +75,7 @@ class AEVB(pl.LightningModule):
         self.recorder: Recorder | None = None
         self.samples = 0
         self.validated_samples: int | None = None
+        self.totals: dict[str, Tensor] = {}
 
     # Training
 
@@ -127,7 +128,7 @@ class AEVB(pl.LightningModule):
         for number, minibatch in enumerate(x):
             self.objective.samples.fill_(self.samples + number * x.shape[1] * self.trainer.world_size)
             steps.append(take_step(minibatch))
-        metrics = {name: torch.stack([step[name] for step in steps]) for name in steps[0]}
+        metrics = self.mean_over_ranks({name: torch.stack([step[name] for step in steps]) for name in steps[0]})
         self.require_finite(metrics["loss"], x.shape[1])
         self.samples += x.shape[0] * x.shape[1] * self.trainer.world_size
         self.trainer.should_stop = self.done
@@ -142,6 +143,14 @@ class AEVB(pl.LightningModule):
             self.manual_backward(estimate.loss)
             optimizer.step()
         return estimate.metrics()
+
+    def mean_over_ranks(self, metrics: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The means over all processes of metrics of equal shapes, (K,) each, of equally many datapoints."""
+        if self.trainer.world_size == 1:
+            return metrics
+        means = self.trainer.strategy.reduce(torch.stack(list(metrics.values())), reduce_op="mean")
+        assert isinstance(means, Tensor)
+        return dict(zip(metrics, means, strict=True))
 
     def truncate(self, x: Tensor) -> Tensor:
         """The first minibatches of the block, as many as `max_samples` leaves room for."""
@@ -173,18 +182,40 @@ class AEVB(pl.LightningModule):
         seed_noise(self.seed, self.global_rank, "test")
 
     def validation_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> None:
-        self.log_evaluation("val", batch[0])
+        self.add_evaluation(batch[0])
 
     def test_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> None:
-        self.log_evaluation("test", batch[0])
+        self.add_evaluation(batch[0])
 
-    def log_evaluation(self, stage: str, x: Tensor) -> None:
-        """Add a batch to the epoch's means over datapoints of `stage`; with bits per dimension where x is discrete."""
+    def on_validation_epoch_start(self) -> None:
+        self.totals = {}
+
+    def on_test_epoch_start(self) -> None:
+        self.totals = {}
+
+    def on_validation_epoch_end(self) -> None:
+        self.log_means("val")
+
+    def on_test_epoch_end(self) -> None:
+        self.log_means("test")
+
+    def add_evaluation(self, x: Tensor) -> None:
+        """Add a batch to the sums over datapoints; with bits per dimension where x is discrete."""
         metrics = self.objective.evaluate(self.generative, self.recognition, x).metrics()
         if self.generative.head.discrete:
             metrics["bits_per_dim"] = -metrics["elbo"] / (math.log(2) * math.prod(self.generative.data_shape))
-        values = {f"{stage}/{name}": value for name, value in metrics.items() if name != "loss"}
-        self.log_dict(values, on_step=False, on_epoch=True, batch_size=len(x), sync_dist=True, logger=False)
+        for name, value in metrics.items():
+            if name != "loss":
+                self.totals[name] = self.totals.get(name, 0) + value * len(x)
+        self.totals["datapoints"] = self.totals.get("datapoints", 0) + torch.ones_like(metrics["elbo"]) * len(x)
+
+    def log_means(self, stage: str) -> None:
+        """Log the means over all datapoints of `stage`, each of which counts once, whichever process had it."""
+        sums = self.trainer.strategy.reduce(torch.stack(list(self.totals.values())), reduce_op="sum")
+        assert isinstance(sums, Tensor)
+        *totals, datapoints = sums
+        means = {f"{stage}/{name}": total / datapoints for name, total in zip(self.totals, totals, strict=False)}
+        self.log_dict(means, logger=False)
 
     # Checkpoints
 

@@ -1,8 +1,8 @@
 """The run folder: the one interface between training, evaluation, reports and users.
 
-.hydra/config.yaml overrides.yaml     what was asked
+.hydra/config.yaml overrides.yaml     what was asked; hydra.yaml, of Hydra, where several processes train
 train.log                             what was said
-status.json                           how far it came, and how it ended
+status.json                           how far it came, how it ended, and what its test gave
 metrics.csv                           what was measured
 checkpoints/last.ckpt best.ckpt       exact resume; best val/elbo
 images/<samples>_<what>.png           samples, reconstructions, manifold
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from aevb.config import ConfigError, first_line, instantiate, require_allowed
@@ -35,6 +36,7 @@ class RunFolder:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self.config_file = self.path / ".hydra" / "config.yaml"
+        self.hydra_file = self.path / ".hydra" / "hydra.yaml"
         self.overrides_file = self.path / ".hydra" / "overrides.yaml"
         self.status_file = self.path / "status.json"
         self.metrics_file = self.path / "metrics.csv"
@@ -56,7 +58,13 @@ class RunFolder:
                 f"hydra.run.dir: {self.path} holds a run already; name another folder, or continue it with "
                 f"resume={shlex.quote(str(self.path))}"
             ) from None
-        self.write_status(state="running", id=uuid.uuid4().hex[:8], samples=0, started=now(), ended=None, error=None)
+        self.begin(config, overrides)
+
+    def begin(self, config: DictConfig, overrides: Sequence[str]) -> None:
+        """Write down what was asked of a run that starts, or starts anew, in a folder that is claimed."""
+        known = self.status() if self.status_file.stat().st_size else {}
+        start = {"id": known.get("id", uuid.uuid4().hex[:8]), "samples": 0, "started": now()}
+        self.write_status(state="running", **start, ended=None, error=None)
         self.write_config(config)
         atomic_write(self.overrides_file, OmegaConf.to_yaml(OmegaConf.create(list(overrides))))
 
@@ -64,6 +72,10 @@ class RunFolder:
         """Write `.hydra/config.yaml`, interpolations kept."""
         self.config_file.parent.mkdir(parents=True, exist_ok=True)
         atomic_write(self.config_file, OmegaConf.to_yaml(config))
+
+    def write_hydra(self) -> None:
+        """Write `.hydra/hydra.yaml`: what `${hydra:…}` stands for in the configuration."""
+        atomic_write(self.hydra_file, OmegaConf.to_yaml({"hydra": HydraConfig.get()}))
 
     def config(self) -> DictConfig:
         """What was asked.
@@ -82,7 +94,10 @@ class RunFolder:
         return config
 
     def status(self) -> dict[str, Any]:
-        """State (running, finished, interrupted or failed), samples, start, end and error of the run.
+        """State (running, finished, interrupted, failed or pruned), samples, start, end and error of the run.
+
+        A finished run also has `results`, the best validation's and the test's metrics by name, and
+        `images_per_second`, of its training without validation.
 
         Raises:
             ConfigError: status.json is missing or damaged.

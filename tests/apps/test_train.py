@@ -235,7 +235,8 @@ BAD_VALUES = {
     "callbacks.checkpoint.every_samples=0": "callbacks.checkpoint.every_samples must be",
     "trainer.accelerator=abacus": "trainer: ",
     "trainer.devices=0": "trainer: ",
-    "trainer.devices=2": "trainer.devices must be 1, got 2 processes",
+    "trainer.devices=3": "data.batch_size must be a multiple of 3, the number of processes",
+    "trainer.num_nodes=2": "trainer.num_nodes must be 1 where the processes are not started by torchrun or srun, got 2",
 }
 
 

@@ -6,8 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn, TypeVar
 
-from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from aevb.config import ConfigError
@@ -19,18 +17,14 @@ def run(program: Callable[[DictConfig], T], config: DictConfig) -> T:
     """Call a program; where it cannot go on for a reason it knows, say so in one line and exit.
 
     The exit code is 2 for a setting that makes no sense, 1 for a run that failed, and 128 + the signal's number for one
-    that was interrupted. Other exceptions are for Hydra to show. In a sweep, a job that fails does not end the sweep:
-    Hydra raises its exception once the others are done.
+    that was interrupted. Other exceptions are for Hydra to show.
     """
     try:
         return program(config)
-    except (ConfigError, Stopped) as error:
-        message = str(error) if isinstance(error, Stopped) else f"error: {error}"
-        exit_code = error.exit_code if isinstance(error, Stopped) else 2
-        if exit_code < 128 and HydraConfig.get().mode == RunMode.MULTIRUN:
-            print(message, file=sys.stderr)
-            raise
-        fail(message, exit_code)
+    except ConfigError as error:
+        fail(f"error: {error}", 2)
+    except Stopped as error:
+        fail(str(error), error.exit_code)
 
 
 class Stopped(Exception):  # noqa: N818 - a run may stop because its user said so

@@ -11,6 +11,7 @@ from aevb.callbacks.curve import mean_elbo
 from aevb.checks import number, whole_number
 from aevb.config import ConfigError, instantiate
 from aevb.data import InMemoryDataModule
+from aevb.launch.strategy import trainer_options
 from aevb.module import AEVB, NonFiniteLossError
 from aevb.runs import RunFolder
 
@@ -91,7 +92,7 @@ def train_briefly(
     """
     trial = config.copy()
     trial.optimizer.lr, trial.max_samples = step_size, samples
-    trainer: pl.Trainer = instantiate(trial.trainer, **(QUIET | {"max_epochs": -1}))
+    trainer: pl.Trainer = instantiate(trial.trainer, **(QUIET | trainer_options() | {"max_epochs": -1}))
     module = make_module(trial, data)
     try:
         trainer.fit(module, data)

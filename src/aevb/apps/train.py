@@ -5,25 +5,27 @@ import os
 import re
 import shlex
 import signal
+import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.loggers import Logger
 
 from aevb.apps import Stopped, step_size, summary
+from aevb.apps.claim import claim, is_job
 from aevb.callbacks import AtomicCheckpointIO, Checkpoint, Interrupted, Interruption, Status
-from aevb.config import ConfigError, first_line, instantiate, require_allowed
+from aevb.config import ConfigError, first_line, instantiate
 from aevb.data import InMemoryDataModule
 from aevb.data.loader import to_float
+from aevb.launch.lock import Lock, LockedError
+from aevb.launch.processes import RankFailedError, train_together
+from aevb.launch.strategy import environment, trainer_options
+from aevb.launch.world import Meeting, is_one_of_many, rank
 from aevb.loggers import MetricsFile, WandbLogger
 from aevb.module import AEVB, NonFiniteLossError
 from aevb.runs import RunFolder, now
@@ -31,92 +33,152 @@ from aevb.runs import RunFolder, now
 log = logging.getLogger("aevb")
 record = logging.getLogger("aevb.record")  # to train.log alone: the terminal gets the same as the last line
 
-CHANGEABLE = ("allow", "callbacks", "logger", "max_samples", "record_steps", "resume", "trainer")
-"""What may be said beside `resume`: the rest is the run's own."""
-
 
 def train(config: DictConfig) -> float | None:
     """Train, test with the best checkpoint, and return the metric that `metric` names.
+
+    In a sweep, a job that was trained before is not trained again, and one that fails returns None: the sweep's table
+    says why.
 
     Raises:
         ConfigError: a setting makes no sense.
         Stopped: the run was interrupted or failed; its folder says so.
     """
+    if rank():
+        follow()
+        return None
     folder = RunFolder(os.path.relpath(config.paths.run))
-    if config.resume is None:
-        name_in_sweep(config)
-        folder.create(config, HydraConfig.get().overrides.task)
-    else:
-        config = resumed_config(config, folder)
-    with recorded(folder):
-        return fit_and_test(config, folder)
+    claimed = None
+    try:
+        with Lock(folder.path):
+            try:
+                claimed = claim(config, folder)
+            finally:
+                announce(folder, is_to_train=claimed is not None)
+            if claimed is not None and not fit(claimed, folder):
+                return None
+            return result(folder, config.metric)
+    except LockedError as error:
+        announce(folder, is_to_train=False)
+        if not is_job():
+            raise ConfigError(f"resume: {error}") from error
+        log.info("left alone: %s", error)
+        return None
 
 
-def name_in_sweep(config: DictConfig) -> None:
-    """Let the logger know the sweep as the group, and the job's overrides as its name, where it has such settings.
-
-    They are written to the run's configuration, so that a resumed job, which runs by itself, keeps them.
-    """
-    hydra = HydraConfig.get()
-    if hydra.mode == RunMode.MULTIRUN and "group" in config.logger:
-        config.logger.group = config.logger.group or Path(hydra.sweep.dir).name
-        overrides = hydra.job.override_dirname
-        if 0 < len(overrides) <= 128:  # wandb takes no longer ones
-            config.logger.name = config.logger.name or overrides
+def announce(folder: RunFolder, is_to_train: bool) -> None:
+    """Tell the other processes, if torchrun or srun has started some, what this one, the first, has found."""
+    if is_one_of_many():
+        Meeting().announce(folder.path if is_to_train else None)
 
 
-def resumed_config(config: DictConfig, folder: RunFolder) -> DictConfig:
-    """The configuration of the run to continue, with what this command changes in it, written down again.
+def fit(config: DictConfig, folder: RunFolder) -> bool:
+    """Train a claimed run, in this process or in several; returns whether it came to its end.
 
     Raises:
-        ConfigError: the command changes what a resumed run cannot change, or the run's configuration names what may not
-            be instantiated.
+        ConfigError, Stopped: it did not, and is no job of a sweep, or was interrupted.
     """
-    stored = folder.config()
-    for override in OverridesParser.create().parse_overrides(list(HydraConfig.get().overrides.task)):
-        key = override.key_or_group
-        root = key.split(".")[0].split("/")[0]
-        if root not in CHANGEABLE:
-            raise ConfigError(f"{key}: a resumed run keeps its own; drop {override.input_line}, or start a new run")
-        if key != "resume":
-            OmegaConf.update(stored, key, OmegaConf.select(config, key), force_add=True)
-    require_allowed(stored, config.allow)
-    folder.write_config(stored)
-    state = folder.status()["state"]
-    folder.write_status(resumed_after="killed" if state == "running" else state)
-    return stored
+    try:
+        with recorded(folder):
+            count = count_processes(config)
+            if count > 1:
+                folder.write_hydra()
+                train_together(folder.path, count)
+            else:
+                fit_and_test(config, folder)
+    except (ConfigError, Stopped) as error:
+        if not is_job() or (isinstance(error, Stopped) and error.exit_code >= 128):
+            raise
+        print(error if isinstance(error, Stopped) else f"error: {error}", file=sys.stderr)
+        return False
+    return True
+
+
+def follow() -> None:
+    """Train together with the first of the processes that torchrun or srun has started; it has the run folder."""
+    path = Meeting().attend()
+    if path is None:
+        return
+    leave_train_log()
+    folder = RunFolder(path)
+    with recorded(folder):
+        fit_and_test(folder.config(), folder)
+
+
+def leave_train_log() -> None:
+    """Leave train.log to the first process."""
+    for logger in (logging.getLogger(), record):
+        for handler in [handler for handler in logger.handlers if isinstance(handler, logging.FileHandler)]:
+            logger.removeHandler(handler)
+
+
+def result(folder: RunFolder, metric: str) -> float | None:
+    """A metric of the best validation or of the test; None where the run has not come so far."""
+    value: float | None = folder.status().get("results", {}).get(metric)
+    return value
+
+
+def count_processes(config: DictConfig) -> int:
+    """How many processes are to be started on this machine: as many as the trainer wants devices.
+
+    Raises:
+        ConfigError: the trainer's settings make no sense, or need processes on other machines.
+    """
+    if is_one_of_many():
+        return 1
+    quiet_lightning()
+    trainer: pl.Trainer = instantiate(
+        config.trainer, max_epochs=-1, logger=False, enable_checkpointing=False, plugins=[environment()]
+    )
+    if trainer.num_nodes > 1:
+        raise ConfigError(
+            f"trainer.num_nodes must be 1 where the processes are not started by torchrun or srun, got "
+            f"{trainer.num_nodes}"
+        )
+    require_shared(config, trainer)
+    return trainer.world_size
+
+
+def require_shared(config: DictConfig, trainer: pl.Trainer) -> None:
+    """Raise a `ConfigError` where the processes cannot share a minibatch equally."""
+    if config.data.batch_size % trainer.world_size:
+        raise ConfigError(
+            f"data.batch_size must be a multiple of {trainer.world_size}, the number of processes that share a "
+            f"minibatch, got {config.data.batch_size}"
+        )
 
 
 @contextmanager
 def recorded(folder: RunFolder) -> Iterator[None]:
-    """Write to status.json and train.log how what happens within ends.
+    """Write to status.json and train.log how what happens within ends; the first of several processes does.
 
     Raises:
         Stopped: it was interrupted, or failed for a reason other than a `ConfigError`.
     """
-    folder.write_status(state="running", ended=None, error=None)
+    write_status: Callable[..., None] = folder.write_status if rank() == 0 else lambda **fields: None
+    write_status(state="running", ended=None, error=None)
     try:
         yield
     except (Interrupted, KeyboardInterrupt, SystemExit) as stop:  # Lightning makes a SystemExit of Ctrl-C
         what = str(stop) if isinstance(stop, Interrupted) else "interrupted"
-        folder.write_status(state="interrupted", ended=now(), error=None)
+        write_status(state="interrupted", ended=now(), error=None)
         record.warning(what)
         raise Stopped(
             f"{what}; continue with: python train.py resume={shlex.quote(str(folder.path))}", exit_code_of(stop)
         ) from stop
     except Exception as error:
         message = first_line(error)
-        folder.write_status(state="failed", ended=now(), error=message)
+        write_status(state="failed", ended=now(), error=message)
         if isinstance(error, ConfigError):
             record.error(message)
             raise
-        if not isinstance(error, NonFiniteLossError):
+        if not isinstance(error, NonFiniteLossError | RankFailedError):
             log.exception("failed")
             raise Stopped(f"error: {message}", 1) from error
         record.error(message)
         kept = f"; the last good state is {folder.last_checkpoint}" if folder.last_checkpoint.exists() else ""
         raise Stopped(f"error: {message}{kept}", 1) from error
-    folder.write_status(state="finished", ended=now())
+    write_status(state="finished", ended=now())
 
 
 def exit_code_of(error: BaseException) -> int:
@@ -126,8 +188,8 @@ def exit_code_of(error: BaseException) -> int:
     return 128 + signal.SIGINT if isinstance(error, KeyboardInterrupt | SystemExit) else 1
 
 
-def fit_and_test(config: DictConfig, folder: RunFolder) -> float | None:
-    """Everything between a claimed run folder and its end."""
+def fit_and_test(config: DictConfig, folder: RunFolder) -> None:
+    """Everything between a claimed run folder and its end, in each of the processes that train together."""
     quiet_lightning()
     data = prepared_data(config, folder)
     if config.optimizer.lr is None:
@@ -135,7 +197,8 @@ def fit_and_test(config: DictConfig, folder: RunFolder) -> float | None:
     module = make_module(config, data)
     resumed_samples = folder.load_checkpoint("last")[1]["samples"] if folder.last_checkpoint.exists() else 0
     loggers = make_loggers(config, folder, resumed_samples)
-    trainer = make_trainer(config, folder, loggers)
+    status = Status(lambda samples: folder.write_status(samples=samples))
+    trainer = make_trainer(config, folder, loggers, status)
     summary.print_start(config, folder, module, data, trainer, resumed_samples)
     exit_code = 0
     try:
@@ -148,8 +211,10 @@ def fit_and_test(config: DictConfig, folder: RunFolder) -> float | None:
         for logger in loggers:
             if isinstance(logger, WandbLogger):
                 logger.finish(exit_code, folder.best_checkpoint)
-    summary.print_end(folder, module, results, loggers)
-    return results[config.metric]
+    if rank() == 0:
+        measured = {"images_per_second": status.images_per_second} if status.images_per_second else {}
+        folder.write_status(results=results, **measured)
+        summary.print_end(folder, module, results, loggers)
 
 
 def prepared_data(config: DictConfig, folder: RunFolder) -> InMemoryDataModule:
@@ -162,7 +227,8 @@ def prepared_data(config: DictConfig, folder: RunFolder) -> InMemoryDataModule:
         raise ConfigError(str(error)) from error
     if config.data.shape is None:
         config.data.shape = list(data.shape)
-        folder.write_config(config)
+        if rank() == 0:
+            folder.write_config(config)
     return data
 
 
@@ -200,7 +266,9 @@ def check_fit(config: DictConfig, module: AEVB, data: InMemoryDataModule) -> Non
 
 
 def make_loggers(config: DictConfig, folder: RunFolder, resumed_samples: int) -> list[Logger]:
-    """The run folder's own metrics file, and the logger that was chosen."""
+    """The run folder's own metrics file, and the logger that was chosen; none but in the first process."""
+    if rank():
+        return []
     metrics = MetricsFile(folder.metrics_file)
     metrics.truncate(resumed_samples)
     loggers: list[Logger] = [metrics]
@@ -220,7 +288,7 @@ def log_settings(config: DictConfig, loggers: list[Logger]) -> None:
         logger.log_hyperparams(asked)
 
 
-def make_trainer(config: DictConfig, folder: RunFolder, loggers: list[Logger]) -> pl.Trainer:
+def make_trainer(config: DictConfig, folder: RunFolder, loggers: list[Logger], status: Status) -> pl.Trainer:
     """Lightning's trainer, with the callbacks in the order in which they must see a block end."""
     chosen = {name: node for name, node in config.callbacks.items() if node is not None and "_target_" in node}
     folders = {"images": folder.images, "checkpoint": folder.last_checkpoint.parent}
@@ -229,24 +297,20 @@ def make_trainer(config: DictConfig, folder: RunFolder, loggers: list[Logger]) -
         for name, node in chosen.items()
     }
     checkpoint = callbacks.pop("checkpoint", None) or Checkpoint(folder.last_checkpoint.parent)
-    status = Status(lambda samples: folder.write_status(samples=samples))
     trainer: pl.Trainer = instantiate(
         config.trainer,
         max_epochs=-1 if config.trainer.max_epochs is None else config.trainer.max_epochs,
         callbacks=[*callbacks.values(), status, checkpoint, Interruption(checkpoint)],
-        logger=loggers,
-        plugins=[AtomicCheckpointIO()],
+        logger=loggers or False,
         default_root_dir=str(folder.path),
         enable_checkpointing=False,
         enable_model_summary=False,
         enable_progress_bar=False,
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
+        **trainer_options(AtomicCheckpointIO()),
     )
-    if trainer.world_size > 1:
-        raise ConfigError(
-            f"trainer.devices must be 1, got {trainer.world_size} processes; start a run for each device instead"
-        )
+    require_shared(config, trainer)
     return trainer
 
 
@@ -276,5 +340,6 @@ def quiet_lightning() -> None:
         "treespec, LeafSpec",
         "The number of training batches",
         "`srun` command",
+        "sync_dist=True",
     ):
         warnings.filterwarnings("ignore", f".*{re.escape(hint)}.*")

@@ -80,7 +80,9 @@ class Checkpoint(pl.Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         assert isinstance(module, AEVB)
-        if self.is_due(module) or time.monotonic() - self.saved_time >= self.every_seconds:
+        is_old = time.monotonic() - self.saved_time >= self.every_seconds
+        # Clocks differ between processes, and to save is something that all of them do together.
+        if trainer.strategy.reduce_boolean_decision(self.is_due(module) or is_old, all=False):
             self.save(trainer, module)
 
     def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:

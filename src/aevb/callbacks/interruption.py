@@ -5,6 +5,8 @@ from types import FrameType
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
+from torch.distributed import ReduceOp, all_reduce
 
 from aevb.callbacks.checkpoint import Checkpoint
 from aevb.module import AEVB
@@ -16,14 +18,19 @@ class Interrupted(Exception):  # noqa: N818 - what happened is no error
     """Training was interrupted by a signal, after its state was saved."""
 
     def __init__(self, signum: int, samples: int) -> None:
-        super().__init__(f"interrupted by {signal.Signals(signum).name} at {samples:,} samples")
+        super().__init__(signum, samples)
         self.signum = signum
+        self.samples = samples
+
+    def __str__(self) -> str:
+        return f"interrupted by {signal.Signals(self.signum).name} at {self.samples:,} samples"
 
 
 class Interruption(pl.Callback):
     """Saves `last.ckpt` and raises `Interrupted` at the end of the block in which a signal came.
 
-    A second signal of the same kind does what it does without this callback.
+    A second signal of the same kind does what it does without this callback. Of several processes that train together,
+    all stop at the end of the same block, if one of them has received a signal.
 
     Args:
         checkpoint: Saves the state.
@@ -46,19 +53,22 @@ class Interruption(pl.Callback):
         self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         assert isinstance(module, AEVB)
-        if self.received is not None and not trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
-            self.stop(trainer, module)
+        if not trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
+            self.stop_if_received(trainer, module)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         assert isinstance(module, AEVB)
-        if self.received is not None:
-            self.stop(trainer, module)
+        self.stop_if_received(trainer, module)
 
-    def stop(self, trainer: pl.Trainer, module: AEVB) -> None:
-        """Save and raise."""
-        assert self.received is not None
-        self.checkpoint.save(trainer, module)
-        raise Interrupted(self.received, module.samples)
+    def stop_if_received(self, trainer: pl.Trainer, module: AEVB) -> None:
+        """Save and raise, if there is a reason to."""
+        if trainer.world_size > 1:
+            received = torch.tensor(self.received or 0, device=module.device)
+            all_reduce(received, ReduceOp.MAX)
+            self.received = int(received) or None
+        if self.received is not None:
+            self.checkpoint.save(trainer, module)
+            raise Interrupted(self.received, module.samples)
 
     def teardown(self, trainer: pl.Trainer, module: pl.LightningModule, stage: str) -> None:
         for number, handler in self.previous.items():

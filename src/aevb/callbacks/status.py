@@ -10,17 +10,33 @@ from aevb.module import AEVB
 
 
 class Status(pl.Callback):
-    """Reports the samples seen so far, now and then.
+    """Reports the samples seen so far, now and then, and measures how fast they are seen.
 
     Args:
         report: Called with the number of samples.
         every_seconds: Least time between two calls.
+
+    Attributes:
+        images_per_second: Of the training that has ended, without validation; None before.
     """
 
     def __init__(self, report: Callable[[int], None], every_seconds: float = 5.0) -> None:
         self.report = report
         self.every_seconds = every_seconds
         self.reported_time = time.monotonic()
+        self.start_samples, self.start = 0, 0.0
+        self.validation_start = 0.0
+        self.images_per_second: float | None = None
+
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        assert isinstance(module, AEVB)
+        self.start_samples, self.start = module.samples, time.monotonic()
+
+    def on_validation_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        self.validation_start = time.monotonic()
+
+    def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        self.start += time.monotonic() - self.validation_start
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -36,6 +52,9 @@ class Status(pl.Callback):
         self.reported_time = time.monotonic()
 
     def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        assert isinstance(module, AEVB)
+        if module.samples > self.start_samples:
+            self.images_per_second = (module.samples - self.start_samples) / (time.monotonic() - self.start)
         self.finish(trainer, module)
 
     def on_exception(self, trainer: pl.Trainer, module: pl.LightningModule, exception: BaseException) -> None:
