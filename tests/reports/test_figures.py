@@ -102,7 +102,7 @@ def test_table_is_sorted_best_first_and_has_what_evaluation_found(make_run, add_
     assert [row["what"] for row in rows] == ["seed=1", "seed=0", "seed=2", "seed=3"]
     assert [row["test/elbo"] for row in rows] == [-90.0, -100.0, -110.0, None]
     assert rows[2]["test/importance_sampling"] == "-97.12 ± 0.01"
-    assert rows[3]["error"] == "the loss became nan"
+    assert rows[3]["reason"] == "the loss became nan"
     assert "test/kl" not in rows[0]
     assert table([]) == []
 

@@ -59,6 +59,8 @@ def damage(path, what):
         (path / ".hydra" / "config.yaml").write_text("db: mysql\n")
     elif what == "damaged config":
         (path / ".hydra" / "config.yaml").write_text("a: [1,\n")
+    elif what == "damaged overrides":
+        (path / ".hydra" / "overrides.yaml").write_text("- a b = [\n")
     elif what == "other metrics":
         (path / "metrics.csv").write_text("epoch,loss\n1,2\n")
     elif what == "damaged evaluation":
@@ -76,6 +78,7 @@ def damage(path, what):
         ("other status", "status.json of another program"),
         ("other config", "no run of aevb"),
         ("damaged config", "config.yaml cannot be read"),
+        ("damaged overrides", "overrides.yaml cannot be read"),
         ("other metrics", "metrics.csv cannot be read"),
         ("damaged evaluation", "evaluation.json cannot be read"),
     ],

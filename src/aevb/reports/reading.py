@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from aevb.config import ConfigError, first_line
 from aevb.evaluation.results import EvaluationFile
+from aevb.launch.table import overrides
 from aevb.runs import RunFolder
 
 Points = list[tuple[int, float]]
@@ -147,12 +148,14 @@ def read(path: Path) -> Run:
     config, status = folder.config(), folder.status()
     if not isinstance(status, dict) or "state" not in status:
         raise ConfigError("has a status.json of another program")
-    overrides: Any = OmegaConf.load(folder.overrides_file) if folder.overrides_file.is_file() else []
-    pairs = [str(item).lstrip("+~").partition("=") for item in overrides]
+    try:
+        asked = overrides(folder)
+    except Exception as error:  # whatever YAML's and Hydra's parsers raise
+        raise ConfigError(f"{folder.overrides_file} cannot be read: {first_line(error)}") from error
     run = Run(
         folder,
         config,
-        {key: value for key, _, value in pairs},
+        asked,
         status,
         metrics(folder.metrics_file),
         EvaluationFile(path).read()["entries"],

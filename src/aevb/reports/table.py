@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from aevb.launch import table as launch
 from aevb.reports.reading import Run
 
 Row = dict[str, str | int | float | None]
@@ -37,32 +38,23 @@ def describe(runs: Sequence[Run], ignore: Sequence[str] = ()) -> dict[str, str]:
 def table(runs: Sequence[Run]) -> list[Row]:
     """A row for each run: by data set, then best first by the ELBO on test data."""
     names = describe(runs)
-    estimators = list(dict.fromkeys(label for run in runs for label in estimates(run)))
     rows = []
     for run in runs:
+        status = launch.describe(run.folder)
+        reason = status.pop(launch.REASON)
         validated = [value for _, value in run.metrics.get("val/elbo", [])]
-        row: Row = {
-            "data": run.data,
-            "what": names[run.name],
-            "seed": run.seed,
-            "state": str(run.status["state"]),
-            "samples": run.samples,
-            "val/elbo": run.last("val/elbo") if run.status.get("results") else max(validated, default=None),
-            "test/elbo": run.last("test/elbo"),
-            "test/kl": run.last("test/kl"),
-            "test/bits_per_dim": run.last("test/bits_per_dim"),
-            "curve/train_elbo": run.last("curve/train_elbo"),
-            "curve/test_elbo": run.last("curve/test_elbo"),
-            **{label: estimates(run).get(label) for label in estimators},
-            "images_per_second": speed(run),
-            "run": run.name,
-            "error": run.status.get("error"),
-        }
-        rows.append(row)
+        row: Row = {"data": run.data, "what": names[run.name], "seed": run.seed, **status}
+        row.setdefault("val/elbo", max(validated, default=None))
+        for metric in ("test/elbo", "curve/train_elbo", "curve/test_elbo"):
+            row.setdefault(metric, run.last(metric))
+        rows.append(row | estimates(run) | {"run": run.name, "reason": reason})
     worst = float("-inf")
     rows.sort(key=lambda row: (str(row["data"]), -float(row["test/elbo"] or row["curve/test_elbo"] or worst)))
-    empty = {key for key in rows[0] if all(row[key] is None for row in rows)} if rows else set()
-    return [{key: value for key, value in row.items() if key not in empty} for row in rows]
+    names_of_columns = dict.fromkeys(name for row in rows for name in row)
+    last = ("images_per_second", "run", "reason")
+    columns = [name for name in names_of_columns if name not in last] + list(last)
+    columns = [name for name in columns if any(row.get(name) is not None for row in rows)]
+    return [{name: row.get(name) for name in columns} for row in rows]
 
 
 def estimates(run: Run) -> dict[str, str]:
@@ -74,9 +66,3 @@ def estimates(run: Run) -> dict[str, str]:
             text = f"{value:.2f}" + (f" ± {error:.2f}" if isinstance(error, int | float) else "")
             found[f"{entry.get('split', '')}/{entry.get('estimator', '')}"] = text
     return found
-
-
-def speed(run: Run) -> int | None:
-    """Images per second of training: the median over its intervals."""
-    values = sorted(value for _, value in run.metrics.get("train/images_per_second", []))
-    return round(values[len(values) // 2]) if values else None
