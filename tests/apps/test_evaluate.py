@@ -135,9 +135,15 @@ def test_interrupted_evaluation_continues(folder, monkeypatch):
     assert results(folder)[0]["value"] == entry["value"]
 
 
-@pytest.mark.parametrize("task", ["latents", "probe", "traversal", "interpolation"])
+RESTORING = ("inpaint", "super_resolution", "denoise")
+
+
+@pytest.mark.parametrize(
+    "task", ["latents", "probe", "traversal", "interpolation", "inpaint", "super_resolution", "denoise"]
+)
 def test_tasks(folder, capsys, task):
-    call(f"run={folder.path}", "limit=50", f"task={task}")
+    few = ["task.num_chains=2", "task.burn_in=2", "task.num_steps=2"] if task in RESTORING else []
+    call(f"run={folder.path}", "limit=50", f"task={task}", *few)
     (entry,) = results(folder, "tasks")
     assert (entry["task"], entry["limit"], entry["datapoints"], entry["samples"]) == (task, 50, 50, 4000)
     assert entry["settings"]
@@ -145,6 +151,14 @@ def test_tasks(folder, capsys, task):
     assert (task == "probe") == (entry["pictures"] == [])
     assert f"{task}, 50 of test" in capsys.readouterr().out
     assert results(folder) == []
+
+
+@pytest.mark.parametrize("mask", sorted(path.stem for path in (Path(CONF) / "mask").glob("*.yaml")))
+def test_masks(folder, mask):
+    few = ["task.num_chains=1", "task.burn_in=0", "task.num_steps=1"]
+    call(f"run={folder.path}", "limit=2", "task=inpaint", f"mask={mask}", *few)
+    (entry,) = results(folder, "tasks")
+    assert entry["settings"]["mask"].startswith(("Half", "Centre", "RandomPixels"))
 
 
 BAD = {
@@ -158,6 +172,7 @@ BAD = {
     "estimators.importance_sampling.num_samples=0": "estimators.importance_sampling.num_samples must be",
     "+estimators.elbo.samples=3": "estimators.elbo: ",
     "task=latents limit=1": "limit must be at least 2 for task=latents",
+    "task=inpaint mask=random mask.share=2": "mask.share must be",
     "task=probe task.train_size=0": "task.train_size must be",
 }
 

@@ -4,6 +4,7 @@ from aevb.evaluation.annealed_importance_sampling import AnnealedImportanceSampl
 from aevb.evaluation.base import Estimates, Estimator
 from aevb.evaluation.elbo import ELBO
 from aevb.evaluation.importance_sampling import ImportanceSampling
+from aevb.evaluation.imputation import Denoise, Inpaint, SuperResolution
 from aevb.evaluation.latents import Latents
 from aevb.evaluation.posterior_hmc import PosteriorHMC
 from aevb.evaluation.probe import Probe
@@ -13,14 +14,17 @@ from aevb.evaluation.walks import Interpolation, Traversal
 __all__ = [
     "ELBO",
     "AnnealedImportanceSampling",
+    "Denoise",
     "Estimates",
     "Estimator",
     "Findings",
     "ImportanceSampling",
+    "Inpaint",
     "Interpolation",
     "Latents",
     "PosteriorHMC",
     "Probe",
+    "SuperResolution",
     "Task",
     "Traversal",
 ]

@@ -1,0 +1,98 @@
+"""Which pixels of an image are observed."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from aevb.checks import choice, number, whole_number
+
+SIDES = ("left", "right", "top", "bottom")
+
+
+class Mask(ABC):
+    """Says which pixels are observed; the channels of a pixel share its fate."""
+
+    @abstractmethod
+    def observed(self, count: int, data_shape: Sequence[int]) -> Tensor:
+        """Booleans that broadcast to (count, C, H, W), for data_shape (C, H, W)."""
+
+
+@dataclass(frozen=True)
+class Half(Mask):
+    """One half of the image is missing.
+
+    Args:
+        side: The missing one: left, right, top or bottom. Of an odd number of pixels the middle one is observed.
+    """
+
+    side: str = "left"
+
+    def __post_init__(self) -> None:
+        choice(self.side, "mask.side", SIDES)
+
+    def observed(self, count: int, data_shape: Sequence[int]) -> Tensor:
+        _, height, width = data_shape
+        size = width if self.side in ("left", "right") else height
+        position = torch.arange(size)
+        seen = position >= size // 2 if self.side in ("left", "top") else position < size - size // 2
+        return seen.view(1, 1, 1, -1) if self.side in ("left", "right") else seen.view(1, 1, -1, 1)
+
+
+@dataclass(frozen=True)
+class Centre(Mask):
+    """A rectangle in the middle is missing.
+
+    Args:
+        share: Of the image's height and of its width.
+    """
+
+    share: float = 0.5
+
+    def __post_init__(self) -> None:
+        number(self.share, "mask.share", above=0, below=1)
+
+    def observed(self, count: int, data_shape: Sequence[int]) -> Tensor:
+        missing = []
+        for size in data_shape[1:]:
+            from_centre = (torch.arange(size) - (size - 1) / 2).abs()
+            missing.append(from_centre < self.share * size / 2)
+        return ~(missing[0].view(1, 1, -1, 1) & missing[1].view(1, 1, 1, -1))
+
+
+@dataclass(frozen=True)
+class RandomPixels(Mask):
+    """Pixels are missing independently of each other, others in each image.
+
+    Args:
+        share: Probability that a pixel is missing.
+    """
+
+    share: float = 0.8
+
+    def __post_init__(self) -> None:
+        number(self.share, "mask.share", above=0, below=1)
+
+    def observed(self, count: int, data_shape: Sequence[int]) -> Tensor:
+        return torch.rand(count, 1, *data_shape[1:]) >= self.share
+
+
+@dataclass(frozen=True)
+class Lattice(Mask):
+    """Only every `factor`-th pixel of every `factor`-th row is observed: an image of lower resolution.
+
+    Args:
+        factor: At least 2.
+    """
+
+    factor: int = 2
+
+    def __post_init__(self) -> None:
+        whole_number(self.factor, "mask.factor", at_least=2)
+
+    def observed(self, count: int, data_shape: Sequence[int]) -> Tensor:
+        _, height, width = data_shape
+        rows, columns = (torch.arange(size) % self.factor == self.factor // 2 for size in (height, width))
+        return rows.view(1, 1, -1, 1) & columns.view(1, 1, 1, -1)
