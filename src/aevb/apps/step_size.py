@@ -1,6 +1,7 @@
 """The choice of the step size from a few candidates, as in section 5 of the paper: on the training set, early on."""
 
 import logging
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -99,7 +100,7 @@ def train_briefly(
     except NonFiniteLossError:
         return float("-inf"), trainer.is_global_zero
     elbo = mean_elbo(module, data.examples("train", DATAPOINTS)[0])
-    return (elbo if elbo == elbo else float("-inf")), trainer.is_global_zero
+    return (elbo if math.isfinite(elbo) else float("-inf")), trainer.is_global_zero
 
 
 QUIET: dict[str, Any] = {

@@ -25,7 +25,7 @@ class Curve(pl.Callback):
     up to a whole block of minibatches; they depend on nothing else, and a resumed run has the curve of one that was
     never interrupted.
 
-    The ELBO costs about a third of training on as many datapoints: with the defaults 2 % of 10⁷ samples of MNIST.
+    The ELBO costs about a quarter of training on as many datapoints: with the defaults 1.5 % of 10⁷ samples of MNIST.
 
     Args:
         first: Training samples at the first point.
