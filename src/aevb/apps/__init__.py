@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NoReturn, TypeVar
 
@@ -52,13 +53,24 @@ def yield_idle_cores() -> None:
         os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 
+EXTRAS = {
+    "hydra/launcher=joblib": ("hydra_plugins.hydra_joblib_launcher", "joblib"),
+    "hydra/sweeper=optuna": ("hydra_plugins.hydra_optuna_sweeper", "optuna"),
+    "sweep=learning_rate": ("hydra_plugins.hydra_optuna_sweeper", "optuna"),
+}
+"""Arguments that need a package of Hydra's which is an extra: its name, and the extra's."""
+
+
 def check_arguments() -> None:
-    """Stop before Hydra makes a folder of a mistyped `resume=`, and quote the others.
+    """Stop before Hydra makes a folder of a mistyped `resume=` or misses a package, and quote the folders.
 
     The folders of a sweep's jobs hold characters (= and ,) that mean something to Hydra, and shells complete them as
     they are.
     """
     for index, argument in enumerate(sys.argv):
+        module, extra = EXTRAS.get(argument, ("", ""))
+        if module and find_spec(module) is None:
+            fail(f"error: {argument} is an extra; install it with: pip install 'aevb[{extra}]'", 2)
         key, _, value = argument.partition("=")
         value = value.strip("'\"")
         if key != "resume" or value in ("", "null"):

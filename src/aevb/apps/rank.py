@@ -13,11 +13,8 @@ from hydra.core.utils import configure_log, setup_globals  # noqa: E402
 from omegaconf import OmegaConf  # noqa: E402
 
 from aevb.apps.train import fit_and_test, leave_train_log  # noqa: E402
-from aevb.callbacks import Interrupted  # noqa: E402
-from aevb.config import ConfigError  # noqa: E402
-from aevb.launch.processes import die_with_parent, say_last_words  # noqa: E402
+from aevb.launch.processes import KNOWN, die_with_parent, say_last_words  # noqa: E402
 from aevb.launch.world import rank  # noqa: E402
-from aevb.module import NonFiniteLossError  # noqa: E402
 from aevb.runs import RunFolder  # noqa: E402
 
 log = logging.getLogger("aevb")
@@ -31,7 +28,7 @@ def main(folder: RunFolder) -> int:
         fit_and_test(folder.config(), folder)
     except BaseException as error:
         say_last_words(error)
-        if not isinstance(error, ConfigError | Interrupted | NonFiniteLossError | KeyboardInterrupt | SystemExit):
+        if not isinstance(error, (*KNOWN.values(), KeyboardInterrupt, SystemExit)):
             log.exception("failed")
         return 1
     return 0

@@ -2,12 +2,15 @@
 
 import atexit
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
+from aevb.apps import fail
+from aevb.launch.lock import Lock, LockedError
 from aevb.launch.table import as_text, run_folders, table, write_csv
 from aevb.launch.world import is_one_of_many
 from aevb.loggers import log_sweep_table
@@ -22,6 +25,8 @@ class Sweep(Callback):
 
     def __init__(self) -> None:
         self.folder = Path()
+        self.stack = ExitStack()
+        """What ends with this process."""
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         if is_one_of_many():
@@ -30,7 +35,29 @@ class Sweep(Callback):
         # Both names are known now, of the whole command, and what the jobs' configurations take over from this one.
         self.folder = Path(config.hydra.sweep.dir)
         OmegaConf.select(config, "hydra.sweep.subdir")
+        if str(config.hydra.sweeper._target_).endswith("OptunaSweeper"):
+            self.prepare_search(config)
         atexit.register(self.end)
+        atexit.register(self.stack.close)
+
+    def prepare_search(self, config: DictConfig) -> None:
+        """Let Optuna's sweeper do what is left of its trials, in this process alone.
+
+        Its sampler gets a seed by the trials that there are: with the same again it would propose the same trials.
+        """
+        from aevb.launch.search import continue_study  # needs an extra
+
+        try:
+            self.stack.enter_context(Lock(self.folder))
+        except LockedError as error:
+            fail(f"error: sweep: {error}", 2)
+        sweeper = config.hydra.sweeper
+        first: Any = OmegaConf.to_container(config.sweep.first_trials)
+        left, known = continue_study(sweeper.storage, sweeper.study_name, sweeper.direction, sweeper.n_trials, first)
+        with read_write(config), open_dict(config):
+            sweeper.n_trials = left
+            if sweeper.sampler.get("seed") is not None:
+                sweeper.sampler.seed += known
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         atexit.unregister(self.end)

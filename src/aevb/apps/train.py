@@ -18,7 +18,7 @@ from pytorch_lightning.loggers import Logger
 
 from aevb.apps import Stopped, step_size, summary
 from aevb.apps.claim import claim, is_job
-from aevb.callbacks import AtomicCheckpointIO, Checkpoint, Interrupted, Interruption, Status
+from aevb.callbacks import AtomicCheckpointIO, Checkpoint, Interrupted, Interruption, Pruned, Status
 from aevb.config import ConfigError, first_line, instantiate
 from aevb.data import InMemoryDataModule
 from aevb.data.loader import to_float
@@ -152,6 +152,8 @@ def require_shared(config: DictConfig, trainer: pl.Trainer) -> None:
 def recorded(folder: RunFolder) -> Iterator[None]:
     """Write to status.json and train.log how what happens within ends; the first of several processes does.
 
+    A trial that is pruned ends here: it has a result.
+
     Raises:
         Stopped: it was interrupted, or failed for a reason other than a `ConfigError`.
     """
@@ -166,6 +168,10 @@ def recorded(folder: RunFolder) -> Iterator[None]:
         raise Stopped(
             f"{what}; continue with: python train.py resume={shlex.quote(str(folder.path))}", exit_code_of(stop)
         ) from stop
+    except Pruned as pruned:
+        write_status(state="pruned", ended=now(), results={"val/elbo": pruned.best_elbo})
+        log.info("%s", pruned)
+        return
     except Exception as error:
         message = first_line(error)
         write_status(state="failed", ended=now(), error=message)
@@ -182,9 +188,11 @@ def recorded(folder: RunFolder) -> Iterator[None]:
 
 
 def exit_code_of(error: BaseException) -> int:
-    """128 + the signal's number for an interruption, 1 for anything else."""
+    """128 + the signal's number for an interruption, 0 for a trial that was pruned, 1 for anything else."""
     if isinstance(error, Interrupted):
         return 128 + error.signum
+    if isinstance(error, Pruned):
+        return 0
     return 128 + signal.SIGINT if isinstance(error, KeyboardInterrupt | SystemExit) else 1
 
 

@@ -3,7 +3,7 @@
 from aevb.callbacks.checkpoint import AtomicCheckpointIO, Checkpoint
 from aevb.callbacks.curve import Curve
 from aevb.callbacks.images import Images
-from aevb.callbacks.interruption import Interrupted, Interruption
+from aevb.callbacks.interruption import Interrupted, Interruption, Pruned
 from aevb.callbacks.metrics import Metrics
 from aevb.callbacks.progress import Progress
 from aevb.callbacks.status import Status
@@ -17,5 +17,6 @@ __all__ = [
     "Interruption",
     "Metrics",
     "Progress",
+    "Pruned",
     "Status",
 ]

@@ -26,6 +26,18 @@ class Interrupted(Exception):  # noqa: N818 - what happened is no error
         return f"interrupted by {signal.Signals(self.signum).name} at {self.samples:,} samples"
 
 
+class Pruned(Exception):  # noqa: N818 - what happened is no error
+    """A search has ended the training, as other trials are better."""
+
+    def __init__(self, samples: int, best_elbo: float) -> None:
+        super().__init__(samples, best_elbo)
+        self.samples = samples
+        self.best_elbo = best_elbo
+
+    def __str__(self) -> str:
+        return f"pruned at {self.samples:,} samples"
+
+
 class Interruption(pl.Callback):
     """Saves `last.ckpt` and raises `Interrupted` at the end of the block in which a signal came.
 
@@ -62,13 +74,14 @@ class Interruption(pl.Callback):
 
     def stop_if_received(self, trainer: pl.Trainer, module: AEVB) -> None:
         """Save and raise, if there is a reason to."""
+        received = self.received or 0
         if trainer.world_size > 1:
-            received = torch.tensor(self.received or 0, device=module.device)
-            all_reduce(received, ReduceOp.MAX)
-            self.received = int(received) or None
-        if self.received is not None:
+            of_all = torch.tensor(received, device=module.device)
+            all_reduce(of_all, ReduceOp.MAX)
+            received = int(of_all)  # a signal that has come meanwhile is for the next block
+        if received:
             self.checkpoint.save(trainer, module)
-            raise Interrupted(self.received, module.samples)
+            raise Interrupted(received, module.samples)
 
     def teardown(self, trainer: pl.Trainer, module: pl.LightningModule, stage: str) -> None:
         for number, handler in self.previous.items():

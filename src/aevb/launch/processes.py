@@ -15,7 +15,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from aevb.callbacks import Interrupted
+from aevb.callbacks import Interrupted, Pruned
 from aevb.config import ConfigError, first_line
 from aevb.files import atomic_write
 from aevb.module import NonFiniteLossError
@@ -25,7 +25,9 @@ PATIENCE_SECONDS = 3.0
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 LAST_WORDS = "AEVB_LAST_WORDS"
 """Names the file in which a process says why it ends."""
-KNOWN: dict[str, type[Exception]] = {error.__name__: error for error in (ConfigError, Interrupted, NonFiniteLossError)}
+KNOWN: dict[str, type[Exception]] = {
+    error.__name__: error for error in (ConfigError, Interrupted, NonFiniteLossError, Pruned)
+}
 
 
 class RankFailedError(RuntimeError):
@@ -45,7 +47,7 @@ def train_together(folder: Path, size: int) -> None:
         size: How many processes.
 
     Raises:
-        ConfigError, NonFiniteLossError, Interrupted: what the first of them to fail has raised.
+        ConfigError, NonFiniteLossError, Interrupted, Pruned: what the first of them to fail has raised.
         RankFailedError: another error, or a signal, ended one of them; the message says which and why.
     """
     with tempfile.TemporaryDirectory() as words, contextlib.ExitStack() as stack:
