@@ -53,9 +53,9 @@ def started(monkeypatch):
 
 @pytest.fixture
 def images(tmp_path):
-    """A file of 505 images, of which the test set has an odd number."""
+    """A file of 510 images, of which the test set has an odd number."""
     path = tmp_path / "images.npy"
-    np.save(path, np.random.default_rng(0).random((505, 4, 4), dtype=np.float32))
+    np.save(path, np.random.default_rng(0).random((510, 4, 4), dtype=np.float32))
     return path
 
 

@@ -1,10 +1,12 @@
 """A search by Optuna: the same command again continues it, and trials that fall behind are ended early."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import optuna
 import pytorch_lightning as pl
+from hydra.core.hydra_config import HydraConfig
 from optuna.trial import TrialState
 
 from aevb.callbacks import Pruned
@@ -34,6 +36,7 @@ def continue_study(
         How many trials are left to do, and how many there are already.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
     study = optuna.create_study(study_name=name, storage=storage, direction=direction, load_if_exists=True)
     if not study.trials:
         for parameters in first:
@@ -52,12 +55,13 @@ def continue_study(
 class Pruning(pl.Callback):
     """Reports val/elbo to Optuna, and ends a trial whose best is below the median of the others' at that point.
 
+    Which of the running trials this run is, its overrides tell.
+
     Source of the rule: Golovin et al., Google Vizier (KDD 2017), section 3.2.1, as Optuna's `MedianPruner`.
 
     Args:
         storage: Optuna's URL of the database of the search; None: this run belongs to no search.
         study: Name of the study.
-        overrides: Of the job; they tell which of the running trials it is.
         warmup_samples: Training samples before which no trial is ended.
         startup_trials: So many trials come to their end first.
 
@@ -69,11 +73,10 @@ class Pruning(pl.Callback):
         self,
         storage: str | None,
         study: str | None,
-        overrides: Sequence[str],
         warmup_samples: int = 0,
         startup_trials: int = 3,
     ) -> None:
-        self.storage, self.study, self.overrides = storage, study, list(overrides)
+        self.storage, self.study = storage, study
         self.pruner = optuna.pruners.MedianPruner(
             n_startup_trials=whole_number(startup_trials, "callbacks.pruning.startup_trials", at_least=0),
             n_warmup_steps=whole_number(warmup_samples, "callbacks.pruning.warmup_samples", at_least=0),
@@ -85,7 +88,7 @@ class Pruning(pl.Callback):
         if self.storage is not None and trainer.is_global_zero:
             study = optuna.load_study(study_name=self.study, storage=self.storage, pruner=self.pruner)
             running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-            found = [trial for trial in running if said(trial.params) <= set(self.overrides)]
+            found = [trial for trial in running if said(trial.params) <= set(HydraConfig.get().overrides.task)]
             self.trial = optuna.trial.Trial(study, found[-1]._trial_id) if found else None
 
     def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
