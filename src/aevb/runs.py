@@ -6,6 +6,7 @@ status.json                           how far it came, how it ended, and what it
 metrics.csv                           what was measured
 checkpoints/last.ckpt best.ckpt       exact resume; best val/elbo
 images/<samples>_<what>.png           samples, reconstructions, manifold
+evaluation.json                       what evaluate.py found
 """
 
 import datetime

@@ -1,6 +1,8 @@
 """`evaluate.py`: what it writes and prints, over runs and sweeps, and how it refuses."""
 
 import json
+import re
+import shlex
 import shutil
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from omegaconf import open_dict
 from aevb.apps import Stopped
 from aevb.apps.evaluate import evaluate
 from aevb.apps.train import train
-from aevb.config import ConfigError
+from aevb.config import ConfigError, instantiate
 from aevb.evaluation import ImportanceSampling
 from aevb.runs import RunFolder, load_run
 
@@ -217,3 +219,35 @@ def test_the_program_itself(command, trained, tmp_path):
     assert "elbo" in process.stdout
     assert len(results(RunFolder(target))) == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a=1,b=2"]
+
+
+ROOT = Path(CONF).parent
+PAGES = [ROOT / "docs" / name for name in ("evaluation.md", "inference_tasks.md")]
+COMMANDS = [
+    [word for word in shlex.split(line, comments=True) if not word.startswith("run=")]
+    for page in PAGES
+    for line in re.findall(r"^ *python evaluate\.py (.*)", page.read_text(), re.MULTILINE)
+]
+
+
+@pytest.mark.parametrize("overrides", COMMANDS, ids=" ".join)
+def test_commands_of_the_docs_compose(overrides):
+    with initialize_config_dir(CONF, version_base="1.3"):
+        config = compose("evaluate", ["run=somewhere", *overrides])
+    for node in [config.task] if config.get("task") else config.estimators.values():
+        instantiate(node)
+
+
+def test_every_option_is_documented():
+    text = "".join(page.read_text() for page in PAGES)
+    for group in ("estimators", "task", "mask"):
+        for path in (Path(CONF) / group).glob("*.yaml"):
+            assert f"`{path.stem}`" in text, path
+
+
+def test_python_of_the_docs_runs(folder, capsys):
+    (code,) = re.findall(r"```python\n(.*?)```", PAGES[0].read_text(), re.DOTALL)
+    names: dict[str, object] = {"x": torch.rand(3, 1, 8, 8)}
+    exec(code.replace("outputs/<run>", str(folder.path)).replace("5000", "50"), names)
+    value, error = map(float, capsys.readouterr().out.split())
+    assert value < 0 < error

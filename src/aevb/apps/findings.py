@@ -19,7 +19,7 @@ from aevb.evaluation import Estimates, Estimator
 from aevb.likelihoods import Likelihood
 from aevb.runs import RunFolder, now
 
-SHORT = {"effective_sample_size": "ESS", "acceptance": "accept.", "bits_per_dim": "bits/dim"}
+SHORT = {"effective_sample_size": "ESS", "acceptance": "accept.", "bits_per_dim": "bits/dim", "seconds": "time"}
 """Column heads."""
 
 
@@ -57,16 +57,16 @@ def print_entries(folder: Path, entries: Sequence[dict[str, Any]]) -> None:
     """A table of estimators against each other, and below it why some should not be trusted."""
     split, count = entries[0]["split"], entries[0]["datapoints"]
     title = f"log p(x) in nats per datapoint, {count:,} of {split}, after {entries[0]['samples']:,} samples"
-    table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
     table.add_column("estimator", no_wrap=True)
     for column in ("value", "± noise", "± data", *measured(entries), "seconds"):
         table.add_column(SHORT.get(column, column), justify="right", no_wrap=True)
     for entry in entries:
         others = [format_number(value_of(entry, name)) for name in measured(entries)]
         values = (f"{entry['value']:.3f}", f"{entry['standard_error']:.3f}", f"{entry['data_standard_error']:.2f}")
-        table.add_row(entry["estimator"], *values, *others, f"{entry['seconds']:.1f}")
+        table.add_row(entry["estimator"], *values, *others, f"{entry['seconds']:.0f} s")
     console = get_console()
-    console.print(Text(f"\n{folder}"), soft_wrap=True)
+    console.print(Text(f"\n{folder}\n{title}\n", "bold"), soft_wrap=True)
     console.print(table)
     for entry in entries:
         for warning in entry["warnings"]:
@@ -86,8 +86,8 @@ def value_of(entry: dict[str, Any], name: str) -> float | None:
 
 
 def format_number(value: float | None) -> str:
-    """Three digits that matter, and nothing for None."""
-    return "" if value is None else f"{value:.3f}" if abs(value) < 10 else f"{value:,.0f}"
+    """Whole, or with two decimals below ten; nothing for None."""
+    return "" if value is None else f"{value:.2f}" if abs(value) < 10 else f"{value:,.0f}"
 
 
 def save_pictures(folder: RunFolder, samples: int, task: str, pictures: dict[str, Tensor | Figure]) -> list[str]:
