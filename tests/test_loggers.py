@@ -13,6 +13,7 @@ from aevb import plots
 from aevb.loggers import MetricsFile, WandbLogger, dashboard_config, has_credentials, log_image, log_sweep_table
 
 from .wandb_file import config_of, exit_code, read_offline_run, run_of, values
+from .wandb_server import serve
 
 
 @pytest.fixture(autouse=True)
@@ -80,6 +81,26 @@ def test_resumed_run_continues_its_id_and_says_what_happened(tmp_path):
         run = run_of(tmp_path / folder)
         found.append((run.run_id, list(run.tags), config_of(tmp_path / folder)["resumed_after"]))
     assert found == [("abc12345", ["a"], None), ("abc12345", ["a", "resumed"], "killed")]
+
+
+def test_resumed_run_goes_on_online_under_its_id_and_ends_as_it_ended(tmp_path, monkeypatch):
+    wandb.teardown()
+    with serve() as server:
+        monkeypatch.setenv("WANDB_BASE_URL", server.address)
+        monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+        for resumed_after, exit_code, samples in ((None, 143, 100), ("interrupted", 0, 200)):
+            logger = WandbLogger(tmp_path, id="abc12345", group="g", name="seed=1", resumed_after=resumed_after)
+            logger.log_hyperparams({"seed": 1})
+            logger.log_metrics({"train/elbo": -1.0}, samples)
+            logger.finish(exit_code)
+        wandb.teardown()
+    assert list(server.runs) == ["abc12345"]
+    told = server.runs["abc12345"]
+    assert [begun["groupName"] for begun in told.begun] == ["g", "g"]
+    assert [begun["displayName"] for begun in told.begun] == ["seed=1", "seed=1"]
+    assert [begun["tags"] or [] for begun in told.begun] == [[], ["resumed"]]
+    assert told.exit_codes == [143, 0]
+    assert [(row["samples"], row["_step"]) for row in told.history] == [(100, 0), (200, 1)]
 
 
 def test_offline_run_calls_nobody(tmp_path, monkeypatch):

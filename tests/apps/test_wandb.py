@@ -13,7 +13,6 @@ from aevb.runs import RunFolder
 from ..wandb_file import config_of, exit_code, run_of
 
 TINY = ["max_samples=300", "model.encoder.hidden=[16]", "callbacks.images=null", "logger.offline=true"]
-UNNAMED = "hydra.job.config.override_dirname.exclude_keys=[" + ",".join(item.split("=")[0] for item in TINY) + "]"
 
 
 def put_away(folder: RunFolder, to: Path) -> None:
@@ -22,8 +21,8 @@ def put_away(folder: RunFolder, to: Path) -> None:
 
 
 def test_job_of_a_sweep_is_a_run_of_the_sweeps_group_and_stays_it(run_train, tmp_path):
-    job = ["hydra.mode=MULTIRUN", "hydra.sweep.dir=sweeps/widths", UNNAMED, "seed=1", "data.batch_size=50"]
-    folder, _ = run_train(*TINY, *job)
+    job = ["hydra.mode=MULTIRUN", "hydra.sweep.dir=sweeps/widths", "data.batch_size=50", "seed=1"]
+    folder, _ = run_train(*TINY, *job, folder=tmp_path / "widths" / "data.batch_size=50,seed=1")
     run = run_of(folder.path)
     assert (run.run_group, run.display_name, run.job_type) == ("widths", "data.batch_size=50,seed=1", "train")
     assert run.run_id == folder.status()["id"]
@@ -34,7 +33,7 @@ def test_job_of_a_sweep_is_a_run_of_the_sweeps_group_and_stays_it(run_train, tmp
     assert exit_code(folder.path) == 0
 
     put_away(folder, tmp_path / "first")
-    run_train(f"resume={folder.path}", "max_samples=1300", folder=folder.path)
+    run_train(f"resume='{folder.path}'", "max_samples=1300", folder=folder.path)
     again = run_of(folder.path)
     assert (again.run_id, again.run_group, again.display_name) == (run.run_id, run.run_group, run.display_name)
     assert config_of(folder.path)["resumed_after"] == "finished"

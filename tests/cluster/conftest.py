@@ -1,24 +1,28 @@
 """Schedulers for the tests: a SLURM of one node, this machine."""
 
+import json
 import os
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+import torch
 
 from aevb.runs import RunFolder
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "tests" / "cluster" / "slurm.sh"
-PATIENCE = 240.0
+PATIENCE = 600.0
 """Seconds for anything to happen: a slow machine is no failure."""
 TINY = ["max_samples=2000", "model.encoder.hidden=[16]", "logger=none", "callbacks.images=null"]
-ENDLESS = ["max_samples=1000000000", "model.encoder.hidden=[16]", "logger=none", "callbacks.images=null"]
+LONG = ["max_samples=600000", *TINY[1:], "callbacks.checkpoint.every_samples=20000"]
+"""Long enough to be ended in the middle: it takes seconds after the first checkpoint."""
+ENDLESS = ["max_samples=1000000000", *TINY[1:]]
 
 
 def why_no_slurm() -> str | None:
@@ -74,10 +78,26 @@ class Sweep:
         """Whether the job whose folder's name contains `what` has saved its state."""
         return any(path.is_file() for path in self.folder.glob(f"*{what}*/checkpoints/last.ckpt"))
 
+    def is_trained_by(self, what: str) -> int:
+        """The process that trains the job whose folder's name contains `what`; 0: none."""
+        locks = list(self.folder.glob(f"*{what}*/.lock"))
+        try:
+            return int(json.loads(locks[0].read_text())["pid"]) if locks else 0
+        except (OSError, ValueError):  # it ends at this moment
+            return 0
+
     def job_ids(self) -> list[str]:
         """SLURM's ids of the jobs, in order."""
         names = [path.name.removesuffix("_submitted.pkl") for path in self.folder.glob(".submitit/*_submitted.pkl")]
         return sorted(names, key=lambda name: [int(part) for part in name.split("_")])
+
+
+def assert_same_weights(runs: Sequence[RunFolder]) -> None:
+    """Runs ended after as many samples with the same weights, bit for bit."""
+    (first, *others) = [run.load_checkpoint("last")[1] for run in runs]
+    for other in others:
+        assert other["samples"] == first["samples"]
+        assert all(torch.equal(value, other["state_dict"][name]) for name, value in first["state_dict"].items())
 
 
 @pytest.fixture

@@ -1,18 +1,26 @@
-"""Sweeps on a real SLURM."""
+"""Sweeps on a real SLURM: they run, and jobs that are ended early continue where they were."""
 
 import os
+import re
 import subprocess
 
 import pytest
 
-from .conftest import TINY
+from .conftest import LONG, TINY, assert_same_weights, wait_until
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(1200)
 SLURM = ["hydra/launcher=submitit_slurm", "hydra.launcher.mem_gb=1", "hydra.launcher.cpus_per_task=1"]
 
 
 def call(slurm, *command):
     return subprocess.run(command, env=os.environ | slurm, check=True, capture_output=True, text=True).stdout
+
+
+def interruptions(sweep, what: str) -> list[int]:
+    """At how many samples a job was interrupted, and had saved itself."""
+    log = sweep.run(what).path / "train.log"
+    said = log.read_text() if log.exists() else ""
+    return [int(number.replace(",", "")) for number in re.findall(r"interrupted by SIGTERM at ([\d,]+) samples", said)]
 
 
 def test_sweep_runs_on_slurm_and_a_bad_job_does_not_end_it(slurm, sweeps):
@@ -21,6 +29,33 @@ def test_sweep_runs_on_slurm_and_a_bad_job_does_not_end_it(slurm, sweeps):
     states = {what: sweep.run(f"model.latent_dim={what}").status()["state"] for what in (2, 0, 3)}
     assert states == {2: "finished", 0: "failed", 3: "finished"}, sweep.output()
     assert "model.latent_dim must be a whole number of at least 1, got 0" in sweep.log.read_text()
-    assert len(sweep.job_ids()) == 3
     known = call(slurm, "squeue", "--noheader", "--array", "--states=all", "--format=%i").split()
+    assert len(sweep.job_ids()) == 3
     assert set(sweep.job_ids()) <= set(known)
+
+
+def test_terminated_and_requeued_jobs_continue_where_they_were(slurm, sweeps):
+    jobs = ["every_seconds=1", "every_seconds=2", "every_seconds=3"]  # which makes no difference to what is learned
+    sweep = sweeps("callbacks.checkpoint.every_seconds=1,2,3", *LONG, *SLURM, **slurm)
+    wait_until(lambda: all(sweep.has_checkpoint(job) for job in jobs[:2]), sweep)
+    terminated, requeued, _ = sweep.job_ids()
+    call(slurm, "scancel", "--signal=TERM", terminated)
+    call(slurm, "scontrol", "requeue", requeued)
+    assert sweep.end() == 0, sweep.output()
+    assert [len(interruptions(sweep, job)) for job in jobs] == [1, 1, 0]
+    for job in jobs[:2]:
+        (samples,) = interruptions(sweep, job)
+        assert 0 < samples < 600_000
+        assert re.search(rf"resumed +at {samples:,} samples", sweep.output())
+    assert_same_weights([sweep.run(job) for job in jobs])
+
+
+def test_srun_starts_the_processes_of_a_job(slurm, sweeps):
+    sweep = sweeps(
+        "seed=1", *TINY, *SLURM, "trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2",
+        "hydra.launcher.tasks_per_node=2", **slurm,
+    )  # fmt: skip
+    assert sweep.end() == 0, sweep.output()
+    assert sweep.run("seed=1").status()["state"] == "finished"
+    assert "cpu, 2 process(es)" in sweep.output()
+    assert len(list(sweep.folder.glob("*/status.json"))) == 1

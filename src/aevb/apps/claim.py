@@ -33,7 +33,7 @@ def claim(config: DictConfig, folder: RunFolder) -> DictConfig | None:
         ConfigError: the folder is another run's, or the command changes what a run that continues cannot change.
     """
     command = list(HydraConfig.get().overrides.task)
-    name_in_sweep(config)
+    group_in_sweep(config)
     if config.resume is not None:
         if is_job():
             raise ConfigError("resume: the same command again continues a sweep; drop resume, or -m")
@@ -44,17 +44,13 @@ def claim(config: DictConfig, folder: RunFolder) -> DictConfig | None:
     return config
 
 
-def name_in_sweep(config: DictConfig) -> None:
-    """Let the logger know the sweep as the group, and the job's overrides as its name, where it has such settings.
+def group_in_sweep(config: DictConfig) -> None:
+    """Let the logger know the sweep as the group, where it has such a setting.
 
-    They are written to the run's configuration, so that a resumed job, which runs by itself, keeps them.
+    It is written to the run's configuration, so that a resumed job, which runs by itself, keeps it.
     """
-    hydra = HydraConfig.get()
     if is_job() and "group" in config.logger:
-        config.logger.group = config.logger.group or Path(hydra.sweep.dir).name
-        overrides = hydra.job.override_dirname
-        if 0 < len(overrides) <= 128:  # wandb takes no longer ones
-            config.logger.name = config.logger.name or overrides
+        config.logger.group = config.logger.group or Path(HydraConfig.get().sweep.dir).name
 
 
 def continued_job(config: DictConfig, folder: RunFolder, command: list[str]) -> DictConfig | None:

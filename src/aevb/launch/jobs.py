@@ -1,5 +1,6 @@
 """The jobs of a sweep, packed so that a process elsewhere can run them: what the launchers for clusters share."""
 
+import json
 import os
 import signal
 import sys
@@ -73,7 +74,7 @@ class Job:
             hydra_context=self.context,
         )
         if result.status == JobStatus.FAILED:
-            result.return_value = JobFailedError(first_line(result._return_value))
+            return self.failed(first_line(result._return_value))
         return result
 
     @property
@@ -81,13 +82,15 @@ class Job:
         """Its number and overrides, for a person."""
         return f"#{self.number} {' '.join(filter_overrides(self.overrides))}"
 
-    def lost(self, reason: str) -> JobReturn:
-        """The result of a job that will never have one of its own."""
+    @property
+    def run_folder(self) -> Path:
+        """Where its run is."""
+        return Path(self.config.hydra.sweep.dir) / self.config.hydra.sweep.subdir
+
+    def failed(self, reason: str) -> JobReturn:
+        """The result of a job that has none of its own."""
         return JobReturn(
-            overrides=self.overrides,
-            cfg=self.config,
-            status=JobStatus.FAILED,
-            _return_value=JobFailedError(reason),
+            overrides=self.overrides, cfg=self.config, status=JobStatus.FAILED, _return_value=JobFailedError(reason)
         )
 
 
@@ -123,11 +126,21 @@ def make_jobs(
 
 
 def report(job: Job, result: JobReturn) -> JobReturn:
-    """Say how a job ended, and hand its result on."""
-    if result.status == JobStatus.COMPLETED:
-        print(f"{job.name}: done", flush=True)
-    else:
+    """Say how a job ended, and hand its result on.
+
+    A job whose training failed has said so in its run folder, and the sweep's table will. Where a job as such was
+    lost, its result ends the sweep with exit code 1, once the launcher has those of the other jobs.
+    """
+    if result.status == JobStatus.FAILED:
         print(f"{job.name}: {first_line(result._return_value)}", file=sys.stderr, flush=True)
+        result.return_value = SystemExit(1)
+        return result
+    try:
+        status = json.loads((job.run_folder / "status.json").read_text())
+    except (OSError, ValueError):
+        status = {}
+    reason = f": {status['error']}" if status.get("error") else ""
+    print(f"{job.name}: {status.get('state', 'done')}{reason}", flush=True)
     return result
 
 

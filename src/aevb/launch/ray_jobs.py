@@ -27,11 +27,11 @@ def run_jobs(jobs: Sequence[Job], init: Mapping[str, Any], options: Mapping[str,
         SystemExit: there is no such cluster, or Ray refuses the arguments.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    start(init)
     try:
-        ray.init(**init)
         task = ray.remote(run).options(**options)
-    except (ConnectionError, RuntimeError, TypeError, ValueError) as error:
-        fail(f"error: hydra.launcher: {first_line(error)}", 2)
+    except (TypeError, ValueError) as error:
+        fail(f"error: hydra.launcher.remote: {first_line(error)}", 2)
     try:
         running = {task.remote(job): index for index, job in enumerate(jobs)}
         results: dict[int, JobReturn] = {}
@@ -48,12 +48,28 @@ def run_jobs(jobs: Sequence[Job], init: Mapping[str, Any], options: Mapping[str,
         ray.shutdown()
 
 
+def start(init: Mapping[str, Any]) -> None:
+    """Start Ray, or join a cluster. Ray gives itself half a minute; a busy machine may need more, so three times that.
+
+    Raises:
+        SystemExit: there is no such cluster, or Ray refuses the arguments.
+    """
+    for attempts_left in (2, 1, 0):
+        try:
+            ray.init(**init)
+            return
+        except Exception as error:  # Ray raises bare ones
+            ray.shutdown()
+            if not attempts_left or "timed out" not in str(error):
+                fail(f"error: hydra.launcher.init: {first_line(error)}", 2)
+
+
 def run(job: Job) -> JobReturn:
     """What a worker of Ray does; an interrupted job is no reason for Ray to take its worker for broken."""
     try:
         return job()
     except SystemExit as stop:
-        return job.lost(f"interrupted (exit code {stop.code})")
+        return job.failed(f"interrupted (exit code {stop.code})")
 
 
 def result_of(ready: "ray.ObjectRef[JobReturn]", job: Job) -> JobReturn:
@@ -62,7 +78,7 @@ def result_of(ready: "ray.ObjectRef[JobReturn]", job: Job) -> JobReturn:
         result: JobReturn = ray.get(ready)
         return result
     except ray.exceptions.RayError as error:
-        return job.lost(first_line(error))
+        return job.failed(first_line(error))
 
 
 def end(running: Sequence["ray.ObjectRef[JobReturn]"]) -> None:

@@ -52,7 +52,7 @@ class SubmititJob:
         except SystemExit as stop:
             if isinstance(stop.code, int) and stop.code > 128:
                 if int(os.environ.get("SLURM_RESTART_COUNT", 0)) >= self.max_requeues:
-                    return self.job.lost(f"interrupted after {self.max_requeues} requeues")
+                    return self.job.failed(f"interrupted after {self.max_requeues} requeues")
                 start_again()
             raise
 

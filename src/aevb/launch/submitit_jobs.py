@@ -77,10 +77,10 @@ def run_jobs(
                 file = job.task(0).paths.result_pickle
                 if file.exists():
                     outcome, value = pickle_load(file)
-                    result = value if outcome == "success" else jobs[index].lost(value.strip().splitlines()[-1])
+                    result = value if outcome == "success" else jobs[index].failed(value.strip().splitlines()[-1])
                 elif job.job_id in lost:
                     seen = os.path.relpath(job.task(0).paths.stderr)
-                    result = jobs[index].lost(f"ended without a result ({lost[job.job_id]}); see {seen}")
+                    result = jobs[index].failed(f"ended without a result ({lost[job.job_id]}); see {seen}")
                 else:
                     continue
                 results[index] = report(jobs[index], result)
