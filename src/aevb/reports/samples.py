@@ -80,13 +80,13 @@ def pictures(
     if not drawn:
         return None, skipped
     columns = max(map(len, drawn.values()))
-    figure = Figure(figsize=(panel_width * columns, (panel_width + 0.2) * len(drawn)), dpi=110, layout="constrained")
+    figure = Figure(figsize=(panel_width * columns, (panel_width + 0.2) * len(drawn)), dpi=150, layout="constrained")
     grid = figure.subplots(len(drawn), columns, squeeze=False)
     for line, (data, panels) in zip(grid, drawn.items(), strict=True):
         for axes in line:
             axes.set_axis_off()
         for axes, (run, picture) in zip(line, panels, strict=False):
-            axes.imshow(picture.permute(1, 2, 0).numpy(), interpolation="nearest")
+            axes.imshow(picture.permute(1, 2, 0).numpy())
             axes.set_title(f"{DATA.get(data, data)}, $N_z$ = {run.latent_dim}", fontsize="medium")
             row: Row = {"data": data, "latent_dim": run.latent_dim, "samples": run.samples, "run": run.name}
             item.rows.append(row)
