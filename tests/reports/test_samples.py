@@ -1,0 +1,22 @@
+"""Which runs figures 4 and 5 show; the pictures themselves are in the test of the program."""
+
+from aevb.reports import find
+from aevb.reports.samples import representatives
+
+
+def test_longest_run_of_aevb_with_a_checkpoint_stands_for_its_panel(make_run, tmp_path):
+    for name, end, setting in (
+        ("wake-sleep", 9000, {"objective": "wake_sleep"}),
+        ("short", 1000, {}),
+        ("long", 2000, {}),
+        ("other-seed", 2000, {"seed": 1}),
+        ("no-checkpoint", 5000, {}),
+        ("only-wake-sleep", 10, {"objective": "wake_sleep", "latent_dim": 2}),
+        ("faces", 10, {"data": "freyface"}),
+    ):
+        path = make_run(name, {"val/elbo": {end: -1.0}}, **setting)
+        if name != "no-checkpoint":
+            (path / "checkpoints").mkdir()
+            (path / "checkpoints" / ("last.ckpt" if name == "long" else "best.ckpt")).touch()
+    chosen = representatives(find([str(tmp_path / "runs")])[0])
+    assert [run.folder.path.name for run in chosen] == ["faces", "only-wake-sleep", "long"]
