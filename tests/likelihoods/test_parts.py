@@ -8,6 +8,7 @@ from torch.distributions import Categorical as TorchCategorical
 from torch.distributions import MixtureSameFamily
 
 from aevb.likelihoods import (
+    Bernoulli,
     Beta,
     Categorical,
     ContinuousBernoulli,
@@ -179,3 +180,22 @@ class TestOptimalGaussian:
         target = float((x + 2 - head(h).mean).square().mean())
         assert abs(float(head.variance) - target) < 0.1 * abs(first - target)
         assert {"variance", "num_updates"} <= set(head.state_dict())
+
+
+def test_bernoulli_log_probability_and_its_derivatives() -> None:
+    logits = torch.tensor([-200.0, -30.0, -3.0, 0.0, 0.4, 17.0, 200.0])
+    head = Bernoulli((1,), (1, 1, 1))
+    for x in (0.0, 0.3, 1.0):
+        mine = head.distribution(logits).log_prob(torch.tensor(x))
+        exact = x * logits.double() - torch.nn.functional.softplus(logits.double(), threshold=1000)
+        torch.testing.assert_close(mine.double(), exact, rtol=2e-7, atol=2e-7)
+
+    def log_prob(logits: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        return head.distribution(logits).log_prob(x)
+
+    logits = torch.randn(3, 2, 4, dtype=torch.float64, requires_grad=True)
+    x = torch.rand(2, 4, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(log_prob, (logits, x))
+    assert torch.autograd.gradgradcheck(log_prob, (logits, x))
+    each = torch.func.vmap(torch.func.grad(lambda logits: log_prob(logits, x).sum()))(logits)
+    torch.testing.assert_close(each, (x - logits.sigmoid()).detach())

@@ -47,7 +47,10 @@ class Likelihood(nn.Module, ABC):
 
     def project(self, h: Tensor) -> tuple[Tensor, ...]:
         """The parameters of every value of x, before any squashing: a tensor (S, B, *data_shape) each."""
-        return self.output(h).unbind(-1 - len(self.data_shape))
+        dim = -1 - len(self.data_shape)
+        parameters = self.output(h)
+        # One parameter is a view; the gradients of several are copied together.
+        return (parameters.squeeze(dim),) if self.parameters_per_value == 1 else parameters.unbind(dim)
 
     def output(self, h: Tensor) -> Tensor:
         """All parameters in one tensor (S, B, parameters_per_value, *data_shape), in float32 at least.

@@ -1,10 +1,11 @@
 """Bernoulli and continuous Bernoulli likelihoods."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.distributions import Bernoulli as BernoulliDistribution
+from torch.distributions import Bernoulli as TorchBernoulli
 from torch.distributions import ContinuousBernoulli as TorchContinuousBernoulli
 from torch.distributions import Distribution, constraints
 
@@ -30,6 +31,41 @@ class Bernoulli(Likelihood):
 
     def distribution(self, logits: Tensor) -> Distribution:
         return BernoulliDistribution(logits=logits, validate_args=False)
+
+
+class BernoulliDistribution(TorchBernoulli):
+    """torch's distribution, with a log-density that takes fewer passes over the values."""
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """η x − log(1 + e^η), in nats for every value x, η the logit."""
+        log_probability: Tensor = LogProbability.apply(self.logits, value)
+        return log_probability
+
+
+class LogProbability(torch.autograd.Function):
+    """η x − max(η, 0) + log sigmoid|η| with the gradient x − sigmoid(η), for logits η and values x.
+
+    The sigmoid of |η| lies between ½ and 1, so its logarithm is exact to 6·10⁻⁸ nats, and takes half the time of the
+    functions that also keep the relative precision of vanishing terms.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(logits: Tensor, value: Tensor) -> Tensor:
+        log_sigmoid = logits.abs().sigmoid_().log_()
+        return (logits * value).sub_(logits.relu()).add_(log_sigmoid)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        logits, value = ctx.saved_tensors
+        of_logits = gradient * (value - logits.sigmoid()) if ctx.needs_input_grad[0] else None
+        of_value = (gradient * logits).sum_to_size(value.shape) if ctx.needs_input_grad[1] else None
+        return None if of_logits is None else of_logits.sum_to_size(logits.shape), of_value
 
 
 class ContinuousBernoulli(Likelihood):
