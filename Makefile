@@ -34,7 +34,7 @@ NEW_VENV := uv venv --quiet --allow-existing --python "$(PYTHON)" $(VENV)
 endif
 endif
 
-.PHONY: help train test test-cluster coverage lint clean
+.PHONY: help train benchmark test test-cluster coverage lint clean
 .DEFAULT_GOAL := help
 
 help:  ## list these commands
@@ -59,6 +59,10 @@ coverage: $(READY)  ## run the tests, and list the lines that they do not reach
 	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(VENV)/bin/python -m coverage run -m pytest $(WORKERS) $(ARGS)
 	@$(VENV)/bin/python -m coverage combine --quiet
 	@$(VENV)/bin/python -m coverage report
+
+benchmark: $(READY)  ## compare the speed of training with that of peers: make benchmark ARGS="--data data"
+	@$(INSTALL) --quiet --editable '.[dev,benchmark]'
+	@$(VENV)/bin/python benchmarks/speed.py $(ARGS)
 
 lint: $(READY)  ## check the code: style, format, types
 	@$(VENV)/bin/python -m ruff check
