@@ -106,10 +106,12 @@ def test_every_run_of_a_sweep(trained, tmp_path, capsys, caplog):
     for name in ("seed=0,data=digits", "seed=1,data=digits", "unfinished"):
         shutil.copytree(trained.path, tmp_path / "sweep" / name)
     shutil.rmtree(tmp_path / "sweep" / "unfinished" / "checkpoints")
+    (shutil.copytree(trained.path, tmp_path / "sweep" / "damaged") / "checkpoints" / "best.ckpt").write_bytes(b"")
     caplog.set_level("WARNING", "aevb")
     call(f"run={tmp_path / 'sweep'}", "limit=10", "estimators=[elbo]")
     assert all(len(results(RunFolder(path))) == 1 for path in (tmp_path / "sweep").glob("seed*"))
     assert "unfinished has no checkpoints/best.ckpt" in caplog.text
+    assert "best.ckpt is damaged" in caplog.text
     assert "seed=1,data=digits" in capsys.readouterr().out
 
 

@@ -43,10 +43,12 @@ def evaluate(config: DictConfig) -> None:
     work = instantiate(config.task) if config.get("task") else make_estimators(config)
     try:
         for folder in folders:
-            if len(folders) > 1 and not folder.best_checkpoint.is_file():
-                log.warning("skipped: %s has no checkpoints/best.ckpt", folder.path)
-                continue
-            evaluate_run(config, folder, work)
+            try:
+                evaluate_run(config, folder, work)
+            except ConfigError as error:
+                if len(folders) == 1:
+                    raise
+                log.warning("skipped %s: %s", folder.path, error)
     except KeyboardInterrupt:
         raise Stopped("interrupted; the same command continues", 130) from None
 

@@ -86,8 +86,8 @@ def value_of(entry: dict[str, Any], name: str) -> float | None:
 
 
 def format_number(value: float | None) -> str:
-    """Whole, or with two decimals below ten; nothing for None."""
-    return "" if value is None else f"{value:.2f}" if abs(value) < 10 else f"{value:,.0f}"
+    """Whole, or with three decimals below ten; nothing for None."""
+    return "" if value is None else f"{value:.3f}" if abs(value) < 10 else f"{value:,.0f}"
 
 
 def save_pictures(folder: RunFolder, samples: int, task: str, pictures: dict[str, Tensor | Figure]) -> list[str]:
