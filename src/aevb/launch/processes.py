@@ -80,7 +80,8 @@ def train_together(folder: Path, size: int) -> None:
 
 def threads(size: int) -> int:
     """Threads for each of `size` processes that share this one's cores."""
-    return max(1, len(os.sched_getaffinity(0)) // size)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1  # not on macOS
+    return max(1, cores // size)
 
 
 def free_port() -> int:
