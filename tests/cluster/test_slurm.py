@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from .conftest import LONG, TINY, assert_same_weights, wait_until
+from .conftest import ENDLESS, LONG, TINY, assert_same_weights, wait_until
 
 pytestmark = pytest.mark.timeout(1200)
 SLURM = ["hydra/launcher=submitit_slurm", "hydra.launcher.mem_gb=1", "hydra.launcher.cpus_per_task=1"]
@@ -48,6 +48,23 @@ def test_terminated_and_requeued_jobs_continue_where_they_were(slurm, sweeps):
         assert 0 < samples < 600_000
         assert re.search(rf"resumed +at {samples:,} samples", sweep.output())
     assert_same_weights([sweep.run(job) for job in jobs])
+
+
+def test_job_that_is_out_of_time_continues_and_a_cancelled_one_ends(slurm, sweeps):
+    sweep = sweeps(
+        "seed=1,2", *ENDLESS, *SLURM, "hydra.launcher.timeout_min=2", "hydra.launcher.slurm_signal_delay_s=5", **slurm
+    )
+    wait_until(lambda: sweep.has_checkpoint("seed=2"), sweep)
+    call(slurm, "scancel", sweep.job_ids()[1])
+    wait_until(lambda: "ended without a result (CANCELLED)" in sweep.log.read_text(), sweep)
+    assert interruptions(sweep, "seed=2")
+    wait_until(lambda: interruptions(sweep, "seed=1"), sweep)
+    (samples,) = interruptions(sweep, "seed=1")
+    wait_until(lambda: sweep.run("seed=1").status()["samples"] > samples, sweep)
+    assert re.search(rf"resumed +at {samples:,} samples", sweep.output())
+    call(slurm, "scancel", *sweep.job_ids())
+    assert sweep.end() == 1, sweep.output()
+    assert not sweep.is_trained_by("seed=1")
 
 
 def test_srun_starts_the_processes_of_a_job(slurm, sweeps):
