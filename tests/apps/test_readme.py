@@ -72,7 +72,12 @@ def test_command_of_the_readme_runs(run_train, overrides):
             pytest.skip("AEVB_DATA_DIR does not hold the data set")
     if any(argument.startswith("data.path") for argument in overrides):
         pytest.skip("names a file of the reader's own")
-    small = ["max_samples=300", "callbacks.images.manifold_size=4", "callbacks.images.num_samples=4"]
+    small = [
+        "max_samples=300",
+        "step_size_search.samples=300",
+        "callbacks.images.manifold_size=4",
+        "callbacks.images.num_samples=4",
+    ]
     kept = [argument for argument in overrides if not argument.startswith("max_samples")]
     folder, metric = run_train(*kept, *small)
     assert metric is not None
