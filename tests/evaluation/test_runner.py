@@ -94,9 +94,10 @@ def test_what_json_does_not_know_becomes_null(tmp_path):
     assert found["diagnostics"] == {"a": [None, 1.0]}
 
 
-def test_damaged_results_are_named_and_kept(tmp_path):
+@pytest.mark.parametrize("text", ['{"entries": [', "[1]", "3"])
+def test_damaged_results_are_named_and_kept(tmp_path, text):
     file = EvaluationFile(tmp_path)
-    file.path.write_text('{"entries": [')
+    file.path.write_text(text)
     with pytest.raises(ConfigError, match=r"evaluation.json cannot be read: .*; mend or remove it"):
         file.add("entries", entry(1.0))
-    assert file.path.read_text() == '{"entries": ['
+    assert file.path.read_text() == text

@@ -43,7 +43,7 @@ class EvaluationFile:
             return empty
         try:
             return empty | dict(json.loads(self.path.read_text()))
-        except (OSError, ValueError) as error:
+        except (OSError, TypeError, ValueError) as error:
             raise ConfigError(f"{self.path} cannot be read: {first_line(error)}; mend or remove it") from error
 
     def add(self, kind: str, entry: dict[str, Any]) -> None:

@@ -175,7 +175,7 @@ def marginal_likelihood(runs: Sequence[Run]) -> Item | None:
     for axes, (train_size, group) in zip(grid[0], panels, strict=True):
         rows += panel(axes, group, "log_marginal", {"train_size": train_size or None})
         axes.set_title(f"$N_{{train}}$ = {train_size:,}" if train_size else "all training data", fontsize="medium")
-    grid[0][0].set_ylabel("marginal log-likelihood, nats per datapoint")
+    grid[0][0].set_ylabel("marginal log-likelihood, nats")
     focus(grid[0][0], rows)
     legend(figure, grid.flat)
     caption = (
