@@ -67,8 +67,8 @@ README = [job for arguments in commands(ROOT / "README.md") for job in jobs(argu
 
 @pytest.mark.parametrize("overrides", README, ids=" ".join)
 def test_command_of_the_readme_runs(run_train, overrides):
-    for data, file in {"data=freyface": "FreyFace/frey_rawface.mat", "data=mnist": "MNIST/raw"}.items():
-        if data in overrides and not (DATA / file).exists():
+    for data, file in {"freyface": "FreyFace/frey_rawface.mat", "mnist": "MNIST/raw"}.items():
+        if any(data in override for override in overrides) and not (DATA / file).exists():
             pytest.skip("AEVB_DATA_DIR does not hold the data set")
     if any(argument.startswith("data.path") for argument in overrides):
         pytest.skip("names a file of the reader's own")
