@@ -16,7 +16,6 @@ from aevb.apps.findings import entry_of, print_entries, print_findings, progress
 from aevb.checks import choice, whole_number
 from aevb.config import ConfigError, instantiate, require_allowed
 from aevb.data import InMemoryDataModule
-from aevb.data.binarization import bernoulli, generator
 from aevb.data.module import Split
 from aevb.evaluation import Estimator, Task
 from aevb.evaluation.results import EvaluationFile
@@ -221,7 +220,4 @@ def datapoints(data: InMemoryDataModule, split: str, limit: int | None) -> tuple
 
     The training set of a run with dynamic binarization is drawn once.
     """
-    x, y = data.examples(split, limit or len(getattr(data.splits, split).x))
-    if split == "train" and data.binarization == "dynamic":
-        x = bernoulli(x, generator(data.split_seed, len(x))).float()
-    return x, y
+    return data.examples(split, limit or len(getattr(data.splits, split).x))
