@@ -147,7 +147,14 @@ RESTORING = ("inpaint", "super_resolution", "denoise")
 )
 def test_tasks(folder, capsys, task):
     few = ["task.num_chains=2", "task.burn_in=2", "task.num_steps=2"] if task in RESTORING else []
+    of_training = [
+        folder.images / f"000004000_{what}.png" for what in ("samples", "reconstructions", "manifold", "latents")
+    ]
+    folder.images.mkdir(exist_ok=True)
+    for picture in of_training:
+        picture.write_text("training's")
     call(f"run={folder.path}", "limit=50", f"task={task}", *few)
+    assert all(picture.read_text() == "training's" for picture in of_training)
     (entry,) = results(folder, "tasks")
     assert (entry["task"], entry["limit"], entry["datapoints"], entry["samples"]) == (task, 50, 50, 4000)
     assert entry["settings"]

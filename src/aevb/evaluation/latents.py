@@ -64,7 +64,9 @@ class Latents(Task):
         }
         figure = plots.latent_bars(variance, kl_per_dimension, self.threshold)
         return Findings(
-            results, [*in_words(active, kl), *parts_in_words(len(z), kl_used, kl_aggregate, information)], {"": figure}
+            results,
+            [*in_words(active, kl), *parts_in_words(len(z), kl_used, kl_aggregate, information)],
+            {"per_dimension": figure},
         )
 
 
