@@ -11,6 +11,7 @@ from pytorch_lightning.utilities.model_helpers import is_overridden
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from aevb.launch.strategy import DataParallel, agreed, average_gradients, without_communication
 from aevb.model import GenerativeModel, RecognitionModel
 from aevb.objectives import Objective
 
@@ -38,6 +39,8 @@ class Recorder:
     The first steps are eager. One is then recorded (`aevb.recording`), and the next ones are taken both ways: only if
     parameters, buffers, the optimizer's state, the metrics and the noise that was drawn agree to the last bit do
     recordings take over. Otherwise every step stays eager, and the log says why.
+
+    Several processes record each its own step, in which their gradients are averaged, and replay it only if all can.
 
     A recording holds for the settings that it was made with. When an attribute of a model's part or of the objective, a
     setting of the optimizer or the shape of the minibatch changes from one block to the next, another is made.
@@ -78,7 +81,7 @@ class Recorder:
         """Forget the recording, and how many steps were taken, if anything that a recording takes for given changed."""
         settings = (x.shape, x.dtype, *self.current_settings())
         stale = self.recording and self.recording.fixed_rates and self.recorded_rates != self.rates()
-        if settings != self.settings or stale:
+        if not agreed(settings == self.settings and not stale, x.device):
             self.settings, self.recording = settings, None
             self.steps = self.checks = 0
 
@@ -109,13 +112,14 @@ class Recorder:
         self.recorded_rates = self.rates()
         state, before = self.state(), self.snapshot()
         groups = [group["params"] for group in self.optimizer.param_groups]
+        reason = "another process cannot"
         try:
-            self.recording = Recording(self.bare_step, x, state, groups)
+            with without_communication():
+                self.recording = Recording(self.bare_step, x, state, groups)
         except NotRecordableError as error:
-            self.restore(before)
-            return self.give_up(x, str(error))
+            reason = str(error)
         self.restore(before)
-        return self.check(x)
+        return self.check(x) if agreed(self.recording is not None, x.device) else self.give_up(x, reason)
 
     def check(self, x: Tensor) -> dict[str, Tensor]:
         """Take the step both ways; an eager step's results are kept."""
@@ -127,7 +131,7 @@ class Recorder:
         names = list(metrics)
         expected = [*self.snapshot(), *(metrics[name] for name in names)]
         got = [*after, *(replayed[name] for name in names)]
-        if not all(same_bits(a, b) for a, b in zip(expected, got, strict=True)):
+        if not agreed(all(same_bits(a, b) for a, b in zip(expected, got, strict=True)), x.device):
             self.on, self.recording = False, None
             log.info("training steps are not recorded, as a recording differed from the step; they run eagerly")
             return metrics
@@ -147,6 +151,7 @@ class Recorder:
         for estimate in self.objective.estimates(*self.models, x):
             self.optimizer.zero_grad()
             estimate.loss.backward()
+            average_gradients([parameter for parameter in self.parts.parameters() if parameter.requires_grad])
             self.optimizer.step()
         return estimate.metrics()
 
@@ -207,10 +212,10 @@ def same_bits(a: Tensor, b: Tensor) -> bool:
 
 
 def recordable(trainer: pl.Trainer, module: pl.LightningModule, objective: Objective, optimizer: Optimizer) -> bool:
-    """Whether steps are such that one can stand for all: nothing comes between backward pass and update.
+    """Whether steps are such that one can stand for all.
 
-    Not with several processes, which average their gradients there, nor under mixed precision, nor where a callback
-    looks at the gradients, nor for objectives that work longer on a minibatch.
+    Not under mixed precision, nor where a callback looks at the gradients, nor for objectives that work longer on a
+    minibatch.
     """
     callbacks: list[pl.Callback] = trainer.callbacks  # type: ignore[attr-defined]
     watched = any(is_overridden(hook, callback, pl.Callback) for callback in callbacks for hook in HOOKS)
@@ -220,7 +225,7 @@ def recordable(trainer: pl.Trainer, module: pl.LightningModule, objective: Objec
         for part in module.modules()
     )
     return (
-        trainer.world_size == 1
+        (trainer.world_size == 1 or isinstance(trainer.strategy, DataParallel))
         and trainer.precision in ("32-true", "64-true")
         and module.device.type in ("cpu", "cuda")
         and type(objective).estimates is Objective.estimates

@@ -5,7 +5,9 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import pytest
 import torch
 from torch import nn
 
@@ -35,18 +37,83 @@ with open(f"{sys.argv[1]}/{rank}.json", "w") as file:
 """
 
 
-def test_gradients_are_means_over_processes(tmp_path):
-    script = tmp_path / "script.py"
-    script.write_text(SCRIPT)
+# What the two processes do in common: a few blocks of training, eagerly and with recorded steps.
+TRAINING = """
+import json, os, sys
+from functools import partial
+import torch
+import torch.distributed as dist
+from torch.utils.data import DataLoader
+from aevb import recorder
+from aevb.launch.strategy import trainer_options
+from aevb.module import AEVB
+from aevb.objectives import SGVB
+from tests.small import quiet_trainer, small_model
+
+rank, case = int(os.environ["RANK"]), sys.argv[2]
+dist.init_process_group("gloo", init_method=f"file://{sys.argv[1]}/store", rank=rank, world_size=2)
+recorder.WARM_UP = 3
+
+
+class Deciding(SGVB):
+    def estimate(self, p, q, x):
+        estimate = super().estimate(p, q, x)
+        if rank == 1:
+            bool(estimate.loss > 0)
+        return estimate
+
+
+def train(record):
+    torch.manual_seed(0)
+    objective = Deciding() if case == "one_cannot" else SGVB()
+    objective.num_data = 400
+    module = AEVB(small_model((4,)), objective, partial(torch.optim.Adagrad, lr=0.05, fused=True), record_steps=record)
+    x = torch.randint(2, (4, 5, 10, 4), generator=torch.Generator().manual_seed(rank)).float()
+    found = []
+    module.on_train_end = lambda: found.append(module.recorder is not None and module.recorder.recording is not None)
+    trainer = quiet_trainer(max_epochs=2, devices=2, use_distributed_sampler=False, **trainer_options())
+    trainer.fit(module, DataLoader([(block,) for block in x], batch_size=None))
+    return found[0], [parameter.tolist() for parameter in module.parameters()], module.samples
+
+
+with open(f"{sys.argv[1]}/{rank}.json", "w") as file:
+    json.dump([train(True), train(False)], file)
+"""
+
+
+def together(script: str, folder: Path, *words: str) -> list[Any]:
+    """What two processes that run the script write."""
+    (folder / "script.py").write_text(script)
+    environment = os.environ | {
+        "PYTHONPATH": str(Path(__file__).parents[2]), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_PORT": "0",
+        "MASTER_ADDR": "127.0.0.1", "TORCHELASTIC_RUN_ID": "test", "GROUP_RANK": "0",
+    }  # fmt: skip
     processes = [
-        subprocess.Popen([sys.executable, str(script), str(tmp_path)], env=os.environ | {"RANK": str(rank)})
+        subprocess.Popen(
+            [sys.executable, str(folder / "script.py"), str(folder), *words],
+            env=environment | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
+        )
         for rank in range(2)
     ]
     assert [process.wait(timeout=110) for process in processes] == [0, 0]
-    first, second = (json.loads(Path(tmp_path, f"{rank}.json").read_text()) for rank in range(2))
+    return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(2)]
+
+
+def test_gradients_are_means_over_processes(tmp_path):
+    first, second = together(SCRIPT, tmp_path)
     assert first == second
     mean = [[0.0, 1.5, 3.0], [4.5, 6.0, 7.5]]
     assert first == [[mean, 0.5, None, [[0.5, 0.5]]], [mean, 0.0, None, [[0.5, 0.5]]]]
+
+
+@pytest.mark.parametrize("case", ["all_can", "one_cannot"])
+def test_processes_record_their_steps_together(case, tmp_path):
+    first, second = together(TRAINING, tmp_path, case)
+    assert first == second
+    (recorded, weights, samples), (eager, weights_eager, samples_eager) = first
+    assert (recorded, eager) == (case == "all_can", False)
+    assert weights == weights_eager
+    assert samples == samples_eager == 800
 
 
 def test_a_process_alone_keeps_its_gradients():

@@ -1,7 +1,8 @@
 """Data parallelism for a model that takes many optimizer steps in one training step."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -12,7 +13,7 @@ from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvir
 from lightning_fabric.utilities.distributed import _distributed_is_initialized
 from pytorch_lightning.strategies import DDPStrategy
 from torch import Tensor, nn
-from torch.distributed import all_reduce, broadcast, get_world_size
+from torch.distributed import ReduceOp, all_reduce, broadcast, get_world_size
 
 from aevb.launch.world import by_srun, by_torchrun, size
 
@@ -36,6 +37,29 @@ class DataParallel(DDPStrategy):
         average_gradients([parameter for parameter in self.model.parameters() if parameter.requires_grad])
 
 
+class Communication:
+    """Whether this process takes part in reductions now."""
+
+    on = True
+
+
+@contextmanager
+def without_communication() -> Iterator[None]:
+    """Leave reductions out: for a step that is only looked at, which other processes might not take."""
+    Communication.on = False
+    try:
+        yield
+    finally:
+        Communication.on = True
+
+
+@torch.library.custom_op("aevb::sum_over_processes", mutates_args=("values",))
+def sum_over_processes(values: Tensor) -> None:
+    """Replace values by their sums over all processes; an operation of torch's, so that a recorded step has it too."""
+    if Communication.on:
+        all_reduce(values)
+
+
 @torch.no_grad()
 def average_gradients(parameters: Sequence[nn.Parameter]) -> None:
     """Give each parameter the mean of its gradients over all processes.
@@ -49,11 +73,21 @@ def average_gradients(parameters: Sequence[nn.Parameter]) -> None:
     gradients = [torch.zeros_like(parameter) if parameter.grad is None else parameter.grad for parameter in parameters]
     found = gradients[0].new_tensor([float(not none) for none in has_none])
     flat = torch.cat([*(gradient.reshape(-1) for gradient in gradients), found])
-    all_reduce(flat)
-    *sums, found = flat.split([*(gradient.numel() for gradient in gradients), len(found)])
-    for number, (parameter, total) in enumerate(zip(parameters, sums, strict=True)):
+    sum_over_processes(flat)
+    flat.div_(get_world_size())
+    *means, found = flat.split([*(gradient.numel() for gradient in gradients), len(found)])
+    for number, (parameter, mean) in enumerate(zip(parameters, means, strict=True)):
         if not has_none[number] or found[number] > 0:
-            parameter.grad = total.view_as(parameter).to(parameter.dtype).div_(get_world_size())
+            parameter.grad = mean.view_as(parameter).to(parameter.dtype)
+
+
+def agreed(yes: bool, device: torch.device) -> bool:
+    """Whether all processes say yes; they vote by a tensor on `device`."""
+    if not _distributed_is_initialized():
+        return yes
+    votes = torch.tensor(float(yes), device=device)
+    all_reduce(votes, ReduceOp.MIN)
+    return bool(votes)
 
 
 def trainer_options(*plugins: Any) -> dict[str, Any]:
