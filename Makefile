@@ -7,6 +7,7 @@ VENV := .venv
 # Written last, with the folder it was made in: an interrupted, copied or moved .venv is not taken for a good one.
 READY := $(VENV)/.ready
 HALF_MADE := $(VENV)/.half-made
+CLUSTER_TOOLS := $(VENV)/.cluster-tools
 ifneq ($(shell cat $(READY) 2>/dev/null),$(shell pwd -P))
 .PHONY: $(READY)
 endif
@@ -48,10 +49,7 @@ WORKERS := -n auto --maxprocesses 4 --dist loadfile
 test: $(READY)  ## run the tests: make test ARGS="tests/data -k split"
 	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(VENV)/bin/python -m pytest $(WORKERS) $(ARGS)
 
-# On a SLURM and a Ray of their own; SLURM is installed from Debian's or Ubuntu's packages, by root, where it is missing.
-test-cluster: $(READY)  ## test the sweeps on SLURM and Ray
-	@if [ "$$(id -u)" = 0 ]; then tests/cluster/slurm.sh install || true; fi  # without it its tests are skipped, and say so
-	@$(INSTALL) --quiet --editable '.[dev,submitit,ray]'
+test-cluster: $(CLUSTER_TOOLS)  ## test the sweeps on SLURM and Ray
 	@OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest --override-ini testpaths=tests/cluster $(ARGS)
 
 coverage: $(READY)  ## run the tests, and list the lines that they do not reach
@@ -84,3 +82,9 @@ $(READY): pyproject.toml
 		|| { echo 'error: this torchvision is not for this torch: let both come from one place (is PIP_FIND_LINKS' \
 			'or PIP_EXTRA_INDEX_URL set?) and run make again' >&2; exit 1; }
 	@mv $(HALF_MADE) $(READY)
+
+# SLURM comes from Debian's or Ubuntu's packages, if root asks; where it is missing its tests are skipped, and say so.
+$(CLUSTER_TOOLS): $(READY)
+	@if [ "$$(id -u)" = 0 ]; then tests/cluster/slurm.sh install || true; fi
+	@$(INSTALL) --quiet --editable '.[dev,submitit,ray]'
+	@touch $@
