@@ -229,6 +229,7 @@ BAD_VALUES = {
     "objective.kl=exact": "objective.kl must be one of",
     "optimizer.lr=-1": "optimizer: Invalid learning rate: -1",
     "max_samples=0": "max_samples must be a whole number of at least 1",
+    "matmul_precision=half": "matmul_precision must be one of highest, high, medium, got 'half'",
     "metric=val/elb": "metric must be one of",
     "callbacks.images.num_samples=0": "callbacks.images.num_samples must be",
     "callbacks.metrics.every_samples=0": "callbacks.metrics.every_samples must be",
@@ -250,6 +251,12 @@ def test_bad_value_stops_before_training(run_train, tmp_path, override):
     folder = RunFolder(tmp_path / "run")
     assert not folder.last_checkpoint.exists()
     assert folder.status()["state"] == "failed"
+
+
+def test_each_run_has_its_precision(run_train, tmp_path):
+    for precision in ("medium", "highest"):
+        run_train(*TINY, f"matmul_precision={precision}", folder=tmp_path / precision)
+        assert torch.get_float32_matmul_precision() == precision
 
 
 def test_bernoulli_refuses_values_outside_the_unit_interval(run_train, tmp_path):

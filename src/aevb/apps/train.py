@@ -19,6 +19,7 @@ from pytorch_lightning.loggers import Logger
 from aevb.apps import Stopped, step_size, summary
 from aevb.apps.claim import claim, is_job
 from aevb.callbacks import AtomicCheckpointIO, Checkpoint, Interrupted, Interruption, Pruned, Status
+from aevb.checks import choice
 from aevb.config import ConfigError, first_line, instantiate
 from aevb.data import InMemoryDataModule
 from aevb.data.loader import to_float
@@ -31,6 +32,7 @@ from aevb.module import AEVB, NonFiniteLossError
 from aevb.runs import RunFolder, now
 
 log = logging.getLogger("aevb")
+PRECISIONS = ("highest", "high", "medium")
 record = logging.getLogger("aevb.record")  # to train.log alone: the terminal gets the same as the last line
 
 
@@ -199,6 +201,7 @@ def exit_code_of(error: BaseException) -> int:
 def fit_and_test(config: DictConfig, folder: RunFolder) -> None:
     """Everything between a claimed run folder and its end, in each of the processes that train together."""
     quiet_lightning()
+    set_matmul_precision(config)
     data = prepared_data(config, folder)
     if config.optimizer.lr is None:
         step_size.choose(config, folder, data, make_module)
@@ -223,6 +226,14 @@ def fit_and_test(config: DictConfig, folder: RunFolder) -> None:
         measured = {"images_per_second": status.images_per_second} if status.images_per_second else {}
         folder.write_status(results=results, **measured)
         summary.print_end(folder, module, results, loggers)
+
+
+def set_matmul_precision(config: DictConfig) -> None:
+    """Choose how float32 matrices are multiplied in this process; raises a `ConfigError` for an unknown precision."""
+    try:
+        torch.set_float32_matmul_precision(choice(config.matmul_precision, "matmul_precision", PRECISIONS))
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
 
 
 def prepared_data(config: DictConfig, folder: RunFolder) -> InMemoryDataModule:
