@@ -95,12 +95,12 @@ class Watch(pl.Callback):
 
 
 def train(
-    objective: Any, model: Callable[[], Model], optimizer: str, record: bool = True, **settings: Any
+    objective: Any, model: Callable[[], Model], optimizer: str, steps: str = "recorded", **settings: Any
 ) -> tuple[AEVB, Watch, pl.Trainer]:
     torch.manual_seed(0)
     objective.num_data = 400
     callbacks = settings.pop("callbacks", [])
-    module = AEVB(model(), objective, OPTIMIZERS[optimizer], record_steps=record, **settings)
+    module = AEVB(model(), objective, OPTIMIZERS[optimizer], steps=steps, **settings)
     generator = torch.Generator().manual_seed(0)
     x = torch.randint(2, (BLOCKS, BLOCK, BATCH, *module.generative.data_shape), generator=generator).float()
     watch = Watch()
@@ -131,7 +131,7 @@ def test_recorded_steps_are_the_eager_ones(name: str) -> None:
     watch = recorded[1]
     assert watch.recorder.recording is not None
     assert watch.recorder.checks == recorder.CHECKS
-    assert_same(recorded, train(objective(), model, optimizer, record=False))
+    assert_same(recorded, train(objective(), model, optimizer, steps="eager"))
 
 
 class Deciding(SGVB):
@@ -177,13 +177,13 @@ def test_what_cannot_be_recorded_stays_eager(objective, said, caplog) -> None:
     lines = [line for line in caplog.messages if "recorded" in line]
     assert len(lines) == (said is not None)
     assert all(said in line for line in lines)
-    assert_same(result, train(objective(), model, "adagrad", record=False))
+    assert_same(result, train(objective(), model, "adagrad", steps="eager"))
 
 
 def test_foreign_noise_stays_eager(caplog) -> None:
     caplog.set_level(logging.INFO, "aevb")
     assert train(Drawing(), partial(small_model, SHAPE), "adagrad")[1].recorder.recording is None
-    assert [line for line in caplog.messages if "a recording differed from the step" in line]
+    assert [line for line in caplog.messages if "run eagerly (one differed from the step)" in line]
 
 
 class Gradients(pl.Callback):
@@ -211,8 +211,8 @@ def test_several_steps_for_a_minibatch_are_eager() -> None:
 @pytest.mark.parametrize("optimizer", ["adagrad", "sgd"])
 def test_step_size_may_change(optimizer: str) -> None:
     results = [
-        train(SGVB(), partial(small_model, SHAPE), optimizer, record, schedule=lambda epoch: 1.0 - 0.5 * epoch)
-        for record in (True, False)
+        train(SGVB(), partial(small_model, SHAPE), optimizer, steps, schedule=lambda epoch: 1.0 - 0.5 * epoch)
+        for steps in ("recorded", "eager")
     ]
     assert_same(*results)
     assert results[0][1].recorder.recordings == (1 if optimizer == "adagrad" else 2)
@@ -229,8 +229,8 @@ class Freeze(pl.Callback):
 
 def test_settings_may_change() -> None:
     results = [
-        train(SGVB(beta=2.0), partial(small_model, SHAPE), "adagrad", record, callbacks=[Freeze()])
-        for record in (True, False)
+        train(SGVB(beta=2.0), partial(small_model, SHAPE), "adagrad", steps, callbacks=[Freeze()])
+        for steps in ("recorded", "eager")
     ]
     assert_same(*results)
     assert results[0][1].recorder.recordings == 2
@@ -248,12 +248,49 @@ class Dropped(nn.Module):
         return self.norm(self.drop(self.body(x)))
 
 
-def test_noise_and_buffers_of_networks_are_recorded() -> None:
-    def model() -> Model:
-        made = small_model(SHAPE)
-        made.recognition.encoder = Dropped(made.recognition.encoder, 10)
-        return made
+def dropped_model() -> Model:
+    made = small_model(SHAPE)
+    made.recognition.encoder = Dropped(made.recognition.encoder, 10)
+    return made
 
-    results = [train(SGVB(), model, "adam", record) for record in (True, False)]
+
+def test_noise_and_buffers_of_networks_are_recorded() -> None:
+    results = [train(SGVB(), dropped_model, "adam", steps) for steps in ("recorded", "eager")]
     assert results[0][1].recorder.checks == recorder.CHECKS
     assert_same(*results)
+
+
+COMPILED: dict[str, tuple[Callable[[], Any], Callable[[], Model], str]] = {
+    "sgvb": (SGVB, partial(small_model, SHAPE), "adagrad"),
+    "iwae_of_a_gaussian": (IWAE, partial(small_model, SHAPE, likelihood=likelihoods.Gaussian), "adam"),
+    "wake_sleep": (WakeSleep, partial(small_model, SHAPE), "sgd"),
+    "noise_and_buffers_of_networks": (SGVB, dropped_model, "adam"),
+}
+
+
+@pytest.mark.parametrize("name", COMPILED)
+def test_compiled_steps_are_the_eager_ones_up_to_rounding(name: str, caplog) -> None:
+    caplog.set_level(logging.INFO, "aevb")
+    objective, model, optimizer = COMPILED[name]
+    (module, watch, trainer), (other, watch_other, trainer_other) = [
+        train(objective(), model, optimizer, steps) for steps in ("compiled", "eager")
+    ]
+    assert type(watch.recorder.recording).__name__ == "Compilation", caplog.messages
+    assert watch.recorder.checks == recorder.CHECKS
+    assert trainer.global_step == trainer_other.global_step
+    torch.testing.assert_close(watch.metrics, watch_other.metrics, rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(module.state_dict(), other.state_dict(), rtol=1e-3, atol=1e-4)
+
+
+def test_steps_are_recorded_where_there_is_no_compiler(monkeypatch, caplog) -> None:
+    def missing(*arguments: Any) -> None:
+        raise RuntimeError("no compiler")
+
+    caplog.set_level(logging.INFO, "aevb")
+    monkeypatch.setattr(torch, "compile", lambda graph, **options: missing)
+    found = train(SGVB(), partial(small_model, SHAPE), "adagrad", "compiled")
+    assert [line for line in caplog.messages if "step" in line] == [
+        "training steps cannot be compiled; they are recorded (no compiler)"
+    ]
+    assert type(found[1].recorder.recording).__name__ == "Recording"
+    assert_same(found, train(SGVB(), partial(small_model, SHAPE), "adagrad", "eager"))

@@ -1,7 +1,7 @@
-"""Decides how a training step is taken: eagerly, or by a recording of one."""
+"""Decides how a training step is taken: eagerly, or by a recording or compilation of one."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytorch_lightning as pl
@@ -25,6 +25,9 @@ WARM_UP = 100
 CHECKS = 3
 """Minibatches whose step is taken both ways before the recording is relied on."""
 
+TOLERANCE = 1e-3
+"""Of a compiled step's numbers, relative to the largest in the same tensor."""
+
 MAX_RECORDINGS = 5
 """A run whose settings keep changing is left to eager steps."""
 
@@ -42,6 +45,8 @@ class Recorder:
 
     Several processes record each its own step, in which their gradients are averaged, and replay it only if all can.
 
+    With `compiled`, the step is compiled (`aevb.compilation`) in place of recorded, and agrees if it is close.
+
     A recording holds for the settings that it was made with. When an attribute of a model's part or of the objective, a
     setting of the optimizer or the shape of the minibatch changes from one block to the next, another is made.
 
@@ -50,6 +55,7 @@ class Recorder:
         objective: Its estimate is minimised.
         models: The generative and the recognition model.
         optimizer: Of all parameters.
+        compiled: Compile steps; where that is not possible they are recorded, and the log says so once.
     """
 
     def __init__(
@@ -58,6 +64,7 @@ class Recorder:
         objective: Objective,
         models: tuple[GenerativeModel, RecognitionModel],
         optimizer: LightningOptimizer,
+        compiled: bool = False,
     ) -> None:
         self.eager = eager
         self.objective, self.models = objective, models
@@ -68,7 +75,7 @@ class Recorder:
         self.settings: tuple[Any, ...] = ()
         self.recorded_rates: list[float] = []
         self.steps = self.checks = self.recordings = 0
-        self.on = True
+        self.on, self.compiled = True, compiled
 
     def begin(self, x: Tensor) -> Step:
         """How to take the steps of a block (K, B, *data_shape); a recording made with other settings is forgotten."""
@@ -104,22 +111,32 @@ class Recorder:
 
     def record(self, x: Tensor) -> dict[str, Tensor]:
         """Make a recording, and check it on the same minibatch."""
-        from aevb.recording import NotRecordableError, Recording  # what few short runs need is not waited for
+        from aevb.recording import NotRecordableError  # what few short runs need is not waited for
 
         if self.recordings == MAX_RECORDINGS:
             return self.give_up(x, "the settings of the run change too often")
         self.recordings += 1
         self.recorded_rates = self.rates()
-        state, before = self.state(), self.snapshot()
-        groups = [group["params"] for group in self.optimizer.param_groups]
+        before = self.snapshot()
         reason = "another process cannot"
         try:
             with without_communication():
-                self.recording = Recording(self.bare_step, x, state, groups)
+                self.recording = self.make(x)
         except NotRecordableError as error:
             reason = str(error)
         self.restore(before)
         return self.check(x) if agreed(self.recording is not None, x.device) else self.give_up(x, reason)
+
+    def make(self, x: Tensor) -> Any:
+        """A compilation or a recording."""
+        if self.compiled:
+            from aevb.compilation import Compilation
+
+            return Compilation(self.gradients, x, self.state(), self.update)
+        from aevb.recording import Recording
+
+        groups = [group["params"] for group in self.optimizer.param_groups]
+        return Recording(self.bare_step, x, self.state(), groups)
 
     def check(self, x: Tensor) -> dict[str, Tensor]:
         """Take the step both ways; an eager step's results are kept."""
@@ -131,9 +148,9 @@ class Recorder:
         names = list(metrics)
         expected = [*self.snapshot(), *(metrics[name] for name in names)]
         got = [*after, *(replayed[name] for name in names)]
-        if not agreed(all(same_bits(a, b) for a, b in zip(expected, got, strict=True)), x.device):
-            self.on, self.recording = False, None
-            log.info("training steps are not recorded, as a recording differed from the step; they run eagerly")
+        agree = nearly_same if self.compiled else same_bits
+        if not agreed(all(agree(a, b) for a, b in zip(expected, got, strict=True)), x.device):
+            self.drop("one differed from the step")
             return metrics
         self.checks += 1
         if self.checks == CHECKS:
@@ -141,19 +158,44 @@ class Recorder:
         return metrics
 
     def give_up(self, x: Tensor, reason: str) -> dict[str, Tensor]:
-        """Take this step and all others eagerly."""
-        self.on, self.recording = False, None
-        log.info("training steps cannot be recorded; they run eagerly (%s)", reason)
+        """Take this step eagerly, and the others in the next best way."""
+        self.drop(reason)
         return self.eager(x)
+
+    def drop(self, reason: str) -> None:
+        """Record in place of compiling, or take all steps eagerly if it is recording that has failed."""
+        self.recording, self.checks = None, 0
+        if self.compiled:
+            self.compiled, self.recordings = False, 0
+            log.info("training steps cannot be compiled; they are recorded (%s)", reason)
+        else:
+            self.on = False
+            log.info("training steps cannot be recorded; they run eagerly (%s)", reason)
 
     def bare_step(self, x: Tensor) -> dict[str, Tensor]:
         """The step without Lightning."""
         for estimate in self.objective.estimates(*self.models, x):
             self.optimizer.zero_grad()
             estimate.loss.backward()
-            average_gradients([parameter for parameter in self.parts.parameters() if parameter.requires_grad])
+            average_gradients(self.parameters())
             self.optimizer.step()
         return estimate.metrics()
+
+    def gradients(self, x: Tensor) -> tuple[dict[str, Tensor], Sequence[Tensor | None]]:
+        """The metrics of a minibatch, and its gradients."""
+        (estimate,) = self.objective.estimates(*self.models, x)
+        return estimate.metrics(), torch.autograd.grad(estimate.loss, self.parameters(), allow_unused=True)
+
+    def update(self, gradients: Sequence[Tensor | None]) -> None:
+        """Let the optimizer take its step with these gradients."""
+        for parameter, gradient in zip(self.parameters(), gradients, strict=True):
+            parameter.grad = gradient
+        average_gradients(self.parameters())
+        self.optimizer.step()
+
+    def parameters(self) -> list[nn.Parameter]:
+        """Those that are trained."""
+        return [parameter for parameter in self.parts.parameters() if parameter.requires_grad]
 
     def rates(self) -> list[float]:
         """The step size of each group of parameters."""
@@ -209,6 +251,14 @@ class Recorder:
 def same_bits(a: Tensor, b: Tensor) -> bool:
     """Whether two tensors are equal, NaN included."""
     return a.dtype == b.dtype and torch.equal(a.nan_to_num(), b.nan_to_num()) and torch.equal(a.isnan(), b.isnan())
+
+
+def nearly_same(a: Tensor, b: Tensor) -> bool:
+    """Whether two tensors differ by no more than rounding explains."""
+    if not a.is_floating_point():
+        return same_bits(a, b)
+    scale = float(a.abs().max()) if a.numel() else 0.0
+    return a.dtype == b.dtype and torch.allclose(a, b, rtol=0.0, atol=TOLERANCE * scale, equal_nan=True)
 
 
 def recordable(trainer: pl.Trainer, module: pl.LightningModule, objective: Objective, optimizer: Optimizer) -> bool:

@@ -101,23 +101,21 @@ class Recording:
         return metrics
 
 
-def trace(
-    step: Callable[[Tensor], dict[str, Tensor]], x: Tensor, state: list[Tensor], num_rates: int
-) -> fx.GraphModule:
+def trace(step: Callable[[Tensor], Any], x: Tensor, state: list[Tensor], num_rates: int) -> fx.GraphModule:
     """The operations of a step: placeholders for x, the state and the step sizes, in this order.
 
     Raises:
         NotRecordableError: see `Recording`.
     """
 
-    def of_everything(x: Tensor, *_: Tensor) -> dict[str, Tensor]:
+    def of_everything(x: Tensor, *_: Tensor) -> Any:
         return step(x)
 
     try:
         with unvalidated_distributions():
             graph = make_fx(of_everything, tracing_mode="real", _error_on_data_dependent_ops=True)(x, *state)
     except Exception as error:  # whatever goes wrong under the tracer, the step itself may be sound
-        raise NotRecordableError(str(error).partition("\n")[0]) from error
+        raise NotRecordableError(first_words(error)) from error
     last = [node for node in graph.graph.nodes if node.op == "placeholder"][-1]
     for number in reversed(range(num_rates)):
         with graph.graph.inserting_after(last):
@@ -125,7 +123,13 @@ def trace(
     for node in reversed(graph.graph.nodes):
         if node.op == "call_function" and getattr(node.target, "namespace", "") == "profiler":
             graph.graph.erase_node(node)
+    graph.recompile()
     return graph
+
+
+def first_words(error: Exception) -> str:
+    """The first line of what an error says."""
+    return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
 @contextmanager
