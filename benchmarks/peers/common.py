@@ -21,7 +21,7 @@ class Arguments:
     hidden: int = 500
     latent: int = 20
     num_samples: int = 1
-    lr: float = 0.02
+    lr: float = 0.01
     seed: int = 0
 
 
