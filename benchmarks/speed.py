@@ -43,8 +43,8 @@ CONTENDERS = {
     "PyTorch, torch.compile": ["plain_pytorch.py", "--compile"],
     "JAX, jit + scan": ["jax_scan.py"],
 }
-SETTLED = 30_000
-"""Samples after which a run of ours is timed."""
+SETTLED = 300
+"""Minibatches after which a run of ours is timed: its steps have been recorded or compiled."""
 
 CLOSEST = (OURS, OURS_COMPILED, "plain PyTorch", "JAX, jit + scan")
 
@@ -91,17 +91,17 @@ def measure(name: str, options: dict[str, Any]) -> dict[str, float]:
         if done.returncode:
             print(done.stderr, file=sys.stderr)
             done.check_returncode()
-        return (
-            read_metrics(run / "metrics.csv")
-            if name in (OURS, OURS_COMPILED)
-            else json.loads(done.stdout.splitlines()[-1])
-        )
+        if name in (OURS, OURS_COMPILED):
+            return read_metrics(run / "metrics.csv", SETTLED * options["batch"])
+        result: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+        return result
 
 
-def read_metrics(path: Path) -> dict[str, float]:
-    """Of a run of ours: training samples over training time, validation left out, once its steps are what they stay.
+def read_metrics(path: Path, settled_after: int) -> dict[str, float]:
+    """Of a run of ours: training samples over training time, validation left out.
 
-    The first samples, in which steps are recorded or compiled, do not count, as the compilation of peers does not.
+    The first `settled_after` samples, in which steps are recorded or compiled, do not count, as peers' compilation does
+    not.
     """
     with path.open(newline="") as file:
         rows = list(csv.DictReader(file))
@@ -111,7 +111,7 @@ def read_metrics(path: Path) -> dict[str, float]:
     settled = [
         (samples - start, (samples - start) / rate)
         for (start, _), (samples, rate) in itertools.pairwise(rates)
-        if start >= SETTLED
+        if start >= settled_after
     ]
     return {
         "images_per_second": sum(samples for samples, _ in settled) / sum(seconds for _, seconds in settled),
@@ -201,6 +201,8 @@ def main() -> None:
     if arguments.vary:
         key, _, values = arguments.vary.partition("=")
         names, settings = list(CLOSEST), [{key: int(value)} for value in values.split(",")]
+    if arguments.samples < 2 * SETTLED * max(setting.get("batch", options["batch"]) for setting in settings):
+        parser.error(f"--samples must be at least {2 * SETTLED} minibatches, as the first {SETTLED} do not count")
     results = {}
     for setting in settings:
         title = ", ".join(f"{key}={value}" for key, value in setting.items()) or "paper's MNIST model"
@@ -208,6 +210,7 @@ def main() -> None:
         print(f"\n{title}\n\n{table(results[title])}\n", flush=True)
     stem = f"speed_{arguments.vary.partition('=')[0]}" if arguments.vary else "speed"
     arguments.out.mkdir(parents=True, exist_ok=True)
+    del options["data"]
     report = {"machine": machine(), "settings": options, "results": results}
     (arguments.out / f"{stem}.json").write_text(json.dumps(report, indent=1) + "\n")
     plot(results, arguments.out / f"{stem}.png")
