@@ -1,6 +1,7 @@
 """Jobs of a sweep given to Ray, and waited for."""
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -60,7 +61,7 @@ def start(init: Mapping[str, Any]) -> None:
             return
         except Exception as error:  # Ray raises bare ones
             ray.shutdown()
-            if not attempts_left or "timed out" not in str(error):
+            if not attempts_left or not re.search("timed out|timeout", str(error)):
                 fail(f"error: hydra.launcher.init: {first_line(error)}", 2)
 
 
