@@ -31,11 +31,11 @@ ROOT = Path(__file__).parents[1]
 PEERS = ROOT / "benchmarks" / "peers"
 OURS = "python train.py"
 
-OURS_COMPILED = "python train.py steps=compiled"
+OURS_COMPILED = "python train.py compile_steps=true"
 
 CONTENDERS = {
     OURS: [],
-    OURS_COMPILED: ["steps=compiled"],
+    OURS_COMPILED: ["compile_steps=true"],
     "pytorch/examples": ["pytorch_example.py"],
     "pythae": ["pythae_trainer.py"],
     "Lightning + DataLoader": ["lightning_loader.py"],

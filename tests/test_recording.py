@@ -77,6 +77,14 @@ CASES: dict[str, tuple[Callable[[], Any], Callable[[], Model], str]] = {
 }
 
 
+KINDS = {
+    "recorded": {},
+    "compiled": {"compile_steps": True},
+    "only_compiled": {"record_steps": False, "compile_steps": True},
+    "eager": {"record_steps": False},
+}
+
+
 @pytest.fixture(autouse=True)
 def short_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recorder, "WARM_UP", 3)
@@ -100,7 +108,7 @@ def train(
     torch.manual_seed(0)
     objective.num_data = 400
     callbacks = settings.pop("callbacks", [])
-    module = AEVB(model(), objective, OPTIMIZERS[optimizer], steps=steps, **settings)
+    module = AEVB(model(), objective, OPTIMIZERS[optimizer], **KINDS[steps], **settings)
     generator = torch.Generator().manual_seed(0)
     x = torch.randint(2, (BLOCKS, BLOCK, BATCH, *module.generative.data_shape), generator=generator).float()
     watch = Watch()
@@ -293,4 +301,13 @@ def test_steps_are_recorded_where_there_is_no_compiler(monkeypatch, caplog) -> N
         "training steps cannot be compiled; they are recorded (no compiler)"
     ]
     assert type(found[1].recorder.recording).__name__ == "Recording"
+    assert_same(found, train(SGVB(), partial(small_model, SHAPE), "adagrad", "eager"))
+
+
+def test_steps_are_eager_where_there_is_no_compiler_and_they_are_not_to_be_recorded(monkeypatch, caplog) -> None:
+    caplog.set_level(logging.INFO, "aevb")
+    monkeypatch.delattr(torch, "compile")
+    found = train(SGVB(), partial(small_model, SHAPE), "adagrad", "only_compiled")
+    assert found[1].recorder.recording is None
+    assert [line for line in caplog.messages if line.startswith("training steps cannot be compiled; they run eagerly")]
     assert_same(found, train(SGVB(), partial(small_model, SHAPE), "adagrad", "eager"))

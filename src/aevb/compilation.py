@@ -37,8 +37,8 @@ class Compilation:
     ) -> None:
         self.state, self.update = state, update
         graph = trace(gradients, x, state, 0)
-        self.run = torch.compile(graph, dynamic=False, options={"fallback_random": True})
         try:
+            self.run = torch.compile(graph, dynamic=False, options={"fallback_random": True})
             with torch.no_grad():
                 self.run(x, *state)
         except Exception as error:  # a compiler may be missing, or may not know an operation

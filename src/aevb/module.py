@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 from torch.optim import Optimizer
 
-from aevb.checks import choice, whole_number
+from aevb.checks import whole_number
 from aevb.model import Model
 from aevb.objectives import Objective, elbo
 from aevb.recorder import Recorder, recordable
@@ -41,16 +41,17 @@ class AEVB(pl.LightningModule):
         seed: Of the noise.
         max_samples: Training ends when this many training samples have been evaluated; None: never by this count.
         schedule: Called with the number of the epoch, from 0; returns the factor of the step size.
-        steps: How training steps are taken. "recorded": one is recorded where that is possible, and replayed, with the
-            same results to the last bit, sooner. "compiled": sooner still, after seconds of compilation, with results
-            that differ by rounding. "eager": as Lightning takes them. See `Recorder`.
+        record_steps: Record a training step where that is possible, and replay it: the same results to the last bit,
+            sooner. See `Recorder`.
+        compile_steps: Compile it in place of that: sooner still, after seconds of compilation, with results that differ
+            by rounding. Where that is not possible, `record_steps` rules.
 
     Attributes:
         samples: Training samples evaluated so far, over all ranks: the x-axis of every curve, as in the paper.
         validated_samples: What `samples` was at the end of the last validation; None: there was none.
 
     Raises:
-        ValueError: max_samples is not a positive whole number, or steps is none of these.
+        ValueError: max_samples is not a positive whole number.
     """
 
     def __init__(
@@ -61,7 +62,8 @@ class AEVB(pl.LightningModule):
         seed: int = 0,
         max_samples: int | None = None,
         schedule: Callable[[int], float] | None = None,
-        steps: str = "recorded",
+        record_steps: bool = True,
+        compile_steps: bool = False,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
@@ -72,7 +74,7 @@ class AEVB(pl.LightningModule):
         self.schedule = schedule
         self.seed = seed
         self.max_samples = None if max_samples is None else whole_number(max_samples, "max_samples")
-        self.steps = choice(steps, "steps", ("recorded", "compiled", "eager"))
+        self.record_steps, self.compile_steps = record_steps, compile_steps
         self.recorder: Recorder | None = None
         self.samples = 0
         self.validated_samples: int | None = None
@@ -95,9 +97,12 @@ class AEVB(pl.LightningModule):
         self.trainer.should_stop = self.done
         optimizer = self.optimizers()
         assert isinstance(optimizer, LightningOptimizer)
-        if self.steps != "eager" and recordable(self.trainer, self, self.objective, optimizer.optimizer):
+        if (self.record_steps or self.compile_steps) and recordable(
+            self.trainer, self, self.objective, optimizer.optimizer
+        ):
             models = (self.generative, self.recognition)
-            self.recorder = Recorder(self.eager_step, self.objective, models, optimizer, self.steps == "compiled")
+            kinds = (self.record_steps, self.compile_steps)
+            self.recorder = Recorder(self.eager_step, self.objective, models, optimizer, *kinds)
 
     def on_train_end(self) -> None:
         self.recorder = None

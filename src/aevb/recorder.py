@@ -55,7 +55,8 @@ class Recorder:
         objective: Its estimate is minimised.
         models: The generative and the recognition model.
         optimizer: Of all parameters.
-        compiled: Compile steps; where that is not possible they are recorded, and the log says so once.
+        recorded: Record steps.
+        compiled: Compile steps; where that is not possible `recorded` rules, and the log says so once.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class Recorder:
         objective: Objective,
         models: tuple[GenerativeModel, RecognitionModel],
         optimizer: LightningOptimizer,
+        recorded: bool = True,
         compiled: bool = False,
     ) -> None:
         self.eager = eager
@@ -75,7 +77,8 @@ class Recorder:
         self.settings: tuple[Any, ...] = ()
         self.recorded_rates: list[float] = []
         self.steps = self.checks = self.recordings = 0
-        self.on, self.compiled = True, compiled
+        self.recorded, self.compiled = recorded, compiled
+        self.on = recorded or compiled
 
     def begin(self, x: Tensor) -> Step:
         """How to take the steps of a block (K, B, *data_shape); a recording made with other settings is forgotten."""
@@ -166,8 +169,9 @@ class Recorder:
         """Record in place of compiling, or take all steps eagerly if it is recording that has failed."""
         self.recording, self.checks = None, 0
         if self.compiled:
-            self.compiled, self.recordings = False, 0
-            log.info("training steps cannot be compiled; they are recorded (%s)", reason)
+            self.compiled, self.recordings, self.on = False, 0, self.recorded
+            instead = "are recorded" if self.recorded else "run eagerly"
+            log.info("training steps cannot be compiled; they %s (%s)", instead, reason)
         else:
             self.on = False
             log.info("training steps cannot be recorded; they run eagerly (%s)", reason)

@@ -68,7 +68,7 @@ def train(record):
     objective = Deciding() if case == "one_cannot" else SGVB()
     objective.num_data = 400
     adagrad = partial(torch.optim.Adagrad, lr=0.05, fused=True)
-    module = AEVB(small_model((4,)), objective, adagrad, steps="recorded" if record else "eager")
+    module = AEVB(small_model((4,)), objective, adagrad, record_steps=record)
     x = torch.randint(2, (4, 5, 10, 4), generator=torch.Generator().manual_seed(rank)).float()
     found = []
     module.on_train_end = lambda: found.append(module.recorder is not None and module.recorder.recording is not None)

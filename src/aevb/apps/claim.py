@@ -13,7 +13,9 @@ from aevb.runs import RunFolder
 
 log = logging.getLogger("aevb")
 
-CHANGEABLE = ("allow", "callbacks", "logger", "max_samples", "resume", "steps", "sweep", "trainer")
+CHANGEABLE = (
+    "allow", "callbacks", "compile_steps", "logger", "max_samples", "record_steps", "resume", "sweep", "trainer"
+)  # fmt: skip
 """What may be said beside `resume`, or differ when a sweep is continued: the rest is the run's own."""
 FILLED = ("data.shape", "optimizer.lr")
 """What a run fills in where it is null."""
