@@ -32,8 +32,9 @@ from aevb.module import AEVB, NonFiniteLossError
 from aevb.runs import RunFolder, now
 
 log = logging.getLogger("aevb")
-PRECISIONS = ("highest", "high", "medium")
 record = logging.getLogger("aevb.record")  # to train.log alone: the terminal gets the same as the last line
+
+PRECISIONS = ("highest", "high", "medium")
 
 
 def train(config: DictConfig) -> float | None:
