@@ -304,6 +304,22 @@ def test_steps_are_recorded_where_there_is_no_compiler(monkeypatch, caplog) -> N
     assert_same(found, train(SGVB(), partial(small_model, SHAPE), "adagrad", "eager"))
 
 
+def test_steps_are_recorded_where_compiled_ones_differ(monkeypatch, caplog) -> None:
+    def wrong(graph: Any, **options: Any) -> Callable[..., Any]:
+        def run(*arguments: Any) -> Any:
+            metrics, gradients = graph(*arguments)
+            return metrics, [gradient * 1.01 for gradient in gradients]
+
+        return run
+
+    caplog.set_level(logging.INFO, "aevb")
+    monkeypatch.setattr(torch, "compile", wrong)
+    found = train(SGVB(), partial(small_model, SHAPE), "sgd", "compiled")
+    assert "training steps cannot be compiled; they are recorded (one differed from the step)" in caplog.messages
+    assert type(found[1].recorder.recording).__name__ == "Recording"
+    assert_same(found, train(SGVB(), partial(small_model, SHAPE), "sgd", "eager"))
+
+
 def test_steps_are_eager_where_there_is_no_compiler_and_they_are_not_to_be_recorded(monkeypatch, caplog) -> None:
     caplog.set_level(logging.INFO, "aevb")
     monkeypatch.delattr(torch, "compile")
