@@ -16,7 +16,7 @@ import aevb
 from aevb.apps import Stopped
 from aevb.config import ConfigError, instantiate
 from aevb.launch import processes
-from aevb.launch.processes import RankFailedError, failure, last_words, say_last_words
+from aevb.launch.processes import RankFailedError, failure, free_port, last_words, say_last_words
 from aevb.module import NonFiniteLossError, seed_noise
 from aevb.runs import RunFolder
 
@@ -144,23 +144,31 @@ def test_interrupted_processes_save_and_stop_together(run_train, tmp_path, start
     assert [process.returncode for process in started] == [1, 1]
 
 
-def test_processes_of_torchrun_share_one_folder(tmp_path):
+def torchrun(folder, *arguments):
+    """Start torchrun with the arguments of torchrun and of `train.py`."""
+    command = [sys.executable, "-m", "torch.distributed.run", *arguments]
+    return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+@pytest.mark.parametrize("machines", [1, 2])
+def test_processes_of_torchrun_share_one_folder(machines, tmp_path):
     (tmp_path / "sub").mkdir()
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    process = subprocess.run(
-        [*torchrun, str(ROOT / "train.py"), *TWO, *SMALL, "max_samples=1300"],
-        cwd=tmp_path / "sub",
-        capture_output=True,
-        text=True,
-        timeout=400,
-        check=False,
-    )
-    assert process.returncode == 0, process.stderr
+    start = [f"--nproc-per-node={2 // machines}"]
+    if machines == 1:
+        start += ["--standalone"]
+    else:
+        start += ["--nnodes=2", "--rdzv-backend=c10d", f"--rdzv-endpoint=127.0.0.1:{free_port()}", "--rdzv-id=test"]
+    shape = [f"trainer.devices={2 // machines}", f"trainer.num_nodes={machines}"]
+    run = [str(ROOT / "train.py"), *TWO, *shape, *SMALL, "max_samples=1300"]
+    agents = [torchrun(tmp_path / "sub", *start, *run) for _ in range(machines)]
+    said = [agent.communicate(timeout=400)[0] for agent in agents]
+    assert [agent.returncode for agent in agents] == [0] * machines, said
     (status,) = (tmp_path / "sub").glob("outputs/*/*/status.json")
     folder = RunFolder(status.parent)
     assert folder.status()["state"] == "finished"
     assert folder.status()["samples"] == 1300
-    assert process.stdout.count("finished after") == 1
+    assert "".join(said).count("finished after") == 1
+    assert "cpu, 2 process(es)" in "".join(said)
     assert [path.name for path in (tmp_path / "sub" / "outputs").iterdir()] == [status.parents[1].name]
     shutil.rmtree(tmp_path / "sub")
 

@@ -1,4 +1,4 @@
-"""Schedulers for the tests: a SLURM of one node, this machine."""
+"""Schedulers for the tests: a SLURM of two nodes, both this machine."""
 
 import json
 import os
@@ -19,6 +19,8 @@ ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "tests" / "cluster" / "slurm.sh"
 PATIENCE = 600.0
 """Seconds for anything to happen: a slow machine is no failure."""
+QUICK = {"COLUMNS": "200", "OMP_NUM_THREADS": "1", "RAY_worker_niceness": "0"}
+"""Ray's workers would give way to everything else on the machine."""
 TINY = ["max_samples=2000", "model.encoder.hidden=[16]", "logger=none", "callbacks.images=null"]
 LONG = ["max_samples=600000", *TINY[1:], "callbacks.checkpoint.every_samples=20000"]
 """Long enough to be ended in the middle: it takes seconds after the first checkpoint."""
@@ -107,7 +109,7 @@ def sweeps(tmp_path: Path) -> Iterator[Callable[..., Sweep]]:
 
     def start(*arguments: str, **environment: str) -> Sweep:
         folder = tmp_path / f"sweep{len(started)}"
-        sweep = Sweep(folder, [*arguments], os.environ | {"COLUMNS": "200", "OMP_NUM_THREADS": "1"} | environment)
+        sweep = Sweep(folder, [*arguments], os.environ | QUICK | environment)
         started.append(sweep)
         return sweep
 
@@ -124,8 +126,10 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     if reason := why_no_slurm():
         pytest.skip(reason)
     folder = tmp_path_factory.mktemp("slurm")
-    subprocess.run([str(SCRIPT), "start", str(folder)], check=True)
     environment = {"SLURM_CONF": str(folder / "slurm.conf")}
-    yield environment
-    subprocess.run(["scancel", "--user=root"], env=os.environ | environment, check=False)
-    subprocess.run([str(SCRIPT), "stop", str(folder)], check=True)
+    try:
+        subprocess.run([str(SCRIPT), "start", str(folder)], check=True)
+        yield environment
+        subprocess.run(["scancel", "--user=root"], env=os.environ | environment, check=False)
+    finally:
+        subprocess.run([str(SCRIPT), "stop", str(folder)], check=True)

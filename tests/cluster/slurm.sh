@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A SLURM cluster of one node, this machine, as root and without systemd:
+# A SLURM cluster of two nodes, both on this machine, as root and without systemd:
 #   slurm.sh install            Debian's or Ubuntu's packages, where they are missing
 #   slurm.sh start FOLDER       the daemons, with everything they write in FOLDER; prints the variables to export
 #   slurm.sh stop FOLDER        ends them
@@ -21,7 +21,7 @@ wait_for() {
 }
 
 start() {
-    mkdir -p "$folder"/{state,spool}
+    mkdir -p "$folder"/{state,spool/one,spool/two}
     chmod 755 "$folder"
     # munged insists on folders that only its user can write, up to the root; /run is one.
     local munge=/run/aevb-munge
@@ -31,18 +31,18 @@ start() {
         --log-file="$munge/log" --force
     wait_for test -S "$munge/socket"
 
-    local ctld_port slurmd_port
-    read -r ctld_port slurmd_port < <(python3 - <<'PY'
+    local ctld_port one_port two_port
+    read -r ctld_port one_port two_port < <(python3 - <<'PY'
 import socket
-sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
+sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(3)]
 print(*(s.getsockname()[1] for s in sockets))
 PY
     )
+    local both="NodeHostname=$(hostname -s) NodeAddr=127.0.0.1 CPUs=4 RealMemory=65536 State=UNKNOWN"
     cat >"$folder/slurm.conf" <<CONF
 ClusterName=test
 SlurmctldHost=$(hostname -s)(127.0.0.1)
 SlurmctldPort=$ctld_port
-SlurmdPort=$slurmd_port
 SlurmUser=root
 SlurmdUser=root
 AuthType=auth/munge
@@ -60,24 +60,26 @@ SchedulerParameters=batch_sched_delay=0,sched_min_interval=0
 ReturnToService=2
 KillWait=20
 StateSaveLocation=$folder/state
-SlurmdSpoolDir=$folder/spool
+SlurmdSpoolDir=$folder/spool/%n
 SlurmctldPidFile=$folder/slurmctld.pid
-SlurmdPidFile=$folder/slurmd.pid
+SlurmdPidFile=$folder/slurmd-%n.pid
 SlurmctldLogFile=$folder/slurmctld.log
-SlurmdLogFile=$folder/slurmd.log
+SlurmdLogFile=$folder/slurmd-%n.log
 SlurmdParameters=config_overrides
-NodeName=$(hostname -s) NodeAddr=127.0.0.1 CPUs=8 RealMemory=65536 State=UNKNOWN
+NodeName=one Port=$one_port $both
+NodeName=two Port=$two_port $both
 PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP OverSubscribe=NO
 CONF
     export SLURM_CONF=$folder/slurm.conf
     slurmctld -c -f "$SLURM_CONF"
-    slurmd -c -f "$SLURM_CONF" -N "$(hostname -s)"
-    wait_for sh -c 'sinfo -h -o %T | grep -qx idle'
+    slurmd -c -f "$SLURM_CONF" -N one
+    slurmd -c -f "$SLURM_CONF" -N two
+    wait_for sh -c '[ "$(sinfo -h -N -o %T | grep -cx idle)" = 2 ]'
     echo "SLURM_CONF=$SLURM_CONF"
 }
 
 stop() {
-    for pid in "$folder"/slurmctld.pid "$folder"/slurmd.pid /run/aevb-munge/pid; do
+    for pid in "$folder"/slurmctld.pid "$folder"/slurmd-*.pid /run/aevb-munge/pid; do
         [[ -s $pid ]] || continue
         number=$(cat "$pid")
         kill "$number" 2>/dev/null || continue

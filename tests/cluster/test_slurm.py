@@ -67,12 +67,14 @@ def test_job_that_is_out_of_time_continues_and_a_cancelled_one_ends(slurm, sweep
     assert not sweep.is_trained_by("seed=1")
 
 
-def test_srun_starts_the_processes_of_a_job(slurm, sweeps):
+def test_srun_starts_the_processes_of_a_job_on_two_nodes(slurm, sweeps):
     sweep = sweeps(
-        "seed=1", *TINY, *SLURM, "trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2",
-        "hydra.launcher.tasks_per_node=2", **slurm,
+        "seed=1", *TINY, *SLURM, "trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "trainer.num_nodes=2",
+        "hydra.launcher.nodes=2", "hydra.launcher.tasks_per_node=2",
+        **slurm, MASTER_ADDR="127.0.0.1",  # the nodes' names are known to nobody but SLURM
     )  # fmt: skip
     assert sweep.end() == 0, sweep.output()
     assert sweep.run("seed=1").status()["state"] == "finished"
-    assert "cpu, 2 process(es)" in sweep.output()
+    assert "cpu, 4 process(es)" in sweep.output()
+    assert [sweep.output().count(f"node={node}(2)") for node in (0, 1)] == [2, 2]
     assert len(list(sweep.folder.glob("*/status.json"))) == 1
