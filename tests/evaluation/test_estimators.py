@@ -172,17 +172,18 @@ def test_values_are_those_of_the_models_own_densities(likelihood, posterior, hid
     assert torch.allclose(estimates.value.float(), log_weights.logsumexp(0) - torch.tensor(40.0).log(), atol=1e-4)
 
 
+@pytest.mark.parametrize("shape", [(1, 4, 4), (1, 3, 2), (1, 3, 3)])
 @pytest.mark.parametrize("scale", [1.0, 300.0])
-def test_bernoulli_shortcut_is_right_for_any_logits(scale):
+def test_bernoulli_shortcut_is_right_for_any_logits(scale, shape):
     from aevb.evaluation.scoring import BernoulliMLP, log_likelihood
 
     from ..small import small_model
 
     torch.manual_seed(0)
-    p, _ = small_model((1, 4, 4))
+    p, _ = small_model(shape)
     with torch.no_grad():
         p.head.layer.weight.mul_(10 * scale)
-        x, z = torch.rand(3, 1, 4, 4), torch.randn(5, 3, 2)
+        x, z = torch.rand(3, *shape), torch.randn(5, 3, 2)
         shortcut = log_likelihood(p, x)
         assert isinstance(shortcut, BernoulliMLP)
         expected = p.likelihood(z.double().float()).log_prob(x)
