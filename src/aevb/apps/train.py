@@ -269,7 +269,7 @@ def check_fit(config: DictConfig, module: AEVB, data: InMemoryDataModule) -> Non
     """
     module.objective.num_data = data.train_size
     try:
-        for chunk in (chunk for split in data.splits for chunk in split.x.split(5000)):
+        for chunk in (chunk for split in data.splits for chunk in split.x.split(500)):
             module.generative.head.check(to_float(chunk))
     except ValueError as error:
         raise ConfigError(str(error)) from error
