@@ -45,6 +45,7 @@ OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "adagrad": partial(torch.optim.Adagrad, lr=0.05, fused=True),
     "adam": partial(torch.optim.Adam, lr=0.01, fused=True),
     "sgd": partial(torch.optim.SGD, lr=0.01, momentum=0.9),
+    "plain_sgd": partial(torch.optim.SGD, lr=0.01),
 }
 
 
@@ -304,7 +305,8 @@ def test_steps_are_recorded_where_there_is_no_compiler(monkeypatch, caplog) -> N
     assert_same(found, train(SGVB(), partial(small_model, SHAPE), "adagrad", "eager"))
 
 
-def test_steps_are_recorded_where_compiled_ones_differ(monkeypatch, caplog) -> None:
+@pytest.mark.parametrize("optimizer", ["adagrad", "sgd", "plain_sgd"])
+def test_steps_are_recorded_where_compiled_ones_differ(optimizer: str, monkeypatch, caplog) -> None:
     def wrong(graph: Any, **options: Any) -> Callable[..., Any]:
         def run(*arguments: Any) -> Any:
             metrics, gradients = graph(*arguments)
@@ -314,10 +316,10 @@ def test_steps_are_recorded_where_compiled_ones_differ(monkeypatch, caplog) -> N
 
     caplog.set_level(logging.INFO, "aevb")
     monkeypatch.setattr(torch, "compile", wrong)
-    found = train(SGVB(), partial(small_model, SHAPE), "sgd", "compiled")
+    found = train(SGVB(), partial(small_model, SHAPE), optimizer, "compiled")
     assert "training steps cannot be compiled; they are recorded (one differed from the step)" in caplog.messages
     assert type(found[1].recorder.recording).__name__ == "Recording"
-    assert_same(found, train(SGVB(), partial(small_model, SHAPE), "sgd", "eager"))
+    assert_same(found, train(SGVB(), partial(small_model, SHAPE), optimizer, "eager"))
 
 
 def test_steps_are_eager_where_there_is_no_compiler_and_they_are_not_to_be_recorded(monkeypatch, caplog) -> None:
