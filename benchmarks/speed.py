@@ -187,7 +187,8 @@ def plot(results: dict[str, dict[str, dict[str, Any]]], path: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default=os.environ.get("AEVB_DATA_DIR", "data"), help="folder with MNIST/raw")
-    parser.add_argument("--samples", type=int, default=500_000, help="training samples of a run (default: %(default)s)")
+    text = "training samples of a run (default: %(default)s); with another batch size, as many minibatches"
+    parser.add_argument("--samples", type=int, default=500_000, help=text)
     parser.add_argument("--repeats", type=int, default=5, help="runs of each (default: %(default)s)")
     parser.add_argument("--only", default="", help="contenders whose names contain one of these words, by commas")
     parser.add_argument("--vary", default="", help="batch, hidden, latent or num_samples, as in batch=20,100,500")
@@ -200,13 +201,16 @@ def main() -> None:
     settings: list[dict[str, int]] = [{}]
     if arguments.vary:
         key, _, values = arguments.vary.partition("=")
-        names, settings = list(CLOSEST), [{key: int(value)} for value in values.split(",")]
-    if arguments.samples < 2 * SETTLED * max(setting.get("batch", options["batch"]) for setting in settings):
+        names = [name for name in CLOSEST if name in names]
+        settings = [{key: int(value)} for value in values.split(",")]
+    minibatches = arguments.samples // options["batch"]
+    if minibatches < 2 * SETTLED:
         parser.error(f"--samples must be at least {2 * SETTLED} minibatches, as the first {SETTLED} do not count")
     results = {}
     for setting in settings:
         title = ", ".join(f"{key}={value}" for key, value in setting.items()) or "paper's MNIST model"
-        results[title] = compare(names, options | setting, arguments.repeats)
+        samples = minibatches * setting.get("batch", options["batch"])
+        results[title] = compare(names, options | setting | {"samples": samples}, arguments.repeats)
         print(f"\n{title}\n\n{table(results[title])}\n", flush=True)
     stem = f"speed_{arguments.vary.partition('=')[0]}" if arguments.vary else "speed"
     arguments.out.mkdir(parents=True, exist_ok=True)
