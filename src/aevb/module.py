@@ -294,5 +294,8 @@ def runs_on(make_optimizer: Callable[..., Optimizer], device: torch.device) -> b
 
 def seed_noise(*key: int | str) -> None:
     """Seed torch's generators, on all devices, by a hash of the key."""
-    digest = hashlib.blake2b(repr(key).encode(), digest_size=4).digest()
-    torch.manual_seed(int.from_bytes(digest))
+    seed = int.from_bytes(hashlib.blake2b(repr(key).encode(), digest_size=4).digest())
+    if torch.accelerator.is_available():
+        torch.manual_seed(seed)
+    else:  # torch's function would note a stack trace for each kind of device that is not there, a millisecond
+        torch.default_generator.manual_seed(seed)
