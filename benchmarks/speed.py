@@ -46,6 +46,8 @@ CONTENDERS = {
 SETTLED = 300
 """Minibatches after which a run of ours is timed: its steps have been recorded or compiled."""
 
+EPOCH = 50_000
+
 CLOSEST = (OURS, OURS_COMPILED, "plain PyTorch", "JAX, jit + scan")
 
 
@@ -139,7 +141,7 @@ def compare(names: list[str], options: dict[str, Any], repeats: int) -> dict[str
 
 
 def table(results: dict[str, dict[str, Any]]) -> str:
-    """In Markdown: medians, and how many times faster ours is."""
+    """In Markdown: medians, and how many times faster ours is. ELBOs can be compared after as many samples only."""
     ours = results[OURS]["images_per_second"]
     lines = ["| | images/s | ours is faster by | test ELBO |", "| --- | ---: | ---: | ---: |"]
     for name, result in sorted(results.items(), key=lambda item: item[1]["images_per_second"]):
@@ -206,6 +208,8 @@ def main() -> None:
     minibatches = arguments.samples // options["batch"]
     if minibatches < 2 * SETTLED:
         parser.error(f"--samples must be at least {2 * SETTLED} minibatches, as the first {SETTLED} do not count")
+    if arguments.samples % EPOCH and not arguments.vary:
+        parser.error(f"--samples must be a multiple of {EPOCH}, as the peers train whole epochs")
     results = {}
     for setting in settings:
         title = ", ".join(f"{key}={value}" for key, value in setting.items()) or "paper's MNIST model"
