@@ -131,5 +131,6 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
         subprocess.run([str(SCRIPT), "start", str(folder)], check=True)
         yield environment
         subprocess.run(["scancel", "--user=root"], env=os.environ | environment, check=False)
+        wait_until(lambda: not subprocess.check_output(["squeue", "--noheader"], env=os.environ | environment))
     finally:
         subprocess.run([str(SCRIPT), "stop", str(folder)], check=True)
