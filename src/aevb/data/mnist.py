@@ -1,6 +1,5 @@
 """MNIST, by torchvision."""
 
-import math
 import os
 import socket
 import tempfile
@@ -8,7 +7,6 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from aevb.data.download import DownloadError, lock
@@ -62,8 +60,8 @@ class MNIST(InMemoryDataModule):
 
     def load(self) -> Splits:
         """Reads the four files."""
-        x, y = self._read("train", 60_000)
-        x_test, y_test = self._read("t10k", 10_000)
+        x, y = self._read(train=True, size=60_000)
+        x_test, y_test = self._read(train=False, size=10_000)
         return Splits(Split(x[:-10_000], y[:-10_000]), Split(x[-10_000:], y[-10_000:]), Split(x_test, y_test))
 
     def _complete(self) -> bool:
@@ -86,28 +84,18 @@ class MNIST(InMemoryDataModule):
         finally:
             socket.setdefaulttimeout(patience)
 
-    def _read(self, part: str, size: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def _read(self, train: bool, size: int) -> tuple[torch.Tensor, torch.Tensor]:
+        from torchvision import datasets  # see above
+
         try:
-            x = read_idx(self._raw / f"{part}-images-idx3-ubyte", (size, 28, 28)).unsqueeze(1)
-            y = read_idx(self._raw / f"{part}-labels-idx1-ubyte", (size,)).long()
-        except (OSError, ValueError) as error:
+            part = datasets.MNIST(self.root, train=train, download=False)
+            x, y = part.data.unsqueeze(1), part.targets
+            if x.shape != (size, 1, 28, 28) or x.dtype != torch.uint8 or y.shape != (size,):
+                raise ValueError(f"expected {size} images of 28x28, found {tuple(part.data.shape)}")
+        except (OSError, RuntimeError, ValueError, AssertionError, KeyError) as error:
+            reason = " ".join(str(error).split()) or "the files are damaged"
             raise ValueError(
-                f"data: cannot read MNIST from {self._raw.absolute()} ({error}); delete the files there to have them"
+                f"data: cannot read MNIST from {self._raw.absolute()} ({reason}); delete the files there to have them"
                 " downloaded again"
             ) from error
         return x, y
-
-
-def read_idx(path: Path, shape: tuple[int, ...]) -> torch.Tensor:
-    """An IDX file of bytes, as uint8. torchvision's reader has the data in memory three times while it reads.
-
-    Raises:
-        OSError: the file cannot be read.
-        ValueError: it does not hold values of this shape.
-    """
-    header = np.fromfile(path, ">i4", count=1 + len(shape))
-    expected = (0x0800 + len(shape), *shape)
-    values = np.fromfile(path, np.uint8, offset=4 * len(expected)) if tuple(header) == expected else np.empty(0)
-    if values.size != math.prod(shape):
-        raise ValueError(f"{path.name} does not hold {' x '.join(map(str, shape))} bytes")
-    return torch.from_numpy(values.reshape(shape))
