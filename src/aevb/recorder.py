@@ -149,7 +149,7 @@ class Recorder:
         self.restore(before)
         metrics = self.eager(x)
         agree = nearly_same if self.compiled else same_bits
-        same = all(map(agree, self.snapshot(), after, before)) and all(
+        same = all(agree(*tensors) for tensors in zip(self.snapshot(), after, before, strict=True)) and all(
             agree(value, replayed[name], torch.zeros_like(value)) for name, value in metrics.items()
         )
         if not agreed(same, x.device):
