@@ -22,12 +22,12 @@ def commands(page: Path) -> list[list[str]]:
 
 
 def jobs(arguments: list[str]) -> list[list[str]]:
-    """The overrides of each job: one for a plain command, the first value of every choice for a sweep."""
+    """The overrides of each job: one for a plain command, the first value of every choice for a sweep, `-m` or a preset."""
     if any(
         "…" in argument or "<" in argument or (argument.startswith("-") and argument != "-m") for argument in arguments
     ):
         return []
-    if "-m" not in arguments:
+    if "-m" not in arguments and not any(argument.startswith("sweep=") for argument in arguments):
         return [arguments]
     parsed = OverridesParser.create().parse_overrides([argument for argument in arguments if argument != "-m"])
     return [
