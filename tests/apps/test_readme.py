@@ -22,7 +22,7 @@ def commands(page: Path) -> list[list[str]]:
 
 
 def jobs(arguments: list[str]) -> list[list[str]]:
-    """The overrides of each job: one for a plain command, the first value of every choice for a sweep, `-m` or a preset."""
+    """The overrides of each job: one for a plain command, the first value of every choice for a sweep."""
     if any(
         "…" in argument or "<" in argument or (argument.startswith("-") and argument != "-m") for argument in arguments
     ):

@@ -9,6 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf, open_dict
 
+from aevb.config import register_resolvers
 from aevb.launch.names import folder_name, job_name, sweep_name, varying
 
 ROOT = Path(__file__).parents[2]
@@ -58,7 +59,7 @@ def test_sweep_is_named_by_what_varies_and_what_is_fixed():
 def test_keys_that_vary(value):
     assert varying([f"seed={value}", "max_samples=3"], None) == ["seed"]
     assert varying(["max_samples=3"], {"seed": value}) == ["seed"]
-    assert varying(["seed=3"], {"seed": value}) == []
+    assert varying(["seed=3"], {"seed": value}) == ["seed"]
 
 
 def test_job_is_named_by_what_varies():
@@ -68,7 +69,16 @@ def test_job_is_named_by_what_varies():
     assert job_name(["seed=1", "max_samples=2"], []) == "max_samples=2,seed=1"
 
 
+def test_part_of_a_preset_names_its_jobs_as_the_whole_does():
+    params = {"seed": "1,2", "model.latent_dim": "2,5"}
+    whole, part = varying([], params), varying(["model.latent_dim=5"], params)
+    job = ["model.latent_dim=5", "seed=1"]
+    assert job_name(job, part) == job_name(job, whole) == "model.latent_dim=5,seed=1"
+
+
 def test_job_takes_over_what_the_command_as_a_whole_gives():
+    register_resolvers()
+
     def composed(*overrides):
         return compose("train", list(overrides), return_hydra_config=True)
 

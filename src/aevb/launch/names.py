@@ -47,15 +47,17 @@ def sweep_name(
 
 
 def varying(command: Sequence[str], params: Mapping[str, object] | None) -> list[str]:
-    """The keys that differ between the jobs of a sweep, sorted.
+    """The keys that tell the jobs of a sweep apart, sorted: those that the command or the preset varies.
+
+    One that the preset varies and the command fixes is among them, so that a part of a preset finds the folders that
+    the whole makes.
 
     Args:
         command: The overrides of the command.
-        params: `hydra.sweeper.params`; the command's overrides rule.
+        params: `hydra.sweeper.params`.
     """
-    preset = [f"{key}={value}" for key, value in (params or {}).items()]
-    last = {override.get_key_element(): override for override in parse([*preset, *command])}
-    return sorted(key for key, override in last.items() if override.is_sweep_override())
+    overrides = parse([*(f"{key}={value}" for key, value in (params or {}).items()), *command])
+    return sorted({override.get_key_element() for override in overrides if override.is_sweep_override()})
 
 
 def job_name(command: Sequence[str], keys: Sequence[str]) -> str:
