@@ -155,6 +155,23 @@ def sample(
     return Draws(torch.stack(kept), step_size, torch.stack(acceptances).mean())
 
 
+def resample(z: Tensor, log_weights: Tensor, count: int) -> Tensor:
+    """Starts for chains: draws of a proposal, picked with probability proportional to their importance weights.
+
+    Source: sampling importance resampling, Rubin (1988).
+
+    Args:
+        z: Draws (S, B, D).
+        log_weights: Of the target over the proposal, up to a constant, (S, B).
+        count: T, draws to pick for each datapoint, with replacement.
+
+    Returns:
+        z (T, B, D).
+    """
+    picked = torch.multinomial(log_weights.softmax(0).T, count, replacement=True).T
+    return z[picked, torch.arange(z.shape[1], device=z.device)]
+
+
 def fit_gaussian(z: Tensor) -> MultivariateNormal:
     """A Gaussian with full covariance for each datapoint, fitted to its draws.
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from aevb import hmc
-from aevb.checks import choice, number, whole_number
+from aevb.checks import number, whole_number
 from aevb.evaluation.base import Estimates, Estimator, low_effective_sample_size, poor_acceptance
 from aevb.evaluation.start import STARTS, Start
 from aevb.evaluation.weights import LogWeights
@@ -23,6 +23,10 @@ class PosteriorHMC(Estimator):
     to the very draws it is averaged over, r would be larger at these than at fresh draws, and 1/p(x) would come out
     too large. So r is fitted to the draws of one half of the chains, and averaged over those of the other half.
 
+    Chains start at draws from q(z|x) and from the prior, half of each, picked by their importance weights
+    p(x, z) / (½ q(z|x) + ½ p(z)): near p(z|x) and in all its modes, also where q(z|x) is not trained or misses some.
+    Where none of the draws comes near, chains have to travel, and the value is too low by what they do not reach.
+
     The closer r is to p(z|x), the less noise there is. In many dimensions, or where p(z|x) is far from Gaussian, a few
     draws far out in the tails of p(z|x) carry the average, and are likely to be missing: the value is then too high.
 
@@ -34,7 +38,7 @@ class PosteriorHMC(Estimator):
         burn_in: Transitions before these, in which the step size is adapted.
         leapfrog_steps: Of a transition.
         target_acceptance: Of HMC.
-        start: Where chains start: `posterior`, draws from q(z|x); or `prior`, where there is no trained encoder.
+        num_starts: Draws per datapoint among which starts are picked; an even number.
     """
 
     name: ClassVar[str] = "posterior_hmc"
@@ -44,17 +48,18 @@ class PosteriorHMC(Estimator):
     burn_in: int = 40
     leapfrog_steps: int = 5
     target_acceptance: float = 0.9
-    start: str = "posterior"
+    num_starts: int = 1000
 
     def __post_init__(self) -> None:
         whole_number(self.num_chains, self.key("num_chains"), at_least=4)
-        if self.num_chains % 2:
-            raise ValueError(f"{self.key('num_chains')} must be even, got {self.num_chains}")
+        whole_number(self.num_starts, self.key("num_starts"), at_least=2)
+        for name in ("num_chains", "num_starts"):
+            if getattr(self, name) % 2:
+                raise ValueError(f"{self.key(name)} must be even, got {getattr(self, name)}")
         whole_number(self.num_samples, self.key("num_samples"))
         whole_number(self.burn_in, self.key("burn_in"))
         whole_number(self.leapfrog_steps, self.key("leapfrog_steps"))
         number(self.target_acceptance, self.key("target_acceptance"), above=0, below=1)
-        choice(self.start, self.key("start"), STARTS)
 
     @property
     def rows_per_datapoint(self) -> int:
@@ -62,15 +67,15 @@ class PosteriorHMC(Estimator):
 
     @torch.no_grad()
     def estimate(self, model: Model, x: Tensor, rows: int) -> Estimates:
-        p, start = model.generative, Start(model, x, self.start)
+        p = model.generative
 
         def log_joint(z: Tensor) -> Tensor:
             return p.log_joint(x, z)
 
         draws = hmc.sample(
             log_joint,
-            start.sample(self.num_chains),
-            start.step_size(),
+            self.starts(model, x, rows),
+            Start(model, x, "posterior").step_size(),
             self.num_samples,
             self.burn_in,
             self.leapfrog_steps,
@@ -88,6 +93,17 @@ class PosteriorHMC(Estimator):
             "acceptance": draws.acceptance.double().repeat(len(x)),
         }
         return Estimates(-chains.log_mean, chains.variance, diagnostics)
+
+    def starts(self, model: Model, x: Tensor, rows: int) -> Tensor:
+        """Where chains start, (num_chains, B, latent_dim)."""
+        half = self.num_starts // 2
+        q, prior = (Start(model, x, kind) for kind in STARTS)
+        z = torch.cat([q.sample(half), prior.sample(half)])
+        log_weights = [
+            model.generative.log_joint(x, chunk) - torch.logaddexp(q.log_prob(chunk), prior.log_prob(chunk))
+            for chunk in z.split(max(1, rows // len(x)))
+        ]
+        return hmc.resample(z, torch.cat(log_weights), self.num_chains)
 
     def warnings(self, found: Estimates) -> list[str]:
         remedy = (

@@ -114,9 +114,7 @@ class MonteCarloEM(Objective):
     def starts(self, p: GenerativeModel, x: Tensor) -> Tensor:
         """Where chains start, (1, B, latent_dim): draws from the prior, resampled by their likelihood."""
         z = p.prior().sample(torch.Size((self.num_starts, len(x))))
-        log_likelihood = p.likelihood(z).log_prob(x)
-        chosen = torch.multinomial(log_likelihood.softmax(0).T, 1)
-        return z[chosen.squeeze(1), torch.arange(len(x), device=x.device)].unsqueeze(0)
+        return hmc.resample(z, p.likelihood(z).log_prob(x), 1)
 
     def maximization(self, p: GenerativeModel, x: Tensor, draws: hmc.Draws, report: Estimate) -> Estimate:
         """M-step: `report` with the loss −log p(x, z) at the last draws."""
