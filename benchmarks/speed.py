@@ -4,8 +4,7 @@
 
 Every repeat runs each contender once, one after the other, in a process of its own, and the medians over the repeats
 are compared; so a machine that is now faster and now slower is so for all. It prints the table, and writes speed.json
-and speed.png. With `--vary batch=20,100,500` it does so for each value, for our own program and the two loops that come
-closest.
+and speed.png. `scaling.py` does the same over the sizes of the model and of the minibatches.
 """
 
 import argparse
@@ -48,7 +47,8 @@ SETTLED = 300
 
 EPOCH = 50_000
 
-CLOSEST = (OURS, OURS_COMPILED, "plain PyTorch", "JAX, jit + scan")
+PAPER = {"batch": 100, "hidden": 500, "latent": 20, "num_samples": 1, "lr": 0.01}
+"""The paper's MNIST model; its step size, see README.md."""
 
 
 def command(name: str, options: dict[str, Any], folder: Path) -> list[str]:
@@ -126,18 +126,16 @@ def compare(names: list[str], options: dict[str, Any], repeats: int) -> dict[str
     runs: dict[str, list[dict[str, float]]] = {name: [] for name in names}
     for repeat in range(repeats):
         for name in names:
-            runs[name].append(measure(name, options | {"seed": options["seed"] + repeat}))
+            runs[name].append(measure(name, options | {"seed": repeat}))
             print(
                 f"{repeat + 1}/{repeats}  {name:30} {runs[name][-1]['images_per_second']:>9,.0f} images/s", flush=True
             )
-    return {
-        name: {
-            "images_per_second": statistics.median(run["images_per_second"] for run in done),
-            "elbo": statistics.median(run["elbo"] for run in done),
-            "runs": done,
-        }
-        for name, done in runs.items()
-    }
+    return {name: medians(done) for name, done in runs.items()}
+
+
+def medians(runs: list[dict[str, float]]) -> dict[str, Any]:
+    """Of all that the runs measured; and the runs."""
+    return {key: statistics.median(run[key] for run in runs) for key in runs[0]} | {"runs": runs}
 
 
 def table(results: dict[str, dict[str, Any]]) -> str:
@@ -164,64 +162,52 @@ def machine() -> dict[str, Any]:
     }
 
 
-def plot(results: dict[str, dict[str, dict[str, Any]]], path: Path) -> None:
-    """Bars for one setting, lines over several."""
+def plot(results: dict[str, dict[str, Any]], path: Path) -> None:
+    """A bar for each contender."""
     figure, axes = plt.subplots(figsize=(7.5, 3.6), layout="constrained")
-    if len(results) == 1:
-        (only,) = results.values()
-        ranked = sorted(only.items(), key=lambda item: item[1]["images_per_second"])
-        colours = ["C0" if name in (OURS, OURS_COMPILED) else "0.7" for name, _ in ranked]
-        bars = axes.barh([name for name, _ in ranked], [r["images_per_second"] for _, r in ranked], color=colours)
-        axes.bar_label(bars, fmt="{:,.0f}", padding=3)
-        axes.set_xlabel("images per second")
-    else:
-        for name in next(iter(results.values())):
-            values = [float(setting.partition("=")[2]) for setting in results]
-            axes.loglog(values, [r[name]["images_per_second"] for r in results.values()], "o-", label=name)
-        axes.set_xlabel(next(iter(results)).partition("=")[0])
-        axes.set_ylabel("images per second")
-        axes.legend()
+    ranked = sorted(results.items(), key=lambda item: item[1]["images_per_second"])
+    colours = ["C0" if name in (OURS, OURS_COMPILED) else "0.7" for name, _ in ranked]
+    bars = axes.barh([name for name, _ in ranked], [r["images_per_second"] for _, r in ranked], color=colours)
+    axes.bar_label(bars, fmt="{:,.0f}", padding=3)
+    axes.set_xlabel("images per second")
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=150)
     plt.close(figure)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def parse(description: str | None, samples: int, repeats: int, only: str) -> argparse.Namespace:
+    """The arguments of the benchmarks of training, with `names`, the contenders that are asked for."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default=os.environ.get("AEVB_DATA_DIR", "data"), help="folder with MNIST/raw")
-    text = "training samples of a run (default: %(default)s); with another batch size, as many minibatches"
-    parser.add_argument("--samples", type=int, default=500_000, help=text)
-    parser.add_argument("--repeats", type=int, default=5, help="runs of each (default: %(default)s)")
-    parser.add_argument("--only", default="", help="contenders whose names contain one of these words, by commas")
-    parser.add_argument("--vary", default="", help="batch, hidden, latent or num_samples, as in batch=20,100,500")
+    text = "training samples of a run, whole epochs of 50,000, as the peers train those (default: %(default)s)"
+    parser.add_argument("--samples", type=int, default=samples, help=text)
+    parser.add_argument("--repeats", type=int, default=repeats, help="runs of each (default: %(default)s)")
+    text = "contenders beside ours whose names contain one of these words, by commas (default: %(default)s)"
+    parser.add_argument("--only", default=only, help=text)
     parser.add_argument("--out", type=Path, default=Path("docs"), help="folder for the results (default: %(default)s)")
     arguments = parser.parse_args()
-    options = {"data": str(Path(arguments.data).absolute()), "samples": arguments.samples, "seed": 0}
-    options |= {"batch": 100, "hidden": 500, "latent": 20, "num_samples": 1, "lr": 0.01}
-    words = [word for word in arguments.only.split(",") if word]
-    names = [name for name in CONTENDERS if name == OURS or not words or any(word in name for word in words)]
-    settings: list[dict[str, int]] = [{}]
-    if arguments.vary:
-        key, _, values = arguments.vary.partition("=")
-        names = [name for name in CLOSEST if name in names]
-        settings = [{key: int(value)} for value in values.split(",")]
-    minibatches = arguments.samples // options["batch"]
-    if minibatches < 2 * SETTLED:
-        parser.error(f"--samples must be at least {2 * SETTLED} minibatches, as the first {SETTLED} do not count")
-    if arguments.samples % EPOCH and not arguments.vary:
+    if arguments.samples < EPOCH or arguments.samples % EPOCH:
         parser.error(f"--samples must be a multiple of {EPOCH}, as the peers train whole epochs")
-    results = {}
-    for setting in settings:
-        title = ", ".join(f"{key}={value}" for key, value in setting.items()) or "paper's MNIST model"
-        samples = minibatches * setting.get("batch", options["batch"])
-        results[title] = compare(names, options | setting | {"samples": samples}, arguments.repeats)
-        print(f"\n{title}\n\n{table(results[title])}\n", flush=True)
-    stem = f"speed_{arguments.vary.partition('=')[0]}" if arguments.vary else "speed"
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    del options["data"]
-    report = {"machine": machine(), "settings": options, "results": results}
-    (arguments.out / f"{stem}.json").write_text(json.dumps(report, indent=1) + "\n")
-    plot(results, arguments.out / f"{stem}.png")
+    arguments.data = str(Path(arguments.data).absolute())
+    words = arguments.only.split(",")
+    arguments.names = [name for name in CONTENDERS if name == OURS or any(word in name for word in words)]
+    return arguments
+
+
+def write(folder: Path, stem: str, settings: dict[str, Any], results: dict[str, Any]) -> None:
+    """The results as JSON, with what they belong to."""
+    folder.mkdir(parents=True, exist_ok=True)
+    report = {"machine": machine(), "settings": settings, "results": results}
+    (folder / f"{stem}.json").write_text(json.dumps(report, indent=1) + "\n")
+
+
+def main() -> None:
+    arguments = parse(__doc__, samples=500_000, repeats=5, only="")
+    settings = PAPER | {"samples": arguments.samples}
+    results = compare(arguments.names, settings | {"data": arguments.data}, arguments.repeats)
+    print(f"\n{table(results)}\n")
+    write(arguments.out, "speed", settings, results)
+    plot(results, arguments.out / "speed.png")
 
 
 if __name__ == "__main__":
