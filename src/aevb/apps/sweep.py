@@ -1,6 +1,7 @@
 """What a sweep says when it has ended: the table of its jobs, and an exit code."""
 
 import atexit
+import signal
 import sys
 from contextlib import ExitStack
 from pathlib import Path
@@ -10,6 +11,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from aevb.apps import fail
+from aevb.launch.jobs import end
 from aevb.launch.lock import Lock, LockedError
 from aevb.launch.table import as_text, run_folders, table, write_csv
 from aevb.launch.world import is_one_of_many
@@ -37,6 +39,9 @@ class Sweep(Callback):
         OmegaConf.select(config, "hydra.sweep.subdir")
         if str(config.hydra.sweeper._target_).endswith("OptunaSweeper"):
             self.prepare_search(config)
+        signal.signal(signal.SIGTERM, end)  # by default it would leave behind the processes that run jobs
+        if "joblib" in str(config.hydra.launcher._target_):
+            signal.signal(signal.SIGINT, end)  # it ends those of joblib's, too, and without a traceback
         atexit.register(self.end)
         atexit.register(self.stack.close)
 
