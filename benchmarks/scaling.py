@@ -3,15 +3,15 @@
     python benchmarks/scaling.py --data data
 
 One size at a time leaves the paper's MNIST model. Every repeat runs each contender once at each size, all in turn; the
-medians over the repeats are compared. A run has as many minibatches whatever their size. It prints a table, and writes
-scaling.json and scaling.png.
+medians over the repeats are compared. A run has as many minibatches whatever their size, and an epoch at least. It
+prints a table, and writes scaling.json and scaling.png.
 """
 
 from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
-from speed import PAPER, measure, medians, parse, write
+from speed import EPOCH, PAPER, measure, medians, parse, write
 
 SIZES = {"batch": (20, 500), "hidden": (100, 1000), "latent": (2, 200), "num_samples": (2, 10)}
 """Beside the paper's."""
@@ -51,6 +51,7 @@ def plot(results: dict[str, dict[str, Any]], names: list[str], path: Path) -> No
         axes.minorticks_off()
         axes.set_xlabel(TITLES[key])
         axes.spines[["top", "right"]].set_visible(False)
+    panels[0].set_yticks([3000, 10_000, 30_000], ["3,000", "10,000", "30,000"])
     panels[0].set_ylabel("images per second")
     panels[0].legend(frameon=False)
     figure.savefig(path, dpi=150)
@@ -70,7 +71,11 @@ def main() -> None:
     runs: dict[str, dict[str, list[dict[str, float]]]] = {size: {n: [] for n in arguments.names} for size in settings}
     for repeat in range(arguments.repeats):
         for size, setting in settings.items():
-            options = setting | {"samples": minibatches * setting["batch"], "seed": repeat, "data": arguments.data}
+            options = setting | {
+                "samples": max(EPOCH, minibatches * setting["batch"]),
+                "seed": repeat,
+                "data": arguments.data,
+            }
             for name in arguments.names:
                 runs[size][name].append(measure(name, options))
             rates = "  ".join(f"{n} {runs[size][n][-1]['images_per_second']:,.0f}" for n in arguments.names)
