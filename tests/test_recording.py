@@ -291,6 +291,17 @@ def test_compiled_steps_are_the_eager_ones_up_to_rounding(name: str, caplog) -> 
     torch.testing.assert_close(module.state_dict(), other.state_dict(), rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.parametrize("optimizer", ["adagrad", "sgd"])
+def test_compiled_steps_follow_the_step_size(optimizer: str) -> None:
+    (module, watch, _), (other, _, _) = [
+        train(SGVB(), partial(small_model, SHAPE), optimizer, steps, schedule=lambda epoch: 1.0 - 0.5 * epoch)
+        for steps in ("compiled", "eager")
+    ]
+    assert watch.recorder.recordings == 1
+    assert type(watch.recorder.recording).__name__ == "Compilation"
+    torch.testing.assert_close(module.state_dict(), other.state_dict(), rtol=1e-3, atol=1e-4)
+
+
 def test_steps_are_recorded_where_there_is_no_compiler(monkeypatch, caplog) -> None:
     def missing(*arguments: Any) -> None:
         raise RuntimeError("no compiler")
@@ -308,9 +319,13 @@ def test_steps_are_recorded_where_there_is_no_compiler(monkeypatch, caplog) -> N
 @pytest.mark.parametrize("optimizer", ["adagrad", "sgd", "plain_sgd"])
 def test_steps_are_recorded_where_compiled_ones_differ(optimizer: str, monkeypatch, caplog) -> None:
     def wrong(graph: Any, **options: Any) -> Callable[..., Any]:
-        def run(*arguments: Any) -> Any:
-            metrics, gradients = graph(*arguments)
-            return metrics, [gradient * 1.01 for gradient in gradients]
+        def run(x: Tensor, *state: Tensor) -> Any:
+            before = [tensor.clone() for tensor in state]
+            metrics = graph(x, *state)
+            for tensor, value in zip(state, before, strict=True):
+                if tensor.is_floating_point():
+                    tensor += 0.01 * (tensor - value)
+            return metrics
 
         return run
 

@@ -1,7 +1,7 @@
 """Decides how a training step is taken: eagerly, or by a recording or compilation of one."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import pytorch_lightning as pl
@@ -135,11 +135,11 @@ class Recorder:
         if self.compiled:
             from aevb.compilation import Compilation
 
-            return Compilation(self.gradients, x, self.state(), self.update)
+            return Compilation(self.bare_step, x, self.state(), self.optimizer)
         from aevb.recording import Recording
 
         groups = [group["params"] for group in self.optimizer.param_groups]
-        return Recording(self.bare_step, x, self.state(), groups)
+        return Recording(lambda x: self.bare_step(x, self.optimizer), x, self.state(), groups)
 
     def check(self, x: Tensor) -> dict[str, Tensor]:
         """Take the step both ways; an eager step's results are kept."""
@@ -176,26 +176,14 @@ class Recorder:
             self.on = False
             log.info("training steps cannot be recorded; they run eagerly (%s)", reason)
 
-    def bare_step(self, x: Tensor) -> dict[str, Tensor]:
+    def bare_step(self, x: Tensor, optimizer: Optimizer) -> dict[str, Tensor]:
         """The step without Lightning."""
         for estimate in self.objective.estimates(*self.models, x):
-            self.optimizer.zero_grad()
+            optimizer.zero_grad()
             estimate.loss.backward()
             average_gradients(self.parameters())
-            self.optimizer.step()
+            optimizer.step()
         return estimate.metrics()
-
-    def gradients(self, x: Tensor) -> tuple[dict[str, Tensor], Sequence[Tensor | None]]:
-        """The metrics of a minibatch, and its gradients."""
-        (estimate,) = self.objective.estimates(*self.models, x)
-        return estimate.metrics(), torch.autograd.grad(estimate.loss, self.parameters(), allow_unused=True)
-
-    def update(self, gradients: Sequence[Tensor | None]) -> None:
-        """Let the optimizer take its step with these gradients."""
-        for parameter, gradient in zip(self.parameters(), gradients, strict=True):
-            parameter.grad = gradient
-        average_gradients(self.parameters())
-        self.optimizer.step()
 
     def parameters(self) -> list[nn.Parameter]:
         """Those that are trained."""
