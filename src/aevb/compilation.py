@@ -85,11 +85,12 @@ def plain_form(optimizer: Optimizer, rates: list[Tensor]) -> Optimizer:
 @contextmanager
 def as_compiled() -> Iterator[None]:
     """Let torch's optimizers know that they are traced: they then leave the number of the step in its tensor."""
+    before = torch.compiler._is_compiling_flag
     torch.compiler._is_compiling_flag = True
     try:
         yield
     finally:
-        torch.compiler._is_compiling_flag = False
+        torch.compiler._is_compiling_flag = before
 
 
 class TensorFactors(TorchFunctionMode):

@@ -43,8 +43,8 @@ class AEVB(pl.LightningModule):
         schedule: Called with the number of the epoch, from 0; returns the factor of the step size.
         record_steps: Record a training step where that is possible, and replay it: the same results to the last bit,
             sooner. See `Recorder`.
-        compile_steps: Compile it in place of that: sooner still, after seconds of compilation, with results that differ
-            by rounding. Where that is not possible, `record_steps` rules.
+        compile_steps: Compile it in place of that: sooner still, after half a minute of compilation, with results that
+            differ by rounding. Where that is not possible, `record_steps` rules.
 
     Attributes:
         samples: Training samples evaluated so far, over all ranks: the x-axis of every curve, as in the paper.
