@@ -19,11 +19,11 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, stack_module_state, vmap
 
 from aevb.likelihoods import Bernoulli
-from aevb.model import build
 from aevb.networks import MLPDecoder, MLPEncoder
 from aevb.objectives import SGVB
 from aevb.posteriors import DiagonalGaussian
 from aevb.priors import StandardNormal
+from aevb.vae import build
 
 SHAPES = {"digits, 200 units": ((1, 8, 8), 200, 2), "MNIST, 500 units": ((1, 28, 28), 500, 20)}
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
-from aevb.runs import RunFolder
+from aevb.runs.folder import RunFolder
 
 SAME_FOR_ALL = ("callbacks", "logger", "max_samples", "trainer", "data")
 DATA = ("mnist", "freyface")

@@ -26,11 +26,11 @@ from torch import Tensor
 from aevb.data import Digits
 from aevb.files import atomic_write
 from aevb.likelihoods import Bernoulli
-from aevb.model import Model, build
 from aevb.networks import MLPDecoder, MLPEncoder
 from aevb.objectives import IWAE, SGVB, Objective, ScoreFunction
 from aevb.posteriors import DiagonalGaussian
 from aevb.priors import StandardNormal
+from aevb.vae import Model, build
 
 NUM_SAMPLES = 2
 """Of z per datapoint, for every estimator: the fewest that a leave-one-out baseline can do with."""

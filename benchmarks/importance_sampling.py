@@ -13,14 +13,14 @@ from functools import partial
 
 import torch
 
-from aevb.evaluation import ImportanceSampling
-from aevb.evaluation.elbo import parts
-from aevb.evaluation.runner import rows_at_once
+from aevb.estimators import ImportanceSampling
+from aevb.estimators.elbo import parts
+from aevb.estimators.runner import rows_at_once
 from aevb.likelihoods import Bernoulli
-from aevb.model import Model, build
 from aevb.networks import MLPDecoder, MLPEncoder
 from aevb.posteriors import DiagonalGaussian
 from aevb.priors import StandardNormal
+from aevb.vae import Model, build
 
 
 def paper_model(latent_dim: int, hidden: int) -> Model:

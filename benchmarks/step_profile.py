@@ -19,8 +19,8 @@ from importance_sampling import paper_model
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.data import DataLoader
 
-from aevb.module import AEVB
 from aevb.objectives import SGVB
+from aevb.training.module import AEVB
 
 BATCH, BLOCK = 100, 10
 SETTLED = 20

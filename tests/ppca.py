@@ -13,10 +13,10 @@ from torch import Tensor
 from torch.distributions import Distribution, MultivariateNormal, Normal
 
 from aevb.likelihoods import Likelihood
-from aevb.model import GenerativeModel, RecognitionModel
 from aevb.networks import MLPDecoder, MLPEncoder
 from aevb.posteriors import DiagonalGaussian
 from aevb.priors import StandardNormal
+from aevb.vae import GenerativeModel, RecognitionModel
 
 
 class FixedNoise(Likelihood):

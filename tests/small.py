@@ -7,10 +7,10 @@ from typing import Any
 import pytorch_lightning as pl
 
 from aevb.likelihoods import Bernoulli, Likelihood
-from aevb.model import Model, build
 from aevb.networks import MLPDecoder, MLPEncoder
 from aevb.posteriors import DiagonalGaussian, Posterior
 from aevb.priors import Prior, StandardNormal
+from aevb.vae import Model, build
 
 
 def small_model(

@@ -3,7 +3,8 @@
 import pytest
 from omegaconf import OmegaConf
 
-from aevb.config import ConfigError, instantiate
+from aevb.config import instantiate
+from aevb.errors import ConfigError
 
 
 def test_resolvers():

@@ -14,7 +14,8 @@ from hydra.utils import instantiate as hydra_instantiate
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from aevb.launch.names import job_name, sweep_name, varying
+from aevb.errors import ConfigError
+from aevb.sweeps.names import job_name, sweep_name, varying
 
 ALLOWED_TARGETS = (
     "aevb",
@@ -24,11 +25,7 @@ ALLOWED_TARGETS = (
     "torch.optim",
 )
 """Modules whose classes the configuration of a run folder may instantiate. Of functions it may call only one:"""
-ALLOWED_FUNCTION = "aevb.model.build"
-
-
-class ConfigError(ValueError):
-    """A setting that makes no sense; the message is one line that names the key, the value and the remedy."""
+ALLOWED_FUNCTION = "aevb.vae.build"
 
 
 def instantiate(config: DictConfig, **arguments: Any) -> Any:
@@ -72,8 +69,8 @@ def with_key(message: str, config: DictConfig) -> str:
 def require_allowed(config: DictConfig, allow: Sequence[str] = ()) -> None:
     """Refuse a config that names a target outside `ALLOWED_TARGETS`, `ALLOWED_FUNCTION` and `allow`.
 
-    A target is judged by the object it resolves to, not by its spelling: `aevb.runs.os.system` is `posix.system`.
-    Nothing outside the lists is imported to find out.
+    A target is judged by the object it resolves to, not by its spelling: `aevb.runs.folder.os.system` is
+    `posix.system`. Nothing outside the lists is imported to find out.
 
     Args:
         config: Any node; all `_target_` values below it are judged, also those behind interpolations.
@@ -157,7 +154,7 @@ def register_resolvers() -> None:
 
     `${reverse:list}` is the list backwards. `${unless:a,b}` is null where a is set, else b.
     `${run_folder:resume,path}` is the folder to resume, else a new folder at path. `${sweep_name:…}`, `${varying:…}`
-    and `${job_name:…}` are those of `aevb.launch.names`; the first two are cached by Hydra, so that a job of a sweep
+    and `${job_name:…}` are those of `aevb.sweeps.names`; the first two are cached by Hydra, so that a job of a sweep
     finds what the command as a whole gave.
     """
     resolvers: dict[str, Callable[..., Any]] = {

@@ -28,10 +28,10 @@ class RayLauncher(Launcher):
         self.context, self.function, self.config = hydra_context, task_function, config
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        from aevb.launch.jobs import make_jobs, require
+        from aevb.sweeps.jobs import make_jobs, require
 
         require("ray", extra="ray")
-        from aevb.launch.ray_jobs import run_jobs
+        from aevb.sweeps.ray_jobs import run_jobs
 
         jobs = make_jobs(self.context, self.function, self.config, job_overrides, initial_job_idx)
         return run_jobs(jobs, self.init, self.remote)

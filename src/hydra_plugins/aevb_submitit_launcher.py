@@ -35,10 +35,10 @@ class SubmititLauncher(Launcher):
         self.context, self.function, self.config = hydra_context, task_function, config
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        from aevb.launch.jobs import make_jobs, require
+        from aevb.sweeps.jobs import make_jobs, require
 
         require("submitit", extra="submitit")
-        from aevb.launch.submitit_jobs import run_jobs
+        from aevb.sweeps.submitit_jobs import run_jobs
 
         jobs = make_jobs(self.context, self.function, self.config, job_overrides, initial_job_idx)
         return run_jobs(jobs, self.cluster, self.folder, self.jobs_at_once, self.max_requeues, self.parameters)

@@ -13,12 +13,12 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import open_dict
 
-from aevb.apps import Stopped
 from aevb.apps.evaluate import evaluate
 from aevb.apps.train import train
-from aevb.config import ConfigError, instantiate
-from aevb.evaluation import ImportanceSampling
-from aevb.runs import RunFolder, load_run
+from aevb.config import instantiate
+from aevb.errors import ConfigError, Stopped
+from aevb.estimators import ImportanceSampling
+from aevb.runs.folder import RunFolder, load_run
 
 CONF = str(Path(__file__).parents[2] / "conf")
 

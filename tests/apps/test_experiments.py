@@ -33,7 +33,7 @@ PAPER = {
     "step_size_search.candidates": [0.01, 0.02, 0.1],
     "schedule": None,
     "max_samples": 100_000_000,
-    "callbacks.curve._target_": "aevb.callbacks.Curve",
+    "callbacks.curve._target_": "aevb.training.callbacks.Curve",
 }
 MNIST = PAPER | {
     "data._target_": "aevb.data.MNIST",
@@ -55,7 +55,7 @@ EXPERIMENTS = {
         "model.latent_dim": 3,
         "model.encoder.hidden": [100],
         "model.decoder.hidden": [100],
-        "callbacks.curve.estimator._target_": "aevb.evaluation.PosteriorHMC",
+        "callbacks.curve.estimator._target_": "aevb.estimators.PosteriorHMC",
         "callbacks.curve.estimator.leapfrog_steps": 4,
         "callbacks.curve.datapoints": 1000,
     },
@@ -77,7 +77,7 @@ EXPERIMENTS = {
         "optimizer.lr": 0.001,
         "optimizer.betas": [0.9, 0.999],
         "optimizer.eps": 1e-4,
-        "schedule._target_": "aevb.schedules.Burda",
+        "schedule._target_": "aevb.training.schedules.Burda",
         "schedule.stages": 8,
         "max_samples": 50_000 * sum(3**i for i in range(8)),
     },

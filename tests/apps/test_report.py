@@ -9,7 +9,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from aevb.apps.report import report
-from aevb.config import ConfigError
+from aevb.errors import ConfigError
 
 CONF = Path(__file__).parents[2] / "conf"
 

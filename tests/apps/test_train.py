@@ -11,10 +11,9 @@ import torch
 from torch.distributions import Independent, Normal, kl_divergence
 
 import aevb
-import aevb.module
-from aevb.apps import Stopped
-from aevb.config import ConfigError
-from aevb.runs import RunFolder
+import aevb.training.module
+from aevb.errors import ConfigError, Stopped
+from aevb.runs.folder import RunFolder
 
 TINY = ["max_samples=2000", "model.encoder.hidden=[16]", "logger=none"]
 """A run of about a second."""
@@ -290,7 +289,7 @@ def test_unexpected_error_is_recorded_with_its_traceback(run_train, tmp_path, mo
     def broken(self, *arguments):
         raise RuntimeError("a bug\nand more of it")
 
-    monkeypatch.setattr(aevb.module.AEVB, "training_step", broken)
+    monkeypatch.setattr(aevb.training.module.AEVB, "training_step", broken)
     with pytest.raises(Stopped, match=r"^error: a bug$") as stopped:
         run_train(*TINY)
     assert stopped.value.exit_code == 1
@@ -302,7 +301,7 @@ def test_ctrl_c_outside_training_is_an_interruption(run_train, tmp_path, monkeyp
     def interrupted(self, *arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(aevb.module.AEVB, "test_step", interrupted)
+    monkeypatch.setattr(aevb.training.module.AEVB, "test_step", interrupted)
     with pytest.raises(Stopped, match="interrupted; continue with") as stopped:
         run_train(*TINY)
     assert stopped.value.exit_code == 130

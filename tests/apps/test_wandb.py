@@ -6,9 +6,8 @@ from pathlib import Path
 import pytest
 
 import aevb.apps.train
-from aevb.apps import Stopped
-from aevb.callbacks import Interrupted
-from aevb.runs import RunFolder
+from aevb.errors import Interrupted, Stopped
+from aevb.runs.folder import RunFolder
 
 from ..wandb_file import config_of, exit_code, run_of
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from aevb.runs import RunFolder
+from aevb.runs.folder import RunFolder
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "tests" / "cluster" / "slurm.sh"

@@ -20,9 +20,10 @@ import pytest
 from rich.console import Console
 from rich.progress import Progress
 
-from aevb.data import MNIST, DownloadError, FreyFace
+from aevb.data import MNIST, FreyFace
 from aevb.data import download as module
 from aevb.data.download import download, lock
+from aevb.errors import DownloadError
 
 RIGHT = b"the right bytes" * 20_000
 Answer = Callable[[BaseHTTPRequestHandler], None]

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from aevb.model import Model
-from aevb.module import AEVB
 from aevb.objectives import SGVB, elbo
+from aevb.training.module import AEVB
+from aevb.vae import Model
 
 from ..small import quiet_trainer, small_model
 

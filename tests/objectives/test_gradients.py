@@ -10,14 +10,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from aevb import hmc
+from aevb.inference import hmc
 from aevb.likelihoods import OptimalGaussian
-from aevb.model import GenerativeModel, RecognitionModel
 from aevb.networks import MLPEncoder
 from aevb.objectives import IWAE, SGVB, FullVB, MonteCarloEM, Objective, ScoreFunction, WakeSleep
 from aevb.objectives.full_vb import means
 from aevb.posteriors import DiagonalGaussian, InverseAutoregressiveFlow, Posterior, SplineFlow
 from aevb.priors import StandardNormal, VampPrior
+from aevb.vae import GenerativeModel, RecognitionModel
 
 from ..ppca import PPCA, make_ppca
 from ..small import small_model

@@ -9,8 +9,8 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader
 
-from aevb.module import AEVB
 from aevb.objectives import IWAE, SGVB, FullVB, MonteCarloEM, Objective, ScoreFunction, WakeSleep
+from aevb.training.module import AEVB
 
 from ..small import quiet_trainer, small_model
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
-from aevb.runs import RunFolder
+from aevb.runs.folder import RunFolder
 
 TARGETS = {"mnist": "aevb.data.MNIST", "freyface": "aevb.data.FreyFace"}
 OBJECTIVES = {

@@ -9,7 +9,7 @@ from typing import NoReturn, TypeVar
 
 from omegaconf import DictConfig
 
-from aevb.config import ConfigError
+from aevb.errors import ConfigError, Stopped
 
 T = TypeVar("T")
 
@@ -26,14 +26,6 @@ def run(program: Callable[[DictConfig], T], config: DictConfig) -> T:
         fail(f"error: {error}", 2)
     except Stopped as error:
         fail(str(error), error.exit_code)
-
-
-class Stopped(Exception):  # noqa: N818 - a run may stop because its user said so
-    """A run ended before it was done, for the reason that the message gives."""
-
-    def __init__(self, message: str, exit_code: int) -> None:
-        super().__init__(message)
-        self.exit_code = exit_code
 
 
 def fail(message: str, code: int) -> NoReturn:

@@ -7,9 +7,10 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, Node, OmegaConf
 
-from aevb.config import ConfigError, require_allowed
-from aevb.launch.names import parse, root
-from aevb.runs import RunFolder
+from aevb.config import require_allowed
+from aevb.errors import ConfigError
+from aevb.runs.folder import RunFolder
+from aevb.sweeps.names import parse, root
 
 log = logging.getLogger("aevb")
 

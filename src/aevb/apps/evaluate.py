@@ -11,19 +11,20 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
-from aevb.apps import Stopped
 from aevb.apps.findings import entry_of, print_entries, print_findings, progress_bar, save_pictures
 from aevb.checks import choice, whole_number
-from aevb.config import ConfigError, instantiate, require_allowed
+from aevb.config import instantiate, require_allowed
 from aevb.data import InMemoryDataModule
 from aevb.data.module import Split
-from aevb.evaluation import Estimator, Task
-from aevb.evaluation.results import EvaluationFile
-from aevb.evaluation.runner import rows_at_once, run
-from aevb.evaluation.unfinished import Unfinished
-from aevb.model import Model
-from aevb.module import AEVB
-from aevb.runs import RunFolder, load_run, now
+from aevb.errors import ConfigError, Stopped
+from aevb.estimators import Estimator
+from aevb.estimators.runner import rows_at_once, run
+from aevb.estimators.unfinished import Unfinished
+from aevb.runs.evaluation_file import EvaluationFile
+from aevb.runs.folder import RunFolder, load_run, now
+from aevb.tasks import Task
+from aevb.training.module import AEVB
+from aevb.vae import Model
 
 log = logging.getLogger("aevb")
 

@@ -15,9 +15,9 @@ from rich.text import Text
 from torch import Tensor
 
 from aevb import plots
-from aevb.evaluation import Estimates, Estimator
+from aevb.estimators import Estimates, Estimator
 from aevb.likelihoods import Likelihood
-from aevb.runs import RunFolder, now
+from aevb.runs.folder import RunFolder, now
 
 SHORT = {"effective_sample_size": "ESS", "acceptance": "accept.", "bits_per_dim": "bits/dim", "seconds": "time"}
 """Column heads."""

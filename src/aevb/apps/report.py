@@ -9,7 +9,7 @@ from rich import get_console
 
 from aevb import reports
 from aevb.checks import choice
-from aevb.config import ConfigError
+from aevb.errors import ConfigError
 from aevb.reports import Item, Run, Skipped
 
 PARTS = ("table", "learning_curves", "figure2", "figure3", "figure4", "figure5")

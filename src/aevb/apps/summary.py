@@ -10,9 +10,9 @@ from rich.text import Text
 from torch import nn
 
 from aevb.data import InMemoryDataModule
-from aevb.loggers import WandbLogger
-from aevb.module import AEVB
-from aevb.runs import RunFolder
+from aevb.runs.folder import RunFolder
+from aevb.training.loggers import WandbLogger
+from aevb.training.module import AEVB
 
 UNITS = {"bits_per_dim": "bits per dimension", "acceptance": ""}
 """Of the metrics that are not in nats per datapoint."""

@@ -16,20 +16,22 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.loggers import Logger
 
-from aevb.apps import Stopped, step_size, summary
+from aevb.apps import summary
 from aevb.apps.claim import claim, is_job
-from aevb.callbacks import AtomicCheckpointIO, Checkpoint, Interrupted, Interruption, Pruned, Status
 from aevb.checks import choice
-from aevb.config import ConfigError, first_line, instantiate
+from aevb.config import first_line, instantiate
 from aevb.data import InMemoryDataModule
 from aevb.data.loader import to_float
-from aevb.launch.lock import Lock, LockedError
-from aevb.launch.processes import RankFailedError, train_together
-from aevb.launch.strategy import environment, trainer_options
-from aevb.launch.world import Meeting, is_one_of_many, rank
-from aevb.loggers import MetricsFile, WandbLogger
-from aevb.module import AEVB, NonFiniteLossError
-from aevb.runs import RunFolder, now
+from aevb.distributed.processes import train_together
+from aevb.distributed.strategy import environment, trainer_options
+from aevb.distributed.world import Meeting, is_one_of_many, rank
+from aevb.errors import ConfigError, Interrupted, LockedError, NonFiniteLossError, Pruned, RankFailedError, Stopped
+from aevb.runs.folder import RunFolder, now
+from aevb.runs.lock import Lock
+from aevb.training import learning_rate_search
+from aevb.training.callbacks import AtomicCheckpointIO, Checkpoint, Interruption, Status
+from aevb.training.loggers import MetricsFile, WandbLogger
+from aevb.training.module import AEVB
 
 log = logging.getLogger("aevb")
 record = logging.getLogger("aevb.record")  # to train.log alone: the terminal gets the same as the last line
@@ -205,7 +207,7 @@ def fit_and_test(config: DictConfig, folder: RunFolder) -> None:
     set_matmul_precision(config)
     data = prepared_data(config, folder)
     if config.optimizer.lr is None:
-        step_size.choose(config, folder, data, make_module)
+        learning_rate_search.choose(config, folder, data, make_module)
     module = make_module(config, data)
     resumed_samples = folder.load_checkpoint("last")[1]["samples"] if folder.last_checkpoint.exists() else 0
     loggers = make_loggers(config, folder, resumed_samples)

@@ -3,7 +3,6 @@
 from aevb.data.array import Array
 from aevb.data.counts import Counts
 from aevb.data.digits import Digits
-from aevb.data.download import DownloadError
 from aevb.data.freyface import FreyFace
 from aevb.data.loader import BatchLoader
 from aevb.data.mnist import MNIST
@@ -15,7 +14,6 @@ __all__ = [
     "BatchLoader",
     "Counts",
     "Digits",
-    "DownloadError",
     "FreyFace",
     "InMemoryDataModule",
     "Split",

@@ -14,17 +14,11 @@ from pathlib import Path
 from filelock import FileLock
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
+from aevb.errors import DownloadError
 from aevb.files import atomic_write
 
 _CHUNK = 1 << 16
 _WORTH_ANOTHER_TRY = (408, 425, 429, 500, 502, 503, 504)
-
-
-class DownloadError(OSError, ValueError):
-    """A file could not be had. The message is one line: why, and how to get it by hand.
-
-    It is a ValueError as well, like every error that a setting (`paths.data`, `data.urls`) mends.
-    """
 
 
 class _GiveUpError(Exception):

@@ -9,8 +9,9 @@ from typing import Any
 
 import torch
 
-from aevb.data.download import DownloadError, lock
+from aevb.data.download import lock
 from aevb.data.module import InMemoryDataModule, Split, Splits
+from aevb.errors import DownloadError
 
 _FILES = tuple(f"{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1"))
 _TIMEOUT = 30

@@ -10,10 +10,10 @@ from torch.distributions import Categorical as TorchCategorical
 from torch.distributions import Distribution, constraints
 
 from aevb.checks import number, whole_number
+from aevb.distributions.logistic import LogisticDistribution
 from aevb.likelihoods.base import Likelihood
 from aevb.likelihoods.levels import Levels
 from aevb.likelihoods.positive import positive
-from aevb.logistic import LogisticDistribution
 
 
 class DiscretizedLogistic(Likelihood):

@@ -10,9 +10,9 @@ from torch.distributions import Laplace as LaplaceDistribution
 from torch.distributions import StudentT as TorchStudentT
 
 from aevb.checks import flag, number
+from aevb.distributions.logistic import LogisticDistribution
 from aevb.likelihoods.base import Likelihood
 from aevb.likelihoods.positive import positive
-from aevb.logistic import LogisticDistribution
 
 MAX_DEGREES_OF_FREEDOM = 1e3
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.distributions import Distribution, kl_divergence
 
-from aevb.model import GenerativeModel, RecognitionModel
+from aevb.vae import GenerativeModel, RecognitionModel
 
 KL_ESTIMATORS = ("auto", "analytic", "sampled")
 

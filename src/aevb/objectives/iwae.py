@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from aevb.checks import choice, whole_number
-from aevb.model import GenerativeModel, RecognitionModel
 from aevb.objectives.base import Estimate, Objective, held_fixed, surrogate
+from aevb.vae import GenerativeModel, RecognitionModel
 
 GRADIENTS = ("reparameterized", "dreg", "stl")
 

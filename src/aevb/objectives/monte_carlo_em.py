@@ -6,10 +6,10 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from aevb import hmc
 from aevb.checks import number, whole_number
-from aevb.model import GenerativeModel, RecognitionModel
+from aevb.inference import hmc
 from aevb.objectives.base import Estimate, Objective
+from aevb.vae import GenerativeModel, RecognitionModel
 
 
 class MonteCarloEM(Objective):

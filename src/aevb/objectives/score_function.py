@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from aevb.checks import choice, number, whole_number
-from aevb.model import GenerativeModel, RecognitionModel
 from aevb.networks import MLP
 from aevb.objectives.base import KL_ESTIMATORS, Estimate, Objective, analytic_kl, surrogate
+from aevb.vae import GenerativeModel, RecognitionModel
 
 BASELINES = ("none", "learned", "leave_one_out")
 

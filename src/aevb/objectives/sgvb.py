@@ -5,8 +5,8 @@ from torch import Tensor
 from torch.distributions import Distribution, Independent
 
 from aevb.checks import choice, number, whole_number
-from aevb.model import GenerativeModel, RecognitionModel
 from aevb.objectives.base import KL_ESTIMATORS, Estimate, Objective, distribution_name, elbo, kl_estimate
+from aevb.vae import GenerativeModel, RecognitionModel
 
 FREE_BITS_GROUPS = ("dimension", "datapoint")
 

@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 
 from aevb.checks import whole_number
-from aevb.model import GenerativeModel, RecognitionModel
 from aevb.objectives.base import Estimate, Objective, held_fixed, kl_estimate
+from aevb.vae import GenerativeModel, RecognitionModel
 
 
 class WakeSleep(Objective):

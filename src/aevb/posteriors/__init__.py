@@ -1,6 +1,6 @@
 """Posterior heads q(z|x): one class each, chosen by `model/posterior=`."""
 
-import aevb.posteriors.kl  # noqa: F401 - registers closed forms of the KL divergence
+import aevb.distributions.kl  # noqa: F401 - registers closed forms of the KL divergence
 from aevb.posteriors.base import Posterior
 from aevb.posteriors.diagonal_gaussian import DiagonalGaussian
 from aevb.posteriors.flow import InverseAutoregressiveFlow, SplineFlow

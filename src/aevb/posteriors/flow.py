@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from aevb.checks import list_of_sizes, whole_number
-from aevb.flows import GaussianFlow, affine_autoregressive, spline_coupling
+from aevb.distributions.flows import GaussianFlow, affine_autoregressive, spline_coupling
 from aevb.posteriors.base import Posterior
 
 

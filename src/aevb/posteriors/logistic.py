@@ -3,7 +3,7 @@
 from torch import Tensor
 from torch.distributions import Distribution, Independent
 
-from aevb.logistic import LogisticDistribution
+from aevb.distributions.logistic import LogisticDistribution
 from aevb.posteriors.base import Posterior
 
 

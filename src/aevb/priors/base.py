@@ -7,7 +7,7 @@ from torch import nn
 from torch.distributions import Distribution
 
 if TYPE_CHECKING:
-    from aevb.model import RecognitionModel
+    from aevb.vae import RecognitionModel
 
 
 class Prior(nn.Module, ABC):

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from aevb.checks import list_of_sizes, whole_number
-from aevb.flows import GaussianFlow, spline_autoregressive
+from aevb.distributions.flows import GaussianFlow, spline_autoregressive
 from aevb.priors.base import Prior
 
 

@@ -11,7 +11,7 @@ from aevb.priors.base import Prior
 from aevb.priors.mixture import Mixture
 
 if TYPE_CHECKING:
-    from aevb.model import RecognitionModel
+    from aevb.vae import RecognitionModel
 
 
 class VampPrior(Prior):
@@ -60,7 +60,7 @@ class VampPrior(Prior):
             RuntimeError: `connect` has not been called.
         """
         if not self._recognition:
-            raise RuntimeError("VampPrior needs the recognition model: call connect(q) first, as aevb.model.build does")
+            raise RuntimeError("VampPrior needs the recognition model: call connect(q) first, as aevb.vae.build does")
         components = self._recognition[0](self.pseudo_inputs())
         uniform = Categorical(logits=self.logit_inputs.new_zeros(self.num_components), validate_args=False)
         return Mixture(uniform, components, validate_args=False)

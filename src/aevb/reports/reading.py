@@ -10,10 +10,11 @@ from typing import Any, NamedTuple
 
 from omegaconf import DictConfig, OmegaConf
 
-from aevb.config import ConfigError, first_line
-from aevb.evaluation.results import EvaluationFile
-from aevb.launch.table import overrides
-from aevb.runs import RunFolder
+from aevb.config import first_line
+from aevb.errors import ConfigError
+from aevb.runs.evaluation_file import EvaluationFile
+from aevb.runs.folder import RunFolder
+from aevb.sweeps.table import overrides
 
 Points = list[tuple[int, float]]
 """(samples, value), in the order in which they were logged."""

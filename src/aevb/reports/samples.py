@@ -7,12 +7,12 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from aevb import plots
-from aevb.config import ConfigError
-from aevb.module import AEVB, seed_noise
+from aevb.errors import ConfigError
 from aevb.reports.figures import DATA, Item, grouped
 from aevb.reports.reading import Run, Skipped
 from aevb.reports.table import Row
-from aevb.runs import load_run
+from aevb.runs.folder import load_run
+from aevb.training.module import AEVB, seed_noise
 
 
 def manifolds(runs: Sequence[Run], allow: Sequence[str] = (), size: int = 20) -> tuple[Item | None, list[Skipped]]:

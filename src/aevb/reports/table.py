@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from aevb.launch import table as launch
 from aevb.reports.reading import Run
+from aevb.sweeps import table as launch
 
 Row = dict[str, str | int | float | None]
 

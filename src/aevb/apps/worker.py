@@ -1,0 +1,52 @@
+"""`python -m aevb.apps.worker <run folder>`: one of the processes that train a run together; `train.py` starts them."""
+
+import logging
+import sys
+from pathlib import Path
+
+from aevb.apps import yield_idle_cores
+
+yield_idle_cores()  # before torch is imported
+
+from hydra.core.hydra_config import HydraConfig  # noqa: E402
+from hydra.core.utils import configure_log, setup_globals  # noqa: E402
+from omegaconf import OmegaConf  # noqa: E402
+
+from aevb.apps.train import fit_and_test, leave_train_log  # noqa: E402
+from aevb.distributed.processes import KNOWN, die_with_parent, say_last_words  # noqa: E402
+from aevb.distributed.world import rank  # noqa: E402
+from aevb.runs.folder import RunFolder  # noqa: E402
+
+log = logging.getLogger("aevb")
+
+
+def main(folder: RunFolder) -> int:
+    """Train, and say what went wrong; returns the exit code."""
+    die_with_parent()
+    restore_hydra(folder)
+    try:
+        fit_and_test(folder.config(), folder)
+    except BaseException as error:
+        say_last_words(error)
+        if not isinstance(error, (*KNOWN.values(), KeyboardInterrupt, SystemExit)):
+            log.exception("failed")
+        return 1
+    return 0
+
+
+def restore_hydra(folder: RunFolder) -> None:
+    """Let `${hydra:…}` be what it is in the process that has started this one, and log as that does.
+
+    train.log is the first process's; the others' words go to the files that their output goes to.
+    """
+    setup_globals()
+    config = OmegaConf.load(folder.hydra_file)
+    config.hydra.runtime.output_dir = str(folder.path.resolve())
+    HydraConfig.instance().cfg = config  # type: ignore[assignment]
+    configure_log(config.hydra.job_logging, config.hydra.verbose)
+    if rank():
+        leave_train_log()
+
+
+if __name__ == "__main__":
+    sys.exit(main(RunFolder(Path(sys.argv[1]))))

@@ -1,0 +1,1 @@
+"""Distributions and divergences that torch.distributions lacks."""

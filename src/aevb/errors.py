@@ -1,0 +1,62 @@
+"""Every error that a user can meet."""
+
+import signal
+
+
+class ConfigError(ValueError):
+    """A setting that makes no sense; the message is one line that names the key, the value and the remedy."""
+
+
+class DownloadError(OSError, ValueError):
+    """A file could not be had. The message is one line: why, and how to get it by hand.
+
+    It is a ValueError as well, like every error that a setting (`paths.data`, `data.urls`) mends.
+    """
+
+
+class LockedError(RuntimeError):
+    """Another living process holds the lock."""
+
+
+class NonFiniteLossError(ArithmeticError):
+    """The training loss became NaN or infinite."""
+
+
+class RankFailedError(RuntimeError):
+    """One of the processes of a run ended before the run was done."""
+
+
+class JobFailedError(Exception):
+    """A job of a sweep failed, or was lost; the message is one line."""
+
+
+class Interrupted(Exception):  # noqa: N818 - what happened is no error
+    """Training was interrupted by a signal, after its state was saved."""
+
+    def __init__(self, signum: int, samples: int) -> None:
+        super().__init__(signum, samples)
+        self.signum = signum
+        self.samples = samples
+
+    def __str__(self) -> str:
+        return f"interrupted by {signal.Signals(self.signum).name} at {self.samples:,} samples"
+
+
+class Pruned(Exception):  # noqa: N818 - what happened is no error
+    """A search has ended the training, as other trials are better."""
+
+    def __init__(self, samples: int, best_elbo: float) -> None:
+        super().__init__(samples, best_elbo)
+        self.samples = samples
+        self.best_elbo = best_elbo
+
+    def __str__(self) -> str:
+        return f"pruned at {self.samples:,} samples"
+
+
+class Stopped(Exception):  # noqa: N818 - a run may stop because its user said so
+    """A run ended before it was done, for the reason that the message gives."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code

@@ -1,0 +1,16 @@
+"""Estimators of log p(x) and of its bounds."""
+
+from aevb.estimators.annealed_importance_sampling import AnnealedImportanceSampling
+from aevb.estimators.base import Estimates, Estimator
+from aevb.estimators.elbo import ELBO
+from aevb.estimators.importance_sampling import ImportanceSampling
+from aevb.estimators.posterior_hmc import PosteriorHMC
+
+__all__ = [
+    "ELBO",
+    "AnnealedImportanceSampling",
+    "Estimates",
+    "Estimator",
+    "ImportanceSampling",
+    "PosteriorHMC",
+]

@@ -1,0 +1,101 @@
+"""What every estimator of log p(x) has in common."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar, NamedTuple, Self
+
+import torch
+from torch import Tensor
+
+from aevb.vae import Model
+
+
+class Estimates(NamedTuple):
+    """What an estimator found for each datapoint, in float64.
+
+    Attributes:
+        value: Estimates of log p(x), or of a bound on it, in nats, (B,).
+        variance: Of the Monte Carlo noise in each value, (B,).
+        diagnostics: What tells whether the values can be trusted, by name, (B,) each.
+    """
+
+    value: Tensor
+    variance: Tensor
+    diagnostics: dict[str, Tensor]
+
+    @classmethod
+    def join(cls, parts: Sequence[Self]) -> Self:
+        """The estimates of several chunks of datapoints, one after the other."""
+        return cls(
+            torch.cat([part.value for part in parts]),
+            torch.cat([part.variance for part in parts]),
+            {name: torch.cat([part.diagnostics[name] for part in parts]) for name in parts[0].diagnostics},
+        )
+
+    @property
+    def mean(self) -> float:
+        """The mean value, in nats per datapoint."""
+        return float(self.value.mean())
+
+    @property
+    def standard_error(self) -> float:
+        """Of the mean over these datapoints: the noise of the estimator, not that of the choice of datapoints."""
+        return float(self.variance.sum().sqrt()) / len(self.variance)
+
+    @property
+    def data_standard_error(self) -> float:
+        """Of the mean as an estimate for all datapoints of this kind; NaN for a single one."""
+        return float(self.value.std()) / len(self.value) ** 0.5
+
+
+@dataclass(frozen=True)
+class Estimator(ABC):
+    """Estimates log p(x), or a bound on it, for many datapoints at once; its fields are its settings.
+
+    Raises:
+        ValueError: a setting makes no sense; the message starts with the setting's key.
+    """
+
+    name: ClassVar[str]
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The settings by name."""
+        return asdict(self)
+
+    @property
+    @abstractmethod
+    def rows_per_datapoint(self) -> int:
+        """Samples of z that are worked on at once, for one datapoint."""
+
+    @abstractmethod
+    def estimate(self, model: Model, x: Tensor, rows: int) -> Estimates:
+        """The estimates for x (B, *data_shape), with at most `rows` samples of z in memory, if that is possible.
+
+        Gradients need not be recorded by the caller, and are not.
+        """
+
+    def warnings(self, found: Estimates) -> list[str]:
+        """Why the values should not be trusted, one sentence each."""
+        return []
+
+    def key(self, setting: str) -> str:
+        """A setting as the user types it."""
+        return f"estimators.{self.name}.{setting}"
+
+
+def low_effective_sample_size(found: Estimates, least: float, remedy: str) -> list[str]:
+    """A warning where the effective sample size is below `least` for more than one in twenty datapoints."""
+    share = float((found.diagnostics["effective_sample_size"] < least).double().mean())
+    if share <= 0.05:
+        return []
+    return [f"the effective sample size is below {least:g} for {share:.0%} of the datapoints; {remedy}"]
+
+
+def poor_acceptance(found: Estimates, low: float, high: float, remedy: str) -> list[str]:
+    """A warning where the mean acceptance of HMC lies outside [low, high]."""
+    acceptance = float(found.diagnostics["acceptance"].mean())
+    if low <= acceptance <= high:
+        return []
+    return [f"HMC accepts {acceptance:.0%} of its proposals, which should be {low:.0%} to {high:.0%}; {remedy}"]

@@ -1,0 +1,56 @@
+"""The evidence lower bound."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from aevb.checks import whole_number
+from aevb.estimators.base import Estimates, Estimator
+from aevb.estimators.scoring import log_likelihood
+from aevb.objectives.base import analytic_kl
+from aevb.vae import Model
+
+
+@dataclass(frozen=True)
+class ELBO(Estimator):
+    """E_q[log p(x|z)] − KL(q(z|x) ‖ p(z)), a lower bound on log p(x), by L samples of z.
+
+    The KL is computed in closed form where one is known, otherwise from the same samples.
+
+    Source: Kingma & Welling (2013), eq. 6 and 7.
+
+    Args:
+        num_samples: L.
+    """
+
+    name: ClassVar[str] = "elbo"
+
+    num_samples: int = 20
+
+    def __post_init__(self) -> None:
+        whole_number(self.num_samples, self.key("num_samples"), at_least=2, note=", for a standard error")
+
+    @property
+    def rows_per_datapoint(self) -> int:
+        return self.num_samples
+
+    @torch.inference_mode()
+    def estimate(self, model: Model, x: Tensor, rows: int) -> Estimates:
+        p, q = model
+        posterior, prior = q(x), p.prior()
+        score, kl = log_likelihood(p, x), analytic_kl(posterior, prior, "auto")
+        values = []
+        for size in parts(self.num_samples, rows // len(x)):
+            z = posterior.sample(torch.Size((size,)))
+            log_ratio = posterior.log_prob(z) - prior.log_prob(z) if kl is None else kl
+            values.append((score(z) - log_ratio).double())
+        variance, mean = torch.var_mean(torch.cat(values), 0)
+        return Estimates(mean, variance / self.num_samples, {})
+
+
+def parts(total: int, at_most: int) -> list[int]:
+    """`total` as the fewest whole numbers of about one size, none above `at_most` (at least 1)."""
+    count = -(-total // max(1, at_most))
+    return [total // count + (index < total % count) for index in range(count)]

@@ -1,0 +1,58 @@
+"""The marginal likelihood by importance sampling from q(z|x)."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from aevb.checks import whole_number
+from aevb.estimators.base import Estimates, Estimator, low_effective_sample_size
+from aevb.estimators.elbo import parts
+from aevb.estimators.scoring import log_likelihood
+from aevb.estimators.weights import LogWeights
+from aevb.vae import Model
+
+
+@dataclass(frozen=True)
+class ImportanceSampling(Estimator):
+    """log 1/K Σ_k p(x, z_k) / q(z_k|x) with z_k ~ q(z|x): the importance weighted bound IWAE-K.
+
+    In expectation it lies between the ELBO (K = 1) and log p(x), and tends to log p(x) as K grows. It stays far below
+    where few of the K samples carry all the weight: q(z|x) then misses where p(z|x) is. The effective sample size says
+    so as long as at least one sample came near; a q that misses a mode altogether goes unnoticed.
+
+    Source: Burda et al. (2016), eq. 8; Rezende et al. (2014), appendix E.
+
+    Args:
+        num_samples: K.
+    """
+
+    name: ClassVar[str] = "importance_sampling"
+
+    num_samples: int = 1000
+
+    def __post_init__(self) -> None:
+        whole_number(self.num_samples, self.key("num_samples"))
+
+    @property
+    def rows_per_datapoint(self) -> int:
+        return self.num_samples
+
+    @torch.inference_mode()
+    def estimate(self, model: Model, x: Tensor, rows: int) -> Estimates:
+        p, q = model
+        posterior, prior, score = q(x), p.prior(), log_likelihood(p, x)
+        weights = LogWeights()
+        for size in parts(self.num_samples, rows // len(x)):
+            z = posterior.sample(torch.Size((size,)))
+            weights.add(score(z) + (prior.log_prob(z) - posterior.log_prob(z)))
+        return Estimates(weights.log_mean, weights.variance, {"effective_sample_size": weights.effective_sample_size})
+
+    def warnings(self, found: Estimates) -> list[str]:
+        return low_effective_sample_size(
+            found,
+            10,
+            "the value is a lower bound that may be loose: raise "
+            f"{self.key('num_samples')}, or use annealed_importance_sampling",
+        )

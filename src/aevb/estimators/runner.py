@@ -1,0 +1,107 @@
+"""An estimator over many datapoints: in chunks, with bounded memory, and continued where it was interrupted."""
+
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from aevb.checks import whole_number
+from aevb.estimators.base import Estimates, Estimator
+from aevb.estimators.unfinished import Unfinished
+from aevb.vae import GenerativeModel, Model
+
+DEFAULT_BATCH_VALUES = {"cpu": 1_000_000, "cuda": 100_000_000}
+"""Values in the largest tensor. What stays in a CPU's caches is faster there than what does not."""
+
+SECONDS_BETWEEN_SAVES = 5.0
+
+
+def run(
+    estimator: Estimator,
+    model: Model,
+    x: Tensor,
+    rows: int,
+    seed: int = 0,
+    unfinished: Unfinished | None = None,
+    on_progress: Callable[[int], None] = lambda done: None,
+) -> tuple[Estimates, float]:
+    """The estimates for all datapoints, and the seconds they took.
+
+    The noise of a chunk depends on the seed and on the chunk alone, so an evaluation that was interrupted ends with the
+    values of one that was not.
+
+    Args:
+        estimator: What to compute.
+        model: Both models, on the device to compute on.
+        x: Datapoints (N, *data_shape), on the same device.
+        rows: See `rows_at_once`; it decides how many datapoints make a chunk.
+        seed: Of the noise.
+        unfinished: Where to continue, and where to keep what is there of the estimates meanwhile.
+        on_progress: Called with the number of datapoints done.
+    """
+    size = max(1, rows // estimator.rows_per_datapoint)
+    before, seconds = (None, 0.0) if unfinished is None else unfinished.load()
+    parts = [] if before is None else [before]
+    start = saved = time.monotonic()
+
+    def save() -> None:
+        if unfinished is not None and parts:
+            unfinished.save(Estimates.join(parts), seconds + time.monotonic() - start)
+
+    try:
+        for first in range(sum(len(part.value) for part in parts), len(x), size):
+            on_progress(first)
+            torch.manual_seed(int(np.random.SeedSequence((seed, first)).generate_state(1)[0]))
+            found = estimator.estimate(model, x[first : first + size], rows)
+            parts.append(Estimates(found.value.cpu(), found.variance.cpu(), on_cpu(found.diagnostics)))
+            if time.monotonic() - saved > SECONDS_BETWEEN_SAVES:
+                save()
+                saved = time.monotonic()
+    except BaseException:
+        save()
+        raise
+    on_progress(len(x))
+    return Estimates.join(parts), seconds + time.monotonic() - start
+
+
+def on_cpu(values: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The same tensors on the CPU."""
+    return {name: value.cpu() for name, value in values.items()}
+
+
+def rows_at_once(p: GenerativeModel, max_batch_values: int | None = None) -> int:
+    """Samples of z that may be decoded at once, so that no layer's output has more than `max_batch_values` values.
+
+    Args:
+        p: The generative model.
+        max_batch_values: At most so many values; None for what suits the device, see `DEFAULT_BATCH_VALUES`.
+
+    Raises:
+        ValueError: max_batch_values is not a positive whole number.
+    """
+    if max_batch_values is None:
+        device = next(p.parameters()).device.type
+        max_batch_values = DEFAULT_BATCH_VALUES.get(device, DEFAULT_BATCH_VALUES["cpu"])
+    return max(1, whole_number(max_batch_values, "max_batch_values") // values_per_sample(p))
+
+
+@torch.no_grad()
+def values_per_sample(p: GenerativeModel) -> int:
+    """Values in the largest output of a layer of the generative model, for one sample of z."""
+    sizes = [math.prod(p.data_shape)]
+
+    def note(module: nn.Module, inputs: Any, output: Any) -> None:
+        if isinstance(output, Tensor):
+            sizes.append(output.numel())
+
+    hooks = [module.register_forward_hook(note) for module in p.modules()]
+    try:
+        p.likelihood(p.prior().sample(torch.Size((1, 1))))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return max(sizes)

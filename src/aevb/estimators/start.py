@@ -1,0 +1,36 @@
+"""Where Markov chains over z start."""
+
+import torch
+from torch import Tensor
+
+from aevb.vae import Model
+
+STARTS = ("posterior", "prior")
+
+
+class Start:
+    """The distribution q(z|x) or p(z), for x (B, *data_shape).
+
+    Args:
+        model: Both models.
+        x: Datapoints.
+        kind: `posterior` or `prior`.
+    """
+
+    def __init__(self, model: Model, x: Tensor, kind: str) -> None:
+        self.distribution = model.recognition(x) if kind == "posterior" else model.generative.prior()
+        self.batch = () if kind == "posterior" else (len(x),)
+
+    def sample(self, count: int) -> Tensor:
+        """Draws (count, B, latent_dim)."""
+        z: Tensor = self.distribution.sample(torch.Size((count, *self.batch)))
+        return z
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """z (S, B, latent_dim) → (S, B)."""
+        log_density: Tensor = self.distribution.log_prob(z)
+        return log_density
+
+    def step_size(self) -> Tensor:
+        """A step size (B,) for HMC on a target like this distribution: half the spread of its narrowest dimension."""
+        return 0.5 * self.sample(100).std(0).amin(-1).clamp(min=1e-3)

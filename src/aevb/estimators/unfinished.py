@@ -1,0 +1,47 @@
+"""What is kept of an evaluation until it is done."""
+
+import io
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from aevb.estimators.base import Estimates
+from aevb.files import atomic_write
+
+
+class Unfinished:
+    """The estimates of the first chunks of datapoints, in a file.
+
+    Args:
+        path: The file, .npz; its folder is made where it is missing, and removed once it is empty.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def load(self) -> tuple[Estimates | None, float]:
+        """The estimates, and the seconds they took; None where there are none, or the file is damaged."""
+        try:
+            with np.load(self.path, allow_pickle=False) as file:
+                arrays = {name: torch.from_numpy(file[name]) for name in file.files}
+            seconds = float(arrays.pop("seconds"))
+            return Estimates(arrays.pop("value"), arrays.pop("variance"), arrays), seconds
+        except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
+            return None, 0.0
+
+    def save(self, found: Estimates, seconds: float) -> None:
+        """Write the estimates so far."""
+        buffer = io.BytesIO()
+        values = {"value": found.value, "variance": found.variance, **found.diagnostics}
+        arrays = {name: value.cpu().numpy() for name, value in values.items()}
+        np.savez(buffer, allow_pickle=False, seconds=np.array(seconds), **arrays)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        atomic_write(self.path, buffer.getvalue())
+
+    def remove(self) -> None:
+        """All is done; nothing is left to continue."""
+        self.path.unlink(missing_ok=True)
+        if self.path.parent.is_dir() and not any(self.path.parent.iterdir()):
+            self.path.parent.rmdir()

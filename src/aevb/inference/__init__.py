@@ -1,0 +1,1 @@
+"""Inference beside the recognition model."""

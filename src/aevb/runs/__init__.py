@@ -1,0 +1,1 @@
+"""The run folder: its layout, status, lock, and the trained model in it."""

@@ -1,0 +1,70 @@
+"""evaluation.json: what is known about a run after training.
+
+    {"entries": [{"estimator": "importance_sampling", "split": "test", "limit": 1000, "settings": {…},
+                  "value": −98.1, "standard_error": 0.01, …}],
+     "tasks": [{"task": "latents", "split": "test", "limit": null, "settings": {…}, "results": {…}, …}]}
+
+All values are in nats per datapoint. `standard_error` is the estimator's own noise; `data_standard_error` is what
+another choice of datapoints would change besides.
+"""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from aevb.config import first_line
+from aevb.errors import ConfigError
+from aevb.files import atomic_write
+
+IDENTITY = ("estimator", "task", "split", "limit", "settings")
+"""Two entries that agree in these are about one question; the later answer replaces the earlier."""
+
+
+class EvaluationFile:
+    """The file evaluation.json of a run folder.
+
+    Args:
+        folder: The run folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "evaluation.json"
+
+    def read(self) -> dict[str, list[dict[str, Any]]]:
+        """Lists of `entries` and `tasks`, empty where there is no file.
+
+        Raises:
+            ConfigError: the file is damaged.
+        """
+        empty: dict[str, list[dict[str, Any]]] = {"entries": [], "tasks": []}
+        if not self.path.exists():
+            return empty
+        try:
+            return empty | dict(json.loads(self.path.read_text()))
+        except (OSError, TypeError, ValueError) as error:
+            raise ConfigError(f"{self.path} cannot be read: {first_line(error)}; mend or remove it") from error
+
+    def add(self, kind: str, entry: dict[str, Any]) -> None:
+        """Add an entry to the list `kind`, or put it in the place of an earlier one about the same question.
+
+        Raises:
+            ConfigError: the file is damaged.
+        """
+        entry = json.loads(json.dumps(finite(entry)))
+        with FileLock(self.path.with_name(f".{self.path.name}.lock")):
+            lists = self.read()
+            kept = [old for old in lists[kind] if any(old.get(key) != entry.get(key) for key in IDENTITY)]
+            lists[kind] = [*kept, entry]
+            atomic_write(self.path, json.dumps(lists, indent=2, ensure_ascii=False) + "\n")
+
+
+def finite(value: Any) -> Any:
+    """The value with None in place of infinite numbers and NaN, which JSON does not know."""
+    if isinstance(value, dict):
+        return {key: finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

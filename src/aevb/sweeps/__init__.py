@@ -1,0 +1,1 @@
+"""Many runs: launchers, search, and the table at the end."""

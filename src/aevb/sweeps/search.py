@@ -1,0 +1,116 @@
+"""A search by Optuna: the same command again continues it, and trials that fall behind are ended early."""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import optuna
+import pytorch_lightning as pl
+from hydra.core.hydra_config import HydraConfig
+from optuna.trial import TrialState
+
+from aevb.checks import whole_number
+from aevb.errors import Pruned
+from aevb.training.module import AEVB
+
+INTERRUPTED = "interrupted"
+"""An attribute of trials that did not come to their end; each is tried again."""
+
+
+def continue_study(
+    storage: str, name: str, direction: str, num_trials: int, first: Sequence[Mapping[str, Any]]
+) -> tuple[int, int]:
+    """Prepare a study for a sweep: make it, or find what an earlier command has left of it.
+
+    The first trials of a new study are given. Those that a killed or interrupted command has left unfinished are tried
+    again, with the same parameters; the job's folder is then the same, and it continues where it was.
+
+    Args:
+        storage: Optuna's URL of a database.
+        name: Of the study.
+        direction: `maximize` or `minimize`.
+        num_trials: Trials of the whole search.
+        first: Parameters of the first trials.
+
+    Returns:
+        How many trials are left to do, and how many there are already.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+    study = optuna.create_study(study_name=name, storage=storage, direction=direction, load_if_exists=True)
+    if not study.trials:
+        for parameters in first:
+            study.enqueue_trial(dict(parameters))
+        return num_trials, 0
+    for trial in study.get_trials(states=(TrialState.RUNNING,)):
+        study._storage.set_trial_user_attr(trial._trial_id, INTERRUPTED, True)
+        study.tell(trial.number, state=TrialState.FAIL)
+        if trial.params:
+            study.enqueue_trial(trial.params)
+    trials = study.get_trials(states=(TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL))
+    done = sum(INTERRUPTED not in trial.user_attrs for trial in trials)
+    return max(0, num_trials - done), len(study.trials)
+
+
+class Pruning(pl.Callback):
+    """Reports val/elbo to Optuna, and ends a trial whose best is below the median of the others' at that point.
+
+    Which of the running trials this run is, its overrides tell.
+
+    Source of the rule: Golovin et al., Google Vizier (KDD 2017), section 3.2.1, as Optuna's `MedianPruner`.
+
+    Args:
+        storage: Optuna's URL of the database of the search; None: this run belongs to no search.
+        study: Name of the study.
+        warmup_samples: Training samples before which no trial is ended.
+        startup_trials: So many trials come to their end first.
+
+    Raises:
+        ValueError: one of the numbers is no whole number, or is negative.
+    """
+
+    def __init__(
+        self,
+        storage: str | None,
+        study: str | None,
+        warmup_samples: int = 0,
+        startup_trials: int = 3,
+    ) -> None:
+        self.storage, self.study = storage, study
+        self.pruner = optuna.pruners.MedianPruner(
+            n_startup_trials=whole_number(startup_trials, "callbacks.pruning.startup_trials", at_least=0),
+            n_warmup_steps=whole_number(warmup_samples, "callbacks.pruning.warmup_samples", at_least=0),
+        )
+        self.trial: optuna.trial.Trial | None = None
+        self.best_elbo = float("-inf")
+
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        if self.storage is not None and trainer.is_global_zero:
+            study = optuna.load_study(study_name=self.study, storage=self.storage, pruner=self.pruner)
+            running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+            found = [trial for trial in running if said(trial.params) <= set(HydraConfig.get().overrides.task)]
+            self.trial = optuna.trial.Trial(study, found[-1]._trial_id) if found else None
+
+    def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        if trainer.state.fn != "fit":
+            return
+        assert isinstance(module, AEVB)
+        elbo = float(trainer.callback_metrics["val/elbo"])
+        self.best_elbo = max(self.best_elbo, elbo)
+        is_behind = False
+        if self.trial is not None:
+            self.trial.report(elbo, module.samples)
+            is_behind = self.trial.should_prune()
+        if trainer.strategy.reduce_boolean_decision(is_behind, all=False):
+            raise Pruned(module.samples, self.best_elbo)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best_elbo": self.best_elbo}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.best_elbo = state_dict["best_elbo"]
+
+
+def said(parameters: Mapping[str, Any]) -> set[str]:
+    """A trial's parameters as the overrides that the sweeper makes of them."""
+    return {f"{name}={value}" for name, value in parameters.items()}

@@ -1,0 +1,111 @@
+"""The table of a sweep: a row for each of its jobs, the best first."""
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from aevb.files import atomic_write
+from aevb.runs.folder import RunFolder
+from aevb.runs.lock import is_locked
+from aevb.sweeps.names import parse
+
+MEASURED = ("samples", "images_per_second")
+REASON = "reason"
+"""The column that says why a job has come to no end; not printed as one."""
+
+
+def run_folders(path: str | Path) -> list[Path]:
+    """The run folders directly below a sweep's folder, in the order of their names."""
+    return sorted(file.parent for file in Path(path).glob("*/status.json"))
+
+
+def table(folders: Iterable[str | Path], metric: str | None = None) -> list[dict[str, Any]]:
+    """A row for each run folder: `run`, the overrides that differ, `state`, metrics, speed and `reason`.
+
+    A folder that says `running`, but in which no process works, is one whose process was killed: `interrupted`.
+
+    Args:
+        folders: Run folders.
+        metric: The best row, with the highest value of this metric, comes first; rows without it come last. None: the
+            metric of the runs' own configuration.
+
+    Returns:
+        Rows with the same keys, in the order of the columns; None where a run has no such value.
+
+    Raises:
+        ConfigError: a folder is no run folder.
+    """
+    runs = [RunFolder(folder) for folder in folders]
+    said = [overrides(run) for run in runs]
+    found = [describe(run) for run in runs]
+    keys = dict.fromkeys(key for each in said for key in each)
+    differing = [key for key in keys if len({each.get(key) for each in said}) > 1]
+    columns = dict.fromkeys(name for each in found for name in each)
+    columns = {name: None for name in columns if name != REASON} | {REASON: None}
+    rows = [
+        {"run": run.path.name}
+        | {key: each.get(key) for key in differing}
+        | {name: values.get(name) for name in columns}
+        for run, each, values in zip(runs, said, found, strict=True)
+    ]
+    by = metric or next((str(OmegaConf.select(run.config(), "metric")) for run in runs), "val/elbo")
+    return sorted(rows, key=lambda row: row[by] if row.get(by) is not None else float("-inf"), reverse=True)
+
+
+def overrides(run: RunFolder) -> dict[str, str]:
+    """What a run's command said, by key."""
+    try:
+        command = [str(override) for override in OmegaConf.load(run.overrides_file)]
+    except OSError:
+        return {}
+    return {override.get_key_element(): override.get_value_element_as_str() for override in parse(command)}
+
+
+def describe(run: RunFolder) -> dict[str, Any]:
+    """State, samples, metrics and speed of a run, and why it has come to no end."""
+    status = run.status()
+    state, reason = status["state"], status.get("error")
+    if state == "running" and not is_locked(run.path):
+        state, reason = "interrupted", "its process was killed"
+    measured = {name: status.get(name) for name in MEASURED}
+    return {"state": state, **measured, **status.get("results", {}), REASON: reason}
+
+
+def as_text(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The rows as columns of text, numbers to the right; below them a line for each run that has a reason."""
+    columns = [name for name in (rows[0] if rows else ()) if name not in ("run", REASON)]
+    if len(columns) > 1 and columns[0] == "state":
+        columns = ["run", *columns]  # nothing else tells the rows apart
+    cells = [columns, *([cell(row[name]) for name in columns] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    is_number = [any(isinstance(row[name], int | float) for row in rows) for name in columns]
+    lines = [
+        "  ".join(
+            text.rjust(width) if right else text.ljust(width)
+            for text, width, right in zip(line, widths, is_number, strict=True)
+        ).rstrip()
+        for line in cells
+    ]
+    return "\n".join([*lines, *(f"{row['state']}: {row['run']}: {row[REASON]}" for row in rows if row[REASON])])
+
+
+def cell(value: Any) -> str:
+    """A value as it is printed."""
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:,.2f}" if abs(value) < 1000 else f"{value:,.0f}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def write_csv(rows: Sequence[Mapping[str, Any]], path: str | Path) -> None:
+    """Write the rows to a CSV file, numbers in full."""
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, list(rows[0]) if rows else ["run"])
+    writer.writeheader()
+    writer.writerows(rows)
+    atomic_write(path, text.getvalue())

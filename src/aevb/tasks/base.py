@@ -1,0 +1,83 @@
+"""What every task beside the estimators has in common."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, NamedTuple
+
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+from torch.distributions import Distribution
+
+from aevb.data.module import Split
+from aevb.vae import Model
+
+DRAWS_FOR_MEAN = 100
+"""Of a posterior whose mean has no closed form, such as a flow."""
+
+
+class Findings(NamedTuple):
+    """What a task found.
+
+    Attributes:
+        results: Numbers and lists by name, for evaluation.json.
+        words: The same in sentences, for a person.
+        pictures: By name; tensors (3, H, W) in [0, 1], or figures.
+    """
+
+    results: dict[str, Any]
+    words: list[str]
+    pictures: dict[str, Tensor | Figure]
+
+
+@dataclass(frozen=True)
+class Task(ABC):
+    """Looks at a trained model from one side; its fields are its settings.
+
+    Raises:
+        ValueError: a setting makes no sense; the message starts with the setting's key.
+    """
+
+    name: ClassVar[str]
+
+    train_limit: ClassVar[int | None] = 1
+    """Training datapoints that the task wants to see, at most; None: all."""
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The settings by name, as JSON has them."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: v if isinstance(v, int | float | str) else repr(v) for name, v in values.items()}
+
+    @abstractmethod
+    def run(self, model: Model, data: Split, train: Split, rows: int) -> Findings:
+        """What there is to find.
+
+        Args:
+            model: Both models.
+            data: The datapoints that were asked for, x (N, *data_shape) as float32.
+            train: Training datapoints, in the same form.
+            rows: Samples of z that may be decoded at once.
+
+        Raises:
+            ValueError: the data or the model do not allow the task.
+        """
+
+    def key(self, setting: str) -> str:
+        """A setting as the user types it."""
+        return f"task.{setting}"
+
+
+def posterior_mean(posterior: Distribution) -> Tensor:
+    """E_q[z|x] of each datapoint, (B, latent_dim); of draws, where there is no closed form."""
+    try:
+        mean: Tensor = posterior.mean
+    except (NotImplementedError, AttributeError):
+        mean = posterior.sample(torch.Size((DRAWS_FOR_MEAN,))).mean(0)
+    return mean
+
+
+@torch.no_grad()
+def encoded_means(model: Model, x: Tensor, batch: int = 1000) -> Tensor:
+    """E_q[z|x] of x (N, *data_shape), (N, latent_dim)."""
+    return torch.cat([posterior_mean(model.recognition(chunk)) for chunk in x.split(batch)])

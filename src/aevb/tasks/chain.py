@@ -1,0 +1,108 @@
+"""A Markov chain over images whose pixels are partly missing or wrong."""
+
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution, Independent
+
+from aevb.vae import Model
+
+
+class Restored(NamedTuple):
+    """Images after a step of the chain.
+
+    Attributes:
+        x: A draw, (B, *data_shape).
+        mean: Its expected value given z, (B, *data_shape).
+    """
+
+    x: Tensor
+    mean: Tensor
+
+
+class Observation(Protocol):
+    """What is known of images: draws x given z and this knowledge."""
+
+    def __call__(self, likelihood: Distribution) -> Restored:
+        """Images from p(x|z, what was observed), for p(x|z) with batch (1, B)."""
+        ...
+
+
+class KnownPixels:
+    """Some pixels are observed, the others are missing.
+
+    Args:
+        x: Images (B, *data_shape); of missing pixels any value.
+        observed: Booleans of the same shape.
+    """
+
+    def __init__(self, x: Tensor, observed: Tensor) -> None:
+        self.x, self.observed = x, observed
+
+    def __call__(self, likelihood: Distribution) -> Restored:
+        draw, mean = likelihood.sample()[0], likelihood.mean[0]
+        return Restored(torch.where(self.observed, self.x, draw), torch.where(self.observed, self.x, mean))
+
+
+class NoisyPixels:
+    """Each pixel has been replaced by noise with a certain probability; it is not known which.
+
+    Given z, a pixel was kept with probability (1 − r) p(x̃|z) / [(1 − r) p(x̃|z) + r u], where r is the share that was
+    replaced and u the density of the noise. This needs a p(x|z) that is a product over the values of x.
+
+    Args:
+        x: Noisy images x̃ (B, *data_shape).
+        share: r.
+        noise_density: u, or the probability of each level where x is discrete.
+    """
+
+    def __init__(self, x: Tensor, share: float, noise_density: float) -> None:
+        self.x, self.share, self.noise_density = x, share, noise_density
+
+    def __call__(self, likelihood: Distribution) -> Restored:
+        if not isinstance(likelihood, Independent) or likelihood.base_dist.event_shape:
+            raise ValueError("task=denoise needs a likelihood that is a product over the values of x")
+        density = (1 - self.share) * likelihood.base_dist.log_prob(self.x)[0].exp()
+        kept_probability = (density / (density + self.share * self.noise_density)).nan_to_num(1.0)
+        kept = torch.rand_like(kept_probability) < kept_probability
+        mean = torch.lerp(likelihood.mean[0], self.x, kept_probability)
+        return Restored(torch.where(kept, self.x, likelihood.sample()[0]), mean)
+
+
+@torch.no_grad()
+def restore(model: Model, x: Tensor, observation: Observation, burn_in: int, num_steps: int) -> tuple[Tensor, Tensor]:
+    """E[x | what was observed] by a chain that draws z given x and x given z and what was observed, in turn.
+
+    z' ~ q(z|x) is accepted with probability min(1, p(x, z') q(z|x) / (p(x, z) q(z'|x))), otherwise z stays. Thereby the
+    chain has the distribution p(x, z | what was observed) for any q. Without it, as in the chain of Rezende et al., z'
+    is always taken, which needs q(z|x) = p(z|x): an encoder that meets an image unlike its training data may answer
+    with a z far out, whose image is stranger still, and the chain does not come back.
+
+    Source: Rezende et al. (2014), appendix F; Mattei & Frellsen, Leveraging the exact likelihood of deep latent
+    variable models (2018), algorithm 2.
+
+    Args:
+        model: Both models.
+        x: Where the chain starts, (B, *data_shape).
+        observation: What was observed.
+        burn_in: Steps before those that are averaged.
+        num_steps: Steps whose expected values are averaged.
+
+    Returns:
+        The mean (B, *data_shape), and the mean acceptance probability (B,).
+    """
+    p, q = model
+    one = torch.Size((1,))
+    z, mean, acceptance = q(x).sample(one), torch.zeros_like(x), torch.zeros_like(x.flatten(1)[:, 0])
+    for step in range(burn_in + num_steps):
+        x, expected = observation(p.likelihood(z))
+        posterior = q(x)
+        proposal = posterior.sample(one)
+        log_weights = [p.log_joint(x, candidate) - posterior.log_prob(candidate) for candidate in (proposal, z)]
+        probability = (log_weights[0] - log_weights[1]).clamp(max=0).exp().nan_to_num(0)
+        z = torch.where((torch.rand_like(probability) < probability).unsqueeze(-1), proposal, z)
+        if step >= burn_in:
+            mean += expected / num_steps
+            acceptance += probability[0] / num_steps
+    return mean, acceptance

@@ -1,0 +1,204 @@
+"""Images restored from what is observed of them: the uses that the paper's introduction names."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from aevb import plots
+from aevb.checks import number, whole_number
+from aevb.data.module import Split
+from aevb.tasks.base import Findings, Task
+from aevb.tasks.chain import KnownPixels, NoisyPixels, Observation, restore
+from aevb.tasks.masks import Half, Lattice, Mask
+from aevb.tasks.walks import as_pictures
+from aevb.vae import Model
+
+PICTURES = 10
+
+LOW_ACCEPTANCE = 0.02
+
+
+@dataclass(frozen=True)
+class Imputation(Task):
+    """Restores images by the model, and by methods without one, and compares them by the PSNR.
+
+    The model's restoration is the mean over several chains, see `aevb.tasks.chain.restore`. They start at the
+    nearest training image, which the encoder knows how to read.
+
+    Args:
+        num_chains: For each image.
+        burn_in: Steps of a chain before those that are averaged.
+        num_steps: Steps that are averaged.
+    """
+
+    train_limit: ClassVar[int | None] = None
+
+    num_chains: int = 10
+    burn_in: int = 50
+    num_steps: int = 50
+
+    def __post_init__(self) -> None:
+        whole_number(self.num_chains, self.key("num_chains"))
+        whole_number(self.burn_in, self.key("burn_in"), at_least=0)
+        whole_number(self.num_steps, self.key("num_steps"))
+
+    def by_model(
+        self, model: Model, start: Tensor, observe: Callable[[Tensor], Observation], rows: int
+    ) -> tuple[Tensor, float]:
+        """Restored images (N, *data_shape), and the mean acceptance probability of the chains' proposals.
+
+        Args:
+            model: Both models.
+            start: Where chains start, (N, *data_shape).
+            observe: What is known of the images at some indices (B,).
+            rows: Samples of z that may be decoded at once.
+        """
+        images, acceptances = [], []
+        for index in torch.arange(len(start), device=start.device).split(max(1, rows // self.num_chains)):
+            repeated = index.repeat(self.num_chains)
+            mean, acceptance = restore(model, start[repeated], observe(repeated), self.burn_in, self.num_steps)
+            images.append(mean.unflatten(0, (self.num_chains, -1)).mean(0))
+            acceptances.append(acceptance)
+        return torch.cat(images), float(torch.cat(acceptances).mean())
+
+    def impute(self, model: Model, x: Tensor, observed: Tensor, train: Tensor, rows: int) -> Findings:
+        """Restore the values that are not observed, (N, *data_shape) all of them."""
+        if bool(observed.all()) or not bool(observed.any()):
+            raise ValueError(f"task={self.name} needs images of which a part is missing, got {tuple(x.shape[1:])}")
+        neighbour = torch.where(observed, x, nearest(x, train, observed, rows))
+        restored, acceptance = self.by_model(
+            model, neighbour, lambda index: KnownPixels(x[index], observed[index]), rows
+        )
+        methods = {
+            "model": restored,
+            "mean_image": torch.where(observed, x, train.mean(0)),
+            "nearest_neighbour": neighbour,
+        }
+        grey = torch.full_like(x, 0.5 * (float(x.min()) + float(x.max())))
+        return compared(x, torch.where(observed, x, grey), methods, ~observed, acceptance)
+
+
+@dataclass(frozen=True)
+class Inpaint(Imputation):
+    """Restores the pixels that a mask hides.
+
+    Args:
+        mask: Which pixels are observed.
+    """
+
+    name: ClassVar[str] = "inpaint"
+
+    mask: Mask = field(default_factory=Half)
+
+    def run(self, model: Model, data: Split, train: Split, rows: int) -> Findings:
+        observed = self.mask.observed(len(data.x), data.x.shape[1:]).to(data.x.device).expand_as(data.x)
+        return self.impute(model, data.x, observed, train.x, rows)
+
+
+@dataclass(frozen=True)
+class SuperResolution(Imputation):
+    """Restores images of which every `factor`-th pixel of every `factor`-th row is observed.
+
+    Args:
+        factor: At least 2.
+    """
+
+    name: ClassVar[str] = "super_resolution"
+
+    factor: int = 2
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        whole_number(self.factor, self.key("factor"), at_least=2)
+
+    def run(self, model: Model, data: Split, train: Split, rows: int) -> Findings:
+        observed = Lattice(self.factor).observed(len(data.x), data.x.shape[1:]).to(data.x.device).expand_as(data.x)
+        return self.impute(model, data.x, observed, train.x, rows)
+
+
+@dataclass(frozen=True)
+class Denoise(Imputation):
+    """Restores images of which a share of the values was replaced by noise, without being told which.
+
+    The noise is uniform: over the values that occur, where x is discrete or black-and-white, otherwise from the lowest
+    to the highest value.
+
+    Args:
+        share: Probability that a value is replaced.
+    """
+
+    name: ClassVar[str] = "denoise"
+
+    share: float = 0.3
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        number(self.share, self.key("share"), above=0, below=1)
+
+    def run(self, model: Model, data: Split, train: Split, rows: int) -> Findings:
+        x = data.x
+        noise, density = uniform_noise(x, model.generative.head.discrete)
+        shown = torch.where(torch.rand(x.shape).to(x.device) < self.share, noise, x)
+        everything = torch.ones_like(x, dtype=torch.bool)
+        neighbour = nearest(shown, train.x, everything, rows)
+        restored, acceptance = self.by_model(
+            model, neighbour, lambda index: NoisyPixels(shown[index], self.share, density), rows
+        )
+        methods = {
+            "model": restored,
+            "mean_image": train.x.mean(0).expand_as(x),
+            "nearest_neighbour": neighbour,
+            "nothing_done": shown,
+        }
+        return compared(x, shown, methods, everything, acceptance)
+
+
+def uniform_noise(x: Tensor, discrete: bool) -> tuple[Tensor, float]:
+    """Noise of the shape of x, and its density, or the probability of each level."""
+    levels = x.unique()
+    if discrete or len(levels) == 2:
+        return levels[torch.randint(len(levels), x.shape).to(x.device)], 1 / len(levels)
+    low, high = float(x.min()), float(x.max())
+    return low + (high - low) * torch.rand(x.shape).to(x), 1 / max(high - low, 1e-12)
+
+
+def nearest(x: Tensor, train: Tensor, observed: Tensor, rows: int) -> Tensor:
+    """The training images nearest to x (N, *data_shape) in the squared error of the observed values."""
+    candidates = train.flatten(1)
+    squares, found = candidates.square().T, []
+    for image, seen in zip(x.flatten(1).split(rows), observed.flatten(1).split(rows), strict=True):
+        weight = seen.to(image)
+        found.append((weight @ squares - 2 * (weight * image) @ candidates.T).argmin(1))
+    return train[torch.cat(found)]
+
+
+def compared(x: Tensor, shown: Tensor, methods: dict[str, Tensor], counted: Tensor, acceptance: float) -> Findings:
+    """The PSNR of each method over the counted values, and a picture: originals, what was shown, what was restored."""
+    values = {name: psnr(restored, x, counted) for name, restored in methods.items()}
+    first = [images[:PICTURES] for images in (x, shown, *methods.values())]
+    picture = plots.grid(as_pictures(torch.cat(first), x), len(first[0]))
+    best = max((name for name in values if name != "model"), key=values.__getitem__)
+    verdict = "better" if values["model"] > values[best] else "worse"
+    words = [
+        f"PSNR of the model {values['model']:.2f} dB, {verdict} than the best without one, "
+        f"{best.replace('_', ' ')} ({values[best]:.2f} dB)",
+        f"rows of the picture: original, shown, {', '.join(name.replace('_', ' ') for name in methods)}",
+    ]
+    if acceptance < LOW_ACCEPTANCE:
+        words.append(
+            f"warning: {acceptance:.1%} of the chains' proposals are accepted, so they hardly move from where they "
+            "start; raise task.burn_in and task.num_steps"
+        )
+    results = {f"psnr_{name}": value for name, value in values.items()}
+    return Findings(results | {"acceptance": acceptance}, words, {"": picture})
+
+
+def psnr(restored: Tensor, x: Tensor, counted: Tensor) -> float:
+    """Peak signal-to-noise ratio over the counted values, 10 log₁₀(range² / mean squared error), in decibels."""
+    span = max(1.0, float(x.max())) - min(0.0, float(x.min()))
+    error = float((restored - x)[counted].square().mean())
+    return math.inf if error == 0 else 10 * math.log10(span**2 / error)

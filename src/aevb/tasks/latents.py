@@ -1,0 +1,131 @@
+"""What the latent variables carry."""
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution, Independent
+
+from aevb import plots
+from aevb.checks import number, whole_number
+from aevb.data.module import Split
+from aevb.objectives.base import kl_estimate
+from aevb.tasks.base import DRAWS_FOR_MEAN, Findings, Task, encoded_means
+from aevb.vae import Model
+
+
+@dataclass(frozen=True)
+class Latents(Task):
+    """Active units, the KL of each dimension, and the aggregate posterior q(z) = 1/N Σ_n q(z|x_n) against p(z).
+
+    - A dimension u of z is active if Var_x(E_q[z_u|x]) is above the threshold (Burda et al. 2016).
+    - KL(q(z|x) ‖ p(z)), averaged over x, is what z costs. It is the information that z has about x plus
+      KL(q(z) ‖ p(z)), by which draws from p(z) miss what the decoder was trained on (Hoffman & Johnson 2016). Both
+      parts are estimated with N = `aggregate_size` datapoints, one draw of each; the first cannot exceed log N.
+    - Per dimension, where q(z|x) and p(z) factorize: the KL, and mean and standard deviation of q(z).
+
+    Args:
+        threshold: Of the variance, above which a dimension is active.
+        aggregate_size: Datapoints that q(z) is made of, at most.
+    """
+
+    name: ClassVar[str] = "latents"
+
+    threshold: float = 0.01
+    aggregate_size: int = 2000
+
+    def __post_init__(self) -> None:
+        number(self.threshold, self.key("threshold"), above=0)
+        whole_number(self.aggregate_size, self.key("aggregate_size"), at_least=2)
+
+    @torch.no_grad()
+    def run(self, model: Model, data: Split, train: Split, rows: int) -> Findings:
+        if len(data.x) < 2:
+            raise ValueError("limit must be at least 2 for task=latents, got 1")
+        variance = encoded_means(model, data.x).var(0)
+        active = variance > self.threshold
+        kl, kl_per_dimension = divergences(model, data.x)
+        z, information = aggregate(model, data.x[: self.aggregate_size])
+        kl_used = kl_of(model, data.x[: self.aggregate_size])
+        kl_aggregate = kl_used - information
+        results = {
+            "latent_dim": len(active),
+            "active_units": int(active.sum()),
+            "active": active.nonzero().flatten().tolist(),
+            "variance_of_means": variance.tolist(),
+            "kl": kl,
+            "kl_per_dimension": None if kl_per_dimension is None else kl_per_dimension.tolist(),
+            "kl_aggregate": kl_aggregate,
+            "mutual_information": information,
+            "aggregate_mean": z.mean(0).tolist(),
+            "aggregate_std": z.std(0).tolist(),
+        }
+        figure = plots.latent_bars(variance, kl_per_dimension, self.threshold)
+        return Findings(
+            results,
+            [*in_words(active, kl), *parts_in_words(len(z), kl_used, kl_aggregate, information)],
+            {"per_dimension": figure},
+        )
+
+
+def in_words(active: Tensor, kl: float) -> list[str]:
+    """How many dimensions are used."""
+    count, total = int(active.sum()), len(active)
+    unused = ", ".join(str(u) for u in (~active).nonzero().flatten().tolist())
+    if count == 0:
+        return [f"posterior collapse: none of the {total} latent variables is active; q(z|x) has one mean for all x"]
+    if count < total:
+        return [f"{count} of {total} latent variables are active; the posterior of these has collapsed: {unused}"]
+    return [f"no posterior collapse: all {total} latent variables are active"]
+
+
+def parts_in_words(count: int, kl: float, kl_aggregate: float, information: float) -> list[str]:
+    """What the KL consists of; where the information reaches what `count` datapoints can show, it may be more."""
+    most = math.log(count)
+    at_least, at_most = ("at least ", "at most ") if information > most - 0.5 else ("", "")
+    return [
+        f"of the KL of {kl:.2f} nats, {at_least}{information:.2f} are information about x ({count} datapoints can show "
+        f"{most:.2f}), and {at_most}{kl_aggregate:.2f} are the aggregate posterior's distance from the prior"
+    ]
+
+
+def divergences(model: Model, x: Tensor) -> tuple[float, Tensor | None]:
+    """KL(q(z|x) ‖ p(z)) in nats, its mean over x and that of each dimension; None where q or p does not factorize."""
+    prior = factors(model.generative.prior())
+    per_dimension = []
+    for chunk in x.split(1000):
+        posterior = factors(model.recognition(chunk))
+        if posterior is None or prior is None:
+            return kl_of(model, x), None
+        z = posterior.sample(torch.Size((DRAWS_FOR_MEAN,)))
+        per_dimension.append(kl_estimate(posterior, prior, z, "auto"))
+    mean = torch.cat(per_dimension).mean(0)
+    return float(mean.sum()), mean
+
+
+def kl_of(model: Model, x: Tensor) -> float:
+    """The mean of KL(q(z|x) ‖ p(z)) over x, in nats."""
+    prior, kls = model.generative.prior(), []
+    for chunk in x.split(1000):
+        posterior = model.recognition(chunk)
+        kls.append(kl_estimate(posterior, prior, posterior.sample(torch.Size((DRAWS_FOR_MEAN,))), "auto"))
+    return float(torch.cat(kls).mean())
+
+
+def factors(distribution: Distribution) -> Distribution | None:
+    """The distribution of each dimension, for a distribution that is a product of them."""
+    if not isinstance(distribution, Independent) or distribution.base_dist.event_shape:
+        return None
+    return distribution.base_dist
+
+
+def aggregate(model: Model, x: Tensor) -> tuple[Tensor, float]:
+    """A draw z_n ~ q(z|x_n) for each x_n, (N, latent_dim), and the mean of log q(z_n|x_n) − log q(z_n) in nats."""
+    posteriors = [model.recognition(chunk) for chunk in x.split(100)]
+    draws = [posterior.sample() for posterior in posteriors]
+    own = torch.cat([posterior.log_prob(z) for posterior, z in zip(posteriors, draws, strict=True)])
+    z = torch.cat(draws)
+    mixture = torch.stack([posterior.log_prob(z.unsqueeze(1)).logsumexp(1) for posterior in posteriors]).logsumexp(0)
+    return z, float((own - mixture).mean()) + math.log(len(z))

@@ -1,0 +1,55 @@
+"""What a linear classifier makes of the latent code."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from aevb.checks import number, whole_number
+from aevb.data.module import Split
+from aevb.tasks.base import Findings, Task, encoded_means
+from aevb.vae import Model
+
+
+@dataclass(frozen=True)
+class Probe(Task):
+    """Accuracy of a logistic regression from the means of q(z|x) to the labels, beside always guessing the most common.
+
+    It is fitted to training datapoints and judged on the others; the means are standardized first.
+
+    Args:
+        train_size: Training datapoints it is fitted to, at most.
+        inverse_penalty: C of scikit-learn's `LogisticRegression`.
+    """
+
+    name: ClassVar[str] = "probe"
+    train_limit: ClassVar[int | None] = None
+
+    train_size: int = 10_000
+    inverse_penalty: float = 1.0
+
+    def __post_init__(self) -> None:
+        whole_number(self.train_size, self.key("train_size"), at_least=2)
+        number(self.inverse_penalty, self.key("inverse_penalty"), above=0)
+
+    def run(self, model: Model, data: Split, train: Split, rows: int) -> Findings:
+        if data.y is None or train.y is None:
+            raise ValueError("task=probe needs labels, and the data set of this run has none")
+        x, y = train.x[: self.train_size], train.y[: self.train_size].cpu().numpy()
+        labels = data.y.cpu().numpy()
+        classifier = make_pipeline(StandardScaler(), LogisticRegression(C=self.inverse_penalty, max_iter=1000))
+        classifier.fit(encoded_means(model, x).cpu().numpy(), y)
+        accuracy = float(classifier.score(encoded_means(model, data.x).cpu().numpy(), labels))
+        most_common = torch.from_numpy(y).mode().values.item()
+        guess = float((labels == most_common).mean())
+        results = {
+            "accuracy": accuracy,
+            "standard_error": (accuracy * (1 - accuracy) / len(labels)) ** 0.5,
+            "most_common_label": guess,
+            "fitted_to": len(y),
+        }
+        words = [f"{accuracy:.1%} of the labels are right by a linear classifier of z; {guess:.1%} by guessing"]
+        return Findings(results, words, {})

@@ -1,0 +1,91 @@
+"""Pictures of walks through the latent space."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from aevb import plots
+from aevb.checks import number, whole_number
+from aevb.data.module import Split
+from aevb.tasks.base import Findings, Task, encoded_means
+from aevb.vae import GenerativeModel, Model
+
+
+@dataclass(frozen=True)
+class Traversal(Task):
+    """A row of means of p(x|z) for each dimension of z, which goes from −`span` to `span` while the others stay.
+
+    The others are those of the mean of q(z|x) of the first datapoint. Dimensions come in the order of how much their
+    means vary over the datapoints, most first.
+
+    Args:
+        dimensions: Rows, at most.
+        steps: Pictures in a row.
+        span: How far a dimension goes.
+    """
+
+    name: ClassVar[str] = "traversal"
+
+    dimensions: int = 20
+    steps: int = 11
+    span: float = 3.0
+
+    def __post_init__(self) -> None:
+        whole_number(self.dimensions, self.key("dimensions"))
+        whole_number(self.steps, self.key("steps"), at_least=2)
+        number(self.span, self.key("span"), above=0)
+
+    def run(self, model: Model, data: Split, train: Split, rows: int) -> Findings:
+        means = encoded_means(model, data.x)
+        order = means.var(0, correction=0).argsort(descending=True)[: self.dimensions]
+        z = means[0].repeat(len(order), self.steps, 1)
+        for row, dimension in enumerate(order.tolist()):
+            z[row, :, dimension] = torch.linspace(-self.span, self.span, self.steps)
+        picture = plots.grid(as_pictures(decoded(model.generative, z, rows), data.x), self.steps)
+        return Findings({"dimensions": order.tolist()}, [f"rows: dimensions {order.tolist()} of z"], {"": picture})
+
+
+@dataclass(frozen=True)
+class Interpolation(Task):
+    """Rows of means of p(x|z) on the straight line between the means of q(z|x) of two datapoints.
+
+    The datapoints themselves are at the ends of the row.
+
+    Args:
+        pairs: Rows, at most.
+        steps: Pictures between the datapoints.
+    """
+
+    name: ClassVar[str] = "interpolation"
+
+    pairs: int = 8
+    steps: int = 10
+
+    def __post_init__(self) -> None:
+        whole_number(self.pairs, self.key("pairs"))
+        whole_number(self.steps, self.key("steps"), at_least=2)
+
+    def run(self, model: Model, data: Split, train: Split, rows: int) -> Findings:
+        if len(data.x) < 2:
+            raise ValueError("limit must be at least 2 for task=interpolation, got 1")
+        count = min(self.pairs, len(data.x) // 2)
+        first, last = data.x[:count], data.x[count : 2 * count]
+        start, end = encoded_means(model, first).unsqueeze(1), encoded_means(model, last).unsqueeze(1)
+        share = torch.linspace(0, 1, self.steps, device=start.device, dtype=start.dtype).view(1, -1, 1)
+        between = decoded(model.generative, start.lerp(end, share), rows).unflatten(0, (count, self.steps))
+        images = torch.cat([first.unsqueeze(1), between, last.unsqueeze(1)], 1).flatten(0, 1)
+        picture = plots.grid(as_pictures(images, data.x), self.steps + 2)
+        return Findings({"pairs": count}, [], {"": picture})
+
+
+@torch.no_grad()
+def decoded(p: GenerativeModel, z: Tensor, rows: int) -> Tensor:
+    """Means of p(x|z): z (..., latent_dim) → (N, *data_shape), N the product of the batch."""
+    return torch.cat([p.likelihood(chunk.unsqueeze(0)).mean[0] for chunk in z.flatten(0, -2).split(rows)])
+
+
+def as_pictures(images: Tensor, like: Tensor) -> Tensor:
+    """Images on the scale from the lowest to the highest value of some datapoints, or [0, 1] where these lie inside."""
+    return plots.as_pictures(images, min(0.0, float(like.min())), max(1.0, float(like.max())))

@@ -1,0 +1,1 @@
+"""Algorithm 1 as a LightningModule, and what a training run needs around it."""

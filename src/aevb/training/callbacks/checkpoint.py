@@ -1,0 +1,96 @@
+"""Checkpoints: `last.ckpt` to continue from, `best.ckpt` to use."""
+
+import io
+import time
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.plugins.io import TorchCheckpointIO
+
+from aevb.checks import number, whole_number
+from aevb.files import atomic_write
+from aevb.training.module import AEVB
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes checkpoints whole or not at all, and reads them without unpickling code."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        buffer = io.BytesIO()
+        torch.save(checkpoint, buffer)
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        atomic_write(path, buffer.getvalue())
+
+    def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = True) -> dict[str, Any]:
+        checkpoint: dict[str, Any] = torch.load(path, map_location=map_location or "cpu", weights_only=True)
+        return checkpoint
+
+
+class Checkpoint(pl.Callback):
+    """Saves `last.ckpt` every so many samples and at the end of epochs, `best.ckpt` at each new best val/elbo.
+
+    Epochs of a small data set last milliseconds, so at an epoch's end a new checkpoint is written only if the last one
+    is older than `every_seconds`.
+
+    Args:
+        folder: Where the two files go.
+        every_samples: Training samples between two checkpoints; rounded up to whole blocks of minibatches.
+        every_seconds: Least time between two checkpoints at epochs' ends.
+
+    Raises:
+        ValueError: every_samples is not a positive whole number, or every_seconds is negative.
+    """
+
+    def __init__(self, folder: str | Path, every_samples: int = 100_000, every_seconds: float = 1.0) -> None:
+        self.last, self.best = Path(folder) / "last.ckpt", Path(folder) / "best.ckpt"
+        self.every_samples = whole_number(every_samples, "callbacks.checkpoint.every_samples")
+        self.every_seconds = number(every_seconds, "callbacks.checkpoint.every_seconds", at_least=0)
+        self.best_elbo = float("-inf")
+        self.saved_samples = 0
+        self.saved_time = time.monotonic()
+
+    def save(self, trainer: pl.Trainer, module: AEVB) -> None:
+        """Write `last.ckpt` now."""
+        trainer.save_checkpoint(self.last)
+        self.saved_samples = module.samples
+        self.saved_time = time.monotonic()
+
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        assert isinstance(module, AEVB)
+        self.saved_samples, self.saved_time = module.samples, time.monotonic()
+
+    def is_due(self, module: AEVB) -> bool:
+        """Whether a multiple of `every_samples` has been passed since the last checkpoint."""
+        return module.samples // self.every_samples > self.saved_samples // self.every_samples
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        assert isinstance(module, AEVB)
+        if self.is_due(module) and not trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
+            self.save(trainer, module)
+
+    def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        elbo = float(trainer.callback_metrics["val/elbo"])
+        if elbo > self.best_elbo:
+            self.best_elbo = elbo
+            trainer.save_checkpoint(self.best)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        assert isinstance(module, AEVB)
+        is_old = time.monotonic() - self.saved_time >= self.every_seconds
+        # Clocks differ between processes, and to save is something that all of them do together.
+        if trainer.strategy.reduce_boolean_decision(self.is_due(module) or is_old, all=False):
+            self.save(trainer, module)
+
+    def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        assert isinstance(module, AEVB)
+        self.save(trainer, module)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best_elbo": self.best_elbo}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.best_elbo = state_dict["best_elbo"]

@@ -1,0 +1,110 @@
+"""The curves of the paper's figures 2 and 3: what a model reaches on training and test data, along training."""
+
+import math
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from aevb.checks import whole_number
+from aevb.estimators.base import Estimator
+from aevb.estimators.runner import rows_at_once, run
+from aevb.objectives.monte_carlo_em import evaluation_mode
+from aevb.training.callbacks.metrics import log_metrics
+from aevb.training.module import AEVB, seed_noise
+from aevb.vae import Model
+
+
+class Curve(pl.Callback):
+    """Logs the ELBO, or an estimate of log p(x), of training and test data at log-spaced numbers of training samples.
+
+    The metrics are `curve/train_elbo` and `curve/test_elbo`, with an estimator `curve/train_log_marginal` and
+    `curve/test_log_marginal`. They are found on the same datapoints and with the same noise each time, so that a curve
+    shows the model's progress and little else. The numbers are first · 10^(i / per_decade), i = 0, 1, …, each rounded
+    up to a whole block of minibatches; they depend on nothing else, and a resumed run has the curve of one that was
+    never interrupted.
+
+    The ELBO costs about a quarter of training on as many datapoints: with the defaults 1.5 % of 10⁷ samples of MNIST.
+
+    Args:
+        first: Training samples at the first point.
+        per_decade: Points while the samples grow tenfold.
+        datapoints: Of the training and of the test set, chosen at random once; all where there are fewer.
+        estimator: Of log p(x), see `aevb.estimators`. None: the ELBO, as in validation.
+
+    Raises:
+        ValueError: one of the numbers is not a positive whole number.
+    """
+
+    def __init__(
+        self,
+        first: int = 10_000,
+        per_decade: int = 10,
+        datapoints: int = 10_000,
+        estimator: Estimator | None = None,
+    ) -> None:
+        self.first = whole_number(first, "callbacks.curve.first")
+        self.per_decade = whole_number(per_decade, "callbacks.curve.per_decade")
+        self.datapoints = whole_number(datapoints, "callbacks.curve.datapoints")
+        self.estimator = estimator
+        self.logged_samples = 0
+        self.data: dict[str, Tensor] = {}
+
+    def points(self, samples: int) -> int:
+        """How many points of the curve lie at or below a number of samples."""
+        if samples < self.first:
+            return 0
+        return 1 + math.floor(self.per_decade * math.log10(samples / self.first) + 1e-9)
+
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        self.data = {split: data.examples(split, self.datapoints)[0] for split in ("train", "test")}
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        assert isinstance(module, AEVB)
+        if self.points(module.samples) > self.points(self.logged_samples):
+            self.logged_samples = module.samples
+            if trainer.is_global_zero:
+                log_metrics(trainer, self.measure(module), module.samples)
+
+    def measure(self, module: AEVB) -> dict[str, float]:
+        """The points of the two curves, by the names of their metrics."""
+        if self.estimator is None:
+            return {f"curve/{split}_elbo": mean_elbo(module, x) for split, x in self.data.items()}
+        return {
+            f"curve/{split}_log_marginal": mean_log_marginal(module, x, self.estimator)
+            for split, x in self.data.items()
+        }
+
+    def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        self.data = {}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"logged_samples": self.logged_samples}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.logged_samples = state_dict["logged_samples"]
+
+
+@torch.no_grad()
+def mean_elbo(module: AEVB, x: Tensor, batch_size: int = 1000) -> float:
+    """The mean ELBO of the datapoints x (N, *data_shape), in nats, with the same noise at each call."""
+    seed_noise(module.seed, "curve")
+    with evaluation_mode(module):
+        bounds = [
+            module.objective.evaluate(module.generative, module.recognition, chunk).elbo
+            for chunk in x.to(module.device).split(batch_size)
+        ]
+    return float(torch.cat(bounds).mean())
+
+
+def mean_log_marginal(module: AEVB, x: Tensor, estimator: Estimator) -> float:
+    """The mean estimate of log p(x) of the datapoints x (N, *data_shape), in nats, with the same noise at each call."""
+    model = Model(module.generative, module.recognition)
+    with evaluation_mode(module):
+        rows = rows_at_once(module.generative, None)
+        found, _ = run(estimator, model, x.to(module.device), rows, module.seed)
+    return found.mean

@@ -1,0 +1,66 @@
+"""Ctrl-C and SIGTERM: finish the block, save, and say how to go on."""
+
+import signal
+from types import FrameType
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch.distributed import ReduceOp, all_reduce
+
+from aevb.errors import Interrupted
+from aevb.training.callbacks.checkpoint import Checkpoint
+from aevb.training.module import AEVB
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Interruption(pl.Callback):
+    """Saves `last.ckpt` and raises `Interrupted` at the end of the block in which a signal came.
+
+    A second signal of the same kind does what it does without this callback. Of several processes that train together,
+    all stop at the end of the same block, if one of them has received a signal.
+
+    Args:
+        checkpoint: Saves the state.
+    """
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self.checkpoint = checkpoint
+        self.received: int | None = None
+        self.previous: dict[int, Any] = {}
+
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        self.previous = {number: signal.signal(number, self.receive) for number in SIGNALS}
+
+    def receive(self, signum: int, frame: FrameType | None) -> None:
+        """Remember the signal; hand the next one to the handler before this."""
+        self.received = signum
+        signal.signal(signum, self.previous.pop(signum, signal.SIG_DFL))
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        assert isinstance(module, AEVB)
+        if not trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
+            self.stop_if_received(trainer, module)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        assert isinstance(module, AEVB)
+        self.stop_if_received(trainer, module)
+
+    def stop_if_received(self, trainer: pl.Trainer, module: AEVB) -> None:
+        """Save and raise, if there is a reason to."""
+        received = self.received or 0
+        if trainer.world_size > 1:
+            of_all = torch.tensor(received, device=module.device)
+            all_reduce(of_all, ReduceOp.MAX)
+            received = int(of_all)  # a signal that has come meanwhile is for the next block
+        if received:
+            self.checkpoint.save(trainer, module)
+            raise Interrupted(received, module.samples)
+
+    def teardown(self, trainer: pl.Trainer, module: pl.LightningModule, stage: str) -> None:
+        for number, handler in self.previous.items():
+            signal.signal(number, handler)
+        self.previous = {}

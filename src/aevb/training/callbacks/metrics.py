@@ -1,0 +1,94 @@
+"""Metrics: means on the device, read once per logging interval, logged against `samples`."""
+
+import time
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from aevb.checks import whole_number
+from aevb.training.module import AEVB
+
+
+class Metrics(pl.Callback):
+    """Gives every logger the means of the training metrics over intervals, and those of validation and test.
+
+    The training metrics stay on the device until an interval ends, so that training need not wait for them.
+    `train/images_per_second` counts training alone, without validation.
+
+    Args:
+        every_samples: Training samples in an interval; rounded up to whole blocks of minibatches.
+
+    Raises:
+        ValueError: every_samples is not a positive whole number.
+    """
+
+    def __init__(self, every_samples: int = 10_000) -> None:
+        self.every_samples = whole_number(every_samples, "callbacks.metrics.every_samples")
+        self.sums: dict[str, Tensor] = {}
+        self.steps = 0
+        self.logged_samples = 0
+        self.timed_samples = 0
+        self.clock = 0.0
+        self.validation_clock = 0.0
+
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        assert isinstance(module, AEVB)
+        self.timed_samples = module.samples
+        self.clock = time.perf_counter()
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        assert isinstance(module, AEVB)
+        for name, values in outputs.items():
+            self.sums[name] = self.sums.get(name, 0) + values.sum()
+        self.steps += len(next(iter(outputs.values())))
+        if module.samples // self.every_samples > self.logged_samples // self.every_samples:
+            self.log_interval(trainer, module)
+
+    def log_interval(self, trainer: pl.Trainer, module: AEVB) -> None:
+        """Log the means since the last call."""
+        means = (torch.stack(list(self.sums.values())) / self.steps).tolist()
+        metrics = {f"train/{name}": mean for name, mean in zip(self.sums, means, strict=True)}
+        seconds = time.perf_counter() - self.clock
+        metrics["train/images_per_second"] = (module.samples - self.timed_samples) / seconds
+        log_metrics(trainer, metrics, module.samples)
+        self.sums, self.steps, self.logged_samples = {}, 0, module.samples
+        self.timed_samples, self.clock = module.samples, time.perf_counter()
+
+    def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        assert isinstance(module, AEVB)
+        if self.steps:
+            self.log_interval(trainer, module)
+
+    def on_validation_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        self.validation_clock = time.perf_counter()
+
+    def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        self.log_evaluation(trainer, module, "val")
+        self.clock += time.perf_counter() - self.validation_clock
+
+    def on_test_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        self.log_evaluation(trainer, module, "test")
+
+    def log_evaluation(self, trainer: pl.Trainer, module: pl.LightningModule, stage: str) -> None:
+        """Log what the module has gathered over the datapoints of `stage`."""
+        assert isinstance(module, AEVB)
+        found = trainer.callback_metrics
+        metrics = {name: float(value) for name, value in found.items() if name.startswith(f"{stage}/")}
+        log_metrics(trainer, metrics, module.samples)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"sums": self.sums, "steps": self.steps, "logged_samples": self.logged_samples}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.sums, self.steps = state_dict["sums"], state_dict["steps"]
+        self.logged_samples = state_dict["logged_samples"]
+
+
+def log_metrics(trainer: pl.Trainer, metrics: dict[str, float], samples: int) -> None:
+    """Give metrics to every logger, at `samples`."""
+    for logger in trainer.loggers:
+        logger.log_metrics(metrics, samples)

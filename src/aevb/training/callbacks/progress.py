@@ -1,0 +1,94 @@
+"""What a person sees while a model trains."""
+
+import logging
+import time
+from typing import Any
+
+import pytorch_lightning as pl
+from rich import get_console
+from rich.progress import BarColumn, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+
+from aevb.checks import number
+from aevb.training.module import AEVB
+
+log = logging.getLogger("aevb")
+
+
+class Progress(pl.Callback):
+    """One bar for the whole run with samples, ELBO and images/s; a line now and then where there is no terminal.
+
+    Args:
+        every_seconds: Least time between two lines where there is no terminal.
+
+    Raises:
+        ValueError: every_seconds is negative.
+    """
+
+    def __init__(self, every_seconds: float = 10.0) -> None:
+        self.every_seconds = number(every_seconds, "callbacks.progress.every_seconds", at_least=0)
+        self.bar: Bar | None = None
+        self.task = TaskID(0)
+        self.total: int | None = None
+        self.shown_time = 0.0
+        self.shown_samples = 0
+        self.elbo = float("nan")
+
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        assert isinstance(module, AEVB)
+        self.total = total_samples(trainer, module)
+        self.shown_time, self.shown_samples = time.monotonic(), module.samples
+        if not trainer.is_global_zero or not get_console().is_terminal:
+            return
+        status = TextColumn("{task.fields[status]}")
+        self.bar = Bar(BarColumn(bar_width=8), status, TimeRemainingColumn(compact=True))
+        self.task = self.bar.add_task("", total=self.total, completed=module.samples, status="training")
+        self.bar.start()
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        elapsed = time.monotonic() - self.shown_time
+        if not trainer.is_global_zero or elapsed < (0.25 if self.bar else self.every_seconds):
+            return
+        assert isinstance(module, AEVB)
+        self.elbo = float(outputs["elbo"].mean())
+        rate = (module.samples - self.shown_samples) / elapsed
+        status = self.status(trainer, module, rate)
+        if self.bar:
+            self.bar.update(self.task, completed=module.samples, status=status)
+        else:
+            log.info(status)
+        self.shown_time, self.shown_samples = time.monotonic(), module.samples
+
+    def status(self, trainer: pl.Trainer, module: AEVB, rate: float) -> str:
+        """Where training stands, in one line."""
+        done = f"{module.samples:,}" + (f"/{self.total:,}" if self.total else " samples")
+        elbo = f"elbo {self.elbo:.2f}"
+        if "val/elbo" in trainer.callback_metrics:
+            elbo += f" (val {float(trainer.callback_metrics['val/elbo']):.2f})"
+        return f"{done}, {elbo}, {rate:,.0f} images/s"
+
+    def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        assert isinstance(module, AEVB)
+        if self.bar:
+            self.bar.update(self.task, completed=module.samples)
+        self.close()
+
+    def on_exception(self, trainer: pl.Trainer, module: pl.LightningModule, exception: BaseException) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the terminal back."""
+        if self.bar:
+            self.bar.stop()
+            self.bar = None
+
+
+def total_samples(trainer: pl.Trainer, module: AEVB) -> int | None:
+    """Training samples of the whole run, by `max_samples` or `max_epochs`, whichever ends it first; None: no end."""
+    ends = [] if module.max_samples is None else [module.max_samples]
+    if trainer.max_epochs is not None and trainer.max_epochs >= 0:
+        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        ends.append(trainer.max_epochs * (data.train_size // data.batch_size) * data.batch_size)
+    return min(ends, default=None)

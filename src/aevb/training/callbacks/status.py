@@ -1,0 +1,61 @@
+"""Keeps status.json up to date while a run lives."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytorch_lightning as pl
+
+from aevb.training.module import AEVB
+
+
+class Status(pl.Callback):
+    """Reports the samples seen so far, now and then, and measures how fast they are seen.
+
+    Args:
+        report: Called with the number of samples.
+        every_seconds: Least time between two calls.
+
+    Attributes:
+        images_per_second: Of the training that has ended, without validation; None before.
+    """
+
+    def __init__(self, report: Callable[[int], None], every_seconds: float = 5.0) -> None:
+        self.report = report
+        self.every_seconds = every_seconds
+        self.reported_time = time.monotonic()
+        self.start_samples, self.start = 0, 0.0
+        self.validation_start = 0.0
+        self.images_per_second: float | None = None
+
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        assert isinstance(module, AEVB)
+        self.start_samples, self.start = module.samples, time.monotonic()
+
+    def on_validation_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        self.validation_start = time.monotonic()
+
+    def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        self.start += time.monotonic() - self.validation_start
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if time.monotonic() - self.reported_time >= self.every_seconds:
+            self.finish(trainer, module)
+
+    def finish(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Report now."""
+        assert isinstance(module, AEVB)
+        if trainer.is_global_zero:
+            self.report(module.samples)
+        self.reported_time = time.monotonic()
+
+    def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        assert isinstance(module, AEVB)
+        if module.samples > self.start_samples:
+            self.images_per_second = (module.samples - self.start_samples) / (time.monotonic() - self.start)
+        self.finish(trainer, module)
+
+    def on_exception(self, trainer: pl.Trainer, module: pl.LightningModule, exception: BaseException) -> None:
+        self.finish(trainer, module)

@@ -1,0 +1,298 @@
+"""`AEVB`: algorithm 1 of the paper as a `LightningModule`."""
+
+import hashlib
+import logging
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.core.optimizer import LightningOptimizer
+from torch import Tensor, nn
+from torch.distributions import Distribution
+from torch.optim import Optimizer
+
+from aevb.checks import whole_number
+from aevb.errors import NonFiniteLossError
+from aevb.objectives import Objective, elbo
+from aevb.training.steps.recorder import Recorder, recordable
+from aevb.vae import Model
+
+log = logging.getLogger("aevb")
+
+
+class AEVB(pl.LightningModule):
+    """Trains θ and φ jointly, and answers questions about the trained model.
+
+    One Lightning batch holds a block of K minibatches, and one training step takes K optimizer steps over them, so the
+    loop's own cost is paid once per block; optimization is therefore manual in Lightning's sense.
+
+    The noise of a block is a function of (seed, rank, samples) alone, and that of validation and test is fixed: a
+    resumed run draws what the uninterrupted one would have drawn, and evaluation does not disturb training.
+
+    Args:
+        model: The generative and the recognition model.
+        objective: What is optimized.
+        optimizer: Called with the parameters; returns the optimizer.
+        seed: Of the noise.
+        max_samples: Training ends when this many training samples have been evaluated; None: never by this count.
+        schedule: Called with the number of the epoch, from 0; returns the factor of the step size.
+        record_steps: Record a training step where that is possible, and replay it: the same results to the last bit,
+            sooner. See `Recorder`.
+        compile_steps: Compile it in place of that: sooner still, after half a minute of compilation, with results that
+            differ by rounding. Where that is not possible, `record_steps` rules.
+
+    Attributes:
+        samples: Training samples evaluated so far, over all ranks: the x-axis of every curve, as in the paper.
+        validated_samples: What `samples` was at the end of the last validation; None: there was none.
+
+    Raises:
+        ValueError: max_samples is not a positive whole number.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        objective: Objective,
+        optimizer: Callable[..., Optimizer],
+        seed: int = 0,
+        max_samples: int | None = None,
+        schedule: Callable[[int], float] | None = None,
+        record_steps: bool = True,
+        compile_steps: bool = False,
+    ) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.generative, self.recognition = model
+        self.objective = objective
+        objective.connect(self.generative, self.recognition)
+        self.make_optimizer = optimizer
+        self.schedule = schedule
+        self.seed = seed
+        self.max_samples = None if max_samples is None else whole_number(max_samples, "max_samples")
+        self.record_steps, self.compile_steps = record_steps, compile_steps
+        self.recorder: Recorder | None = None
+        self.samples = 0
+        self.validated_samples: int | None = None
+        self.totals: dict[str, Tensor] = {}
+
+    # Training
+
+    def configure_optimizers(self) -> Optimizer:
+        if not runs_on(self.make_optimizer, self.device):
+            log.info("the optimizer has no fused form on %s; it runs unfused", self.device)
+            return self.make_optimizer(self.parameters(), fused=False)
+        return self.make_optimizer(self.parameters())
+
+    @property
+    def done(self) -> bool:
+        """Whether `max_samples` has been reached."""
+        return self.max_samples is not None and self.samples >= self.max_samples
+
+    def on_train_start(self) -> None:
+        self.trainer.should_stop = self.done
+        optimizer = self.optimizers()
+        assert isinstance(optimizer, LightningOptimizer)
+        if (self.record_steps or self.compile_steps) and recordable(
+            self.trainer, self, self.objective, optimizer.optimizer
+        ):
+            models = (self.generative, self.recognition)
+            kinds = (self.record_steps, self.compile_steps)
+            self.recorder = Recorder(self.eager_step, self.objective, models, optimizer, *kinds)
+
+    def on_train_end(self) -> None:
+        self.recorder = None
+
+    def on_train_epoch_start(self) -> None:
+        if self.schedule is not None:
+            optimizer = self.optimizers()
+            assert isinstance(optimizer, LightningOptimizer)
+            for group in optimizer.param_groups:
+                group["lr"] = optimizer.defaults["lr"] * self.schedule(self.current_epoch)
+
+    def on_train_batch_start(self, batch: tuple[Tensor, ...], batch_idx: int) -> None:
+        seed_noise(self.seed, self.global_rank, self.samples)
+
+    def training_step(self, block: tuple[Tensor, ...], batch_idx: int) -> dict[str, Tensor]:
+        """Take an optimizer step, or as many as the objective wants, for each minibatch of the block.
+
+        Shapes: block[0] (K, B, *data_shape).
+
+        Returns:
+            The metrics of each minibatch at its last step, (K,) each, in nats per datapoint.
+
+        Raises:
+            NonFiniteLossError: a loss is NaN or infinite.
+        """
+        x = self.truncate(block[0])
+        take_step = self.eager_step if self.recorder is None else self.recorder.begin(x)
+        steps = []
+        for number, minibatch in enumerate(x):
+            self.objective.samples.fill_(self.samples + number * x.shape[1] * self.trainer.world_size)
+            steps.append(take_step(minibatch))
+        metrics = self.mean_over_ranks({name: torch.stack([step[name] for step in steps]) for name in steps[0]})
+        self.require_finite(metrics["loss"], x.shape[1])
+        self.samples += x.shape[0] * x.shape[1] * self.trainer.world_size
+        self.trainer.should_stop = self.done
+        return metrics
+
+    def eager_step(self, x: Tensor) -> dict[str, Tensor]:
+        """Take the optimizer steps for a minibatch x (B, *data_shape), and return the metrics of the last one."""
+        optimizer = self.optimizers()
+        assert isinstance(optimizer, LightningOptimizer)
+        for estimate in self.objective.estimates(self.generative, self.recognition, x):
+            optimizer.zero_grad()
+            self.manual_backward(estimate.loss)
+            optimizer.step()
+        return estimate.metrics()
+
+    def mean_over_ranks(self, metrics: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The means over all processes of metrics of equal shapes, (K,) each, of equally many datapoints."""
+        if self.trainer.world_size == 1:
+            return metrics
+        means = self.trainer.strategy.reduce(torch.stack(list(metrics.values())), reduce_op="mean")
+        assert isinstance(means, Tensor)
+        return dict(zip(metrics, means, strict=True))
+
+    def truncate(self, x: Tensor) -> Tensor:
+        """The first minibatches of the block, as many as `max_samples` leaves room for."""
+        if self.max_samples is None:
+            return x
+        per_step = x.shape[1] * self.trainer.world_size
+        return x[: -((self.samples - self.max_samples) // per_step)]
+
+    def require_finite(self, losses: Tensor, batch_size: int) -> None:
+        """Raise `NonFiniteLossError`, naming the first step of the block whose loss is not finite."""
+        bad = (~losses.isfinite()).nonzero()
+        if len(bad):
+            step = int(bad[0])
+            at = self.samples + step * batch_size * self.trainer.world_size
+            raise NonFiniteLossError(
+                f"the loss became {float(losses[step])} at {at:,} samples; lower optimizer.lr, or check the data and "
+                "the likelihood's settings"
+            )
+
+    # Validation and test
+
+    def on_validation_start(self) -> None:
+        seed_noise(self.seed, self.global_rank, "validation")
+
+    def on_validation_end(self) -> None:
+        self.validated_samples = self.samples
+
+    def on_test_start(self) -> None:
+        seed_noise(self.seed, self.global_rank, "test")
+
+    def validation_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> None:
+        self.add_evaluation(batch[0])
+
+    def test_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> None:
+        self.add_evaluation(batch[0])
+
+    def on_validation_epoch_start(self) -> None:
+        self.totals = {}
+
+    def on_test_epoch_start(self) -> None:
+        self.totals = {}
+
+    def on_validation_epoch_end(self) -> None:
+        self.log_means("val")
+
+    def on_test_epoch_end(self) -> None:
+        self.log_means("test")
+
+    def add_evaluation(self, x: Tensor) -> None:
+        """Add a batch to the sums over datapoints; with bits per dimension where x is discrete."""
+        metrics = self.objective.evaluate(self.generative, self.recognition, x).metrics()
+        if self.generative.head.discrete:
+            metrics["bits_per_dim"] = -metrics["elbo"] / (math.log(2) * math.prod(self.generative.data_shape))
+        for name, value in metrics.items():
+            if name != "loss":
+                self.totals[name] = self.totals.get(name, 0) + value * len(x)
+        self.totals["datapoints"] = self.totals.get("datapoints", 0) + torch.ones_like(metrics["elbo"]) * len(x)
+
+    def log_means(self, stage: str) -> None:
+        """Log the means over all datapoints of `stage`, each of which counts once, whichever process had it."""
+        sums = self.trainer.strategy.reduce(torch.stack(list(self.totals.values())), reduce_op="sum")
+        assert isinstance(sums, Tensor)
+        *totals, datapoints = sums
+        means = {f"{stage}/{name}": total / datapoints for name, total in zip(self.totals, totals, strict=False)}
+        self.log_dict(means, logger=False)
+
+    # Checkpoints
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["samples"] = self.samples
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.samples = checkpoint["samples"]
+
+    # The trained model
+
+    @torch.no_grad()
+    def elbo(self, x: Tensor, num_samples: int = 1) -> Tensor:
+        """The evidence lower bound of each datapoint, in nats: x (B, *data_shape) → (B,)."""
+        return elbo(self.generative, self.recognition, x.to(self.device), num_samples).elbo
+
+    @torch.no_grad()
+    def log_marginal(self, x: Tensor, num_samples: int = 1000) -> Tensor:
+        """log p(x) of each datapoint by importance sampling from q(z|x), in nats: x (B, *data_shape) → (B,).
+
+        In expectation a lower bound, tight as num_samples grows (Burda et al. 2016, eq. 8). Memory grows with
+        num_samples × B; pass few datapoints at a time for a large num_samples.
+        """
+        x = x.to(self.device)
+        posterior = self.recognition(x)
+        z = posterior.sample(torch.Size((num_samples,)))
+        log_weights = self.generative.log_joint(x, z) - posterior.log_prob(z)
+        return log_weights.logsumexp(0) - torch.tensor(num_samples).log()
+
+    @torch.no_grad()
+    def encode(self, x: Tensor) -> Distribution:
+        """q(z|x): x (B, *data_shape) → batch (B,), event (latent_dim,)."""
+        posterior: Distribution = self.recognition(x.to(self.device))
+        return posterior
+
+    @torch.no_grad()
+    def decode(self, z: Tensor) -> Distribution:
+        """p(x|z): z (..., latent_dim) → batch (...), event `data_shape`."""
+        return self.generative.likelihood(z.to(self.device))
+
+    @torch.no_grad()
+    def sample(self, num_samples: int, mean: bool = True) -> Tensor:
+        """Draws from the model: z ~ p(z), then the mean of p(x|z) or, with mean=False, x ~ p(x|z).
+
+        Shapes: → (num_samples, *data_shape).
+        """
+        z = self.generative.prior().sample(torch.Size((1, num_samples)))
+        likelihood = self.generative.likelihood(z)
+        return (likelihood.mean if mean else likelihood.sample())[0]
+
+    @torch.no_grad()
+    def reconstruct(self, x: Tensor) -> Tensor:
+        """The mean of p(x|z) at a draw z ~ q(z|x): x (B, *data_shape) → (B, *data_shape)."""
+        z = self.recognition(x.to(self.device)).sample(torch.Size((1,)))
+        return self.generative.likelihood(z).mean[0]
+
+
+def runs_on(make_optimizer: Callable[..., Optimizer], device: torch.device) -> bool:
+    """Whether an optimizer that asks to be fused has the kernels for it on a device; found out by a step."""
+    if not getattr(make_optimizer, "keywords", {}).get("fused"):
+        return True
+    parameter = nn.Parameter(torch.zeros(1, device=device))
+    parameter.grad = torch.zeros_like(parameter)
+    try:
+        make_optimizer([parameter]).step()
+    except (NotImplementedError, RuntimeError):
+        return False
+    return True
+
+
+def seed_noise(*key: int | str) -> None:
+    """Seed torch's generators, on all devices, by a hash of the key."""
+    seed = int.from_bytes(hashlib.blake2b(repr(key).encode(), digest_size=4).digest())
+    if torch.accelerator.is_available():
+        torch.manual_seed(seed)
+    else:  # torch's function would note a stack trace for each kind of device that is not there, a millisecond
+        torch.default_generator.manual_seed(seed)

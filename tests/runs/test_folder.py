@@ -1,0 +1,177 @@
+"""A run folder is data: it is found, read, refused when damaged, and never executed."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+import aevb
+from aevb.config import require_allowed
+from aevb.errors import ConfigError
+from aevb.runs.folder import RunFolder
+
+CONFIG = """
+model:
+  _target_: aevb.vae.build
+  latent_dim: 2
+  data_shape: [1, 4, 4]
+  encoder: {_target_: aevb.networks.MLPEncoder, _partial_: true, hidden: [3]}
+  posterior: {_target_: aevb.posteriors.DiagonalGaussian, _partial_: true}
+  prior: {_target_: aevb.priors.StandardNormal, _partial_: true}
+  decoder: {_target_: aevb.networks.MLPDecoder, _partial_: true, hidden: [3]}
+  likelihood: {_target_: aevb.likelihoods.Bernoulli, _partial_: true}
+objective: {_target_: aevb.objectives.SGVB}
+optimizer: {_target_: torch.optim.Adagrad, _partial_: true}
+module:
+  _target_: aevb.training.module.AEVB
+  model: ${model}
+  objective: ${objective}
+  optimizer: ${optimizer}
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> RunFolder:
+    """A run folder with an untrained model."""
+    from aevb.config import instantiate
+
+    run = RunFolder(tmp_path / "run")
+    config = OmegaConf.create(CONFIG)
+    run.create(config, [])
+    run.best_checkpoint.parent.mkdir()
+    module = instantiate(config.module)
+    torch.save({"state_dict": module.state_dict(), "samples": 7}, run.best_checkpoint)
+    return run
+
+
+def test_load_run(folder):
+    module = aevb.load_run(folder.path)
+    assert module.samples == 7
+    assert not module.training
+    assert module.sample(2).shape == (2, 1, 4, 4)
+
+
+def test_no_run(tmp_path):
+    with pytest.raises(ConfigError, match=r"is no run folder: it has no .hydra/config.yaml"):
+        aevb.load_run(tmp_path)
+
+
+def test_missing_checkpoint(folder):
+    with pytest.raises(ConfigError, match=r"has no checkpoints/last.ckpt"):
+        aevb.load_run(folder.path, checkpoint="last")
+    with pytest.raises(ConfigError, match="must be best or last, got 'first'"):
+        aevb.load_run(folder.path, checkpoint="first")
+
+
+def test_damaged_checkpoint(folder):
+    whole = folder.best_checkpoint.read_bytes()
+    for damaged in (whole[: len(whole) // 2], b"", b"no checkpoint"):
+        folder.best_checkpoint.write_bytes(damaged)
+        with pytest.raises(ConfigError, match=r"best.ckpt is damaged") as error:
+            aevb.load_run(folder.path)
+        assert "\n" not in str(error.value)
+
+
+def test_checkpoint_of_another_model(folder):
+    config = folder.config()
+    config.model.latent_dim = 3
+    folder.write_config(config)
+    with pytest.raises(ConfigError, match="does not fit the model"):
+        aevb.load_run(folder.path)
+
+
+class Exploit:
+    """Unpickling it leaves a trace."""
+
+    def __init__(self, trace: Path) -> None:
+        self.trace = trace
+
+    def __reduce__(self):
+        return Path.touch, (self.trace,)
+
+
+def test_checkpoint_is_not_unpickled(folder, tmp_path):
+    trace = tmp_path / "executed"
+    torch.save({"state_dict": Exploit(trace), "samples": 0}, folder.best_checkpoint)
+    with pytest.raises(ConfigError, match="is damaged"):
+        aevb.load_run(folder.path)
+    assert not trace.exists()
+
+
+def test_damaged_config(folder):
+    folder.config_file.write_text("model: [")
+    with pytest.raises(ConfigError, match="cannot be read") as error:
+        aevb.load_run(folder.path)
+    assert "\n" not in str(error.value)
+
+
+FORBIDDEN = [
+    "os.system",
+    "builtins.eval",
+    "subprocess.Popen",
+    "aevb.runs.folder.os.system",  # spelled as ours, resolves to posix.system
+    "aevb.runs.folder.load_run",  # could be told to allow more
+    "aevb.config.instantiate",
+    "aevb.files.atomic_write",
+    "torch.load",
+    "torch.hub.load",
+    "torch.optim.lr_scheduler.warnings.warn",
+    "pytorch_lightning.utilities.model_helpers.importlib.import_module",
+    "aevb.nothing.there",
+    "aevb",
+]
+
+
+@pytest.mark.parametrize("target", FORBIDDEN)
+@pytest.mark.parametrize("place", ["model.likelihood", "objective", "optimizer"])
+def test_config_instantiates_only_what_is_allowed(folder, target, place):
+    config = folder.config()
+    OmegaConf.update(config, f"{place}._target_", target)
+    folder.write_config(config)
+    with pytest.raises(ConfigError, match="not on the list of what may be instantiated"):
+        aevb.load_run(folder.path)
+
+
+def test_target_behind_an_interpolation_is_found():
+    config = OmegaConf.create({"a": {"b": "${hidden}"}, "hidden": {"c": [{"_target_": "os.system"}]}})
+    with pytest.raises(ConfigError, match=r"names os.system"):
+        require_allowed(config.a)
+
+
+def test_targets_that_users_have_are_allowed():
+    allowed = [
+        "aevb.likelihoods.Bernoulli",
+        "pytorch_lightning.Trainer",
+        "pytorch_lightning.callbacks.EarlyStopping",
+        "pytorch_lightning.loggers.TensorBoardLogger",
+        "torch.optim.Adam",
+    ]
+    require_allowed(OmegaConf.create([{"_target_": target} for target in allowed]))
+
+
+def test_own_module_can_be_allowed(folder, tmp_path, monkeypatch):
+    (tmp_path / "my_heads.py").write_text(
+        "from aevb.likelihoods import Bernoulli\n\nclass Mine(Bernoulli):\n    'A head of my own.'\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    config = folder.config()
+    config.model.likelihood._target_ = "my_heads.Mine"
+    folder.write_config(config)
+    with pytest.raises(ConfigError, match=r"allow=\[my_heads\]"):
+        aevb.load_run(folder.path)
+    module = aevb.load_run(folder.path, allow=["my_heads"])
+    assert type(module.generative.head).__name__ == "Mine"
+
+
+def test_folder_is_claimed_once(folder):
+    status = folder.status()
+    with pytest.raises(ConfigError, match="holds a run already"):
+        folder.create(OmegaConf.create({}), [])
+    assert folder.status() == status
+
+
+def test_damaged_status(folder):
+    folder.status_file.write_text('{"state": "runn')
+    with pytest.raises(ConfigError, match=r"status.json cannot be read"):
+        folder.status()

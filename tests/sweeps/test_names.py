@@ -1,0 +1,92 @@
+"""Folders by what a command says."""
+
+import string
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hypothesis import example, given
+from hypothesis import strategies as st
+from omegaconf import OmegaConf, open_dict
+
+from aevb.config import register_resolvers
+from aevb.sweeps.names import folder_name, job_name, sweep_name, varying
+
+ROOT = Path(__file__).parents[2]
+
+OVERRIDES = st.text(st.characters(codec="utf-8"), max_size=300) | st.text("a./@~", max_size=4)
+
+
+@given(OVERRIDES)
+def test_folder_names_are_good_for_any_file_system(text):
+    name = folder_name(text)
+    assert 1 <= len(name) <= 120
+    assert set(name) <= set(string.ascii_letters + string.digits + "_.,=+-@~")
+    assert name not in (".", "..")
+
+
+@given(OVERRIDES, OVERRIDES)
+@example("model/prior=vamp", "model.prior=vamp")
+@example("model/prior=vamp", "model@prior=vamp")
+@example("a b", "a~b")
+@example("a" * 120, "a" * 121)
+def test_folder_names_tell_jobs_apart(a, b):
+    names = {text: folder_name(text) for text in (a, b)}
+    names |= {name: folder_name(name) for name in names.values()}  # a name is a text, too
+    assert len(set(names.values())) == len(names)
+
+
+def test_plain_overrides_stay_readable():
+    assert folder_name("data=mnist,model/prior=vamp,seed=1") == "data=mnist,model@prior=vamp,seed=1"
+    assert folder_name("optimizer.lr=0.01,data.name='a b'").startswith("optimizer.lr=0.01,data.name=~a~b~~")
+
+
+COMMAND = ["model=bernoulli,gaussian", "model.latent_dim=2,5", "max_samples=2000", "logger=none"]
+
+
+def test_sweep_is_named_by_what_varies_and_what_is_fixed():
+    name = "model+model.latent_dim,max_samples=2000"
+    assert sweep_name(None, None, COMMAND, None) == name
+    assert sweep_name(None, None, [*reversed(COMMAND), "sweep.retry_failed=false"], None) == name
+    assert sweep_name(None, None, [*COMMAND, "seed=1"], None) != name
+    assert sweep_name("mine", None, COMMAND, None) == "mine"
+    assert sweep_name(None, None, [], None) == "default"
+    assert sweep_name(None, "figure2", ["sweep=figure2", "max_samples=9"], {"seed": "1,2"}) == "figure2,max_samples=9"
+    assert sweep_name(None, None, ["max_samples=9"], {"seed": "1,2"}) == "seed,max_samples=9"
+
+
+@pytest.mark.parametrize("value", ["1,2", "range(3)", "choice(1,2)", "interval(0,1)"])
+def test_keys_that_vary(value):
+    assert varying([f"seed={value}", "max_samples=3"], None) == ["seed"]
+    assert varying(["max_samples=3"], {"seed": value}) == ["seed"]
+    assert varying(["seed=3"], {"seed": value}) == ["seed"]
+
+
+def test_job_is_named_by_what_varies():
+    command = ["model=gaussian", "model.latent_dim=2", "model/prior=vamp", "seed=1"]
+    assert job_name(command, ["model.latent_dim", "model"]) == "model=gaussian,model.latent_dim=2"
+    assert job_name(command, ["model/prior"]) == "model@prior=vamp"
+    assert job_name(["seed=1", "max_samples=2"], []) == "max_samples=2,seed=1"
+
+
+def test_part_of_a_preset_names_its_jobs_as_the_whole_does():
+    params = {"seed": "1,2", "model.latent_dim": "2,5"}
+    whole, part = varying([], params), varying(["model.latent_dim=5"], params)
+    job = ["model.latent_dim=5", "seed=1"]
+    assert job_name(job, part) == job_name(job, whole) == "model.latent_dim=5,seed=1"
+
+
+def test_job_takes_over_what_the_command_as_a_whole_gives():
+    register_resolvers()
+
+    def composed(*overrides):
+        return compose("train", list(overrides), return_hydra_config=True)
+
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        command, job = composed("max_samples=9"), composed("max_samples=9", "seed=2")
+    with open_dict(command):
+        command.hydra.sweeper.params = {"seed": "1,2"}
+    folder = command.hydra.sweep.dir, command.hydra.sweep.subdir
+    OmegaConf.copy_cache(command, job)  # as Hydra does
+    assert (job.hydra.sweep.dir, job.hydra.sweep.subdir) == (folder[0], "seed=2")
+    assert folder[0] == "outputs/sweeps/seed,max_samples=9"

@@ -1,0 +1,84 @@
+"""A search by Optuna: what is left of it, and trials that fall behind."""
+
+import pytest
+
+optuna = pytest.importorskip("optuna", reason="the extra optuna is not installed")
+
+from optuna.distributions import LogUniformDistribution  # noqa: E402
+from optuna.trial import TrialState  # noqa: E402
+
+from aevb.sweeps.search import continue_study  # noqa: E402
+
+SPACE = LogUniformDistribution(0.001, 0.3)
+FIRST = [{"optimizer.lr": 0.01}, {"optimizer.lr": 0.02}]
+
+
+@pytest.fixture
+def storage(tmp_path):
+    return f"sqlite:///{tmp_path}/optuna.db"
+
+
+def load(storage):
+    return optuna.load_study(study_name="s", storage=storage)
+
+
+def ask(study):
+    trial = study.ask()
+    trial._suggest("optimizer.lr", SPACE)
+    return trial
+
+
+def test_search_starts_with_the_first_trials_and_continues_with_what_is_left(storage):
+    assert continue_study(storage, "s", "maximize", 6, FIRST) == (6, 0)
+    study = load(storage)
+    assert ask(study).params == FIRST[0]
+    study.tell(0, -30.0)
+    assert ask(study).params == FIRST[1]
+    study.tell(1, state=TrialState.FAIL)
+    interrupted = ask(study).params
+
+    assert continue_study(storage, "s", "maximize", 6, FIRST) == (4, 4)
+    study = load(storage)
+    assert ask(study).params == interrupted
+    study.tell(3, -20.0)
+    assert study.best_trial.params == interrupted
+    assert continue_study(storage, "s", "maximize", 3, FIRST) == (0, 4)
+
+
+TINY = ["max_samples=6000", "model.encoder.hidden=[16]", "logger=none", "callbacks.images=null"]
+
+
+def pruning(storage):
+    return [
+        "+callbacks.pruning._target_=aevb.sweeps.search.Pruning",
+        f"+callbacks.pruning.storage={storage}",
+        "+callbacks.pruning.study=s",
+        "+callbacks.pruning.startup_trials=1",
+        "trainer.check_val_every_n_epoch=1",
+    ]
+
+
+@pytest.mark.parametrize(("others", "state"), [(0.0, "pruned"), (-1000.0, "finished")])
+def test_trial_behind_the_others_is_pruned(run_train, storage, others, state):
+    continue_study(storage, "s", "maximize", 6, FIRST)
+    study = load(storage)
+    good = ask(study)
+    for samples in (1300, 2600, 3900, 5200):
+        good.report(others, samples)
+    study.tell(good, others)
+    running = ask(study)
+    lr = running.params["optimizer.lr"]
+    folder, metric = run_train(*TINY, *pruning(storage), f"optimizer.lr={lr}")
+    status = folder.status()
+    assert status["state"] == state
+    assert metric == status["results"]["val/elbo"]
+    assert status["samples"] == (1300 if state == "pruned" else 6000)
+    (found,) = load(storage).get_trials(states=(TrialState.RUNNING,))
+    assert found.intermediate_values[1300] <= metric
+
+
+def test_run_of_no_search_is_not_pruned(run_train, storage):
+    continue_study(storage, "s", "maximize", 6, [])
+    folder, _ = run_train(*TINY, *pruning(storage))
+    assert folder.status()["state"] == "finished"
+    assert load(storage).trials == []

@@ -1,0 +1,77 @@
+"""The table of a sweep, from folders alone."""
+
+import csv
+
+from omegaconf import OmegaConf
+
+from aevb.runs.folder import RunFolder
+from aevb.runs.lock import Lock
+from aevb.sweeps.table import as_text, run_folders, table, write_csv
+
+
+def make_run(path, overrides, metric="val/elbo", **status):
+    run = RunFolder(path)
+    run.create(OmegaConf.create({"metric": metric}), overrides)
+    run.write_status(**status)
+    return run
+
+
+def make_sweep(path):
+    results = {"val/elbo": -20.0, "test/elbo": -21.5}
+    make_run(path / "a", ["seed=1", "model=bernoulli", "max_samples=3000"], state="failed", error="the loss became nan")
+    make_run(path / "b", ["seed=2", "model=bernoulli", "max_samples=3000"], state="finished", results=results)
+    better = {"val/elbo": -10.25, "test/elbo": -31.5}
+    found = {"results": better, "samples": 3000, "images_per_second": 12345.6}
+    make_run(path / "c", ["seed=3", "model=bernoulli", "max_samples=3000"], state="finished", **found)
+    make_run(path / "d", ["seed=4", "model=bernoulli", "max_samples=3000"], state="running")
+    (path / "table.csv").touch()
+    return run_folders(path)
+
+
+def test_best_row_is_first_and_only_what_differs_is_told(tmp_path):
+    rows = table(make_sweep(tmp_path))
+    assert [row["run"] for row in rows] == ["c", "b", "a", "d"]
+    assert [row["seed"] for row in rows] == ["3", "2", "1", "4"]
+    assert all("model" not in row and "max_samples" not in row for row in rows)
+    assert rows[0]["test/elbo"] == -31.5
+    assert rows[0]["images_per_second"] == 12345.6
+    assert rows[2] | {"samples": 0, "test/elbo": None, "reason": "the loss became nan", "state": "failed"} == rows[2]
+    assert [row["run"] for row in table(run_folders(tmp_path), metric="test/elbo")][:2] == ["b", "c"]
+
+
+def test_metric_of_the_runs_decides(tmp_path):
+    for name, value in {"x": 1.0, "y": 2.0}.items():
+        results = {"val/elbo": -value, "test/kl": value}
+        make_run(tmp_path / name, [f"seed={name}"], metric="test/kl", state="finished", results=results)
+    assert [row["run"] for row in table(run_folders(tmp_path))] == ["y", "x"]
+
+
+def test_run_whose_process_is_gone_is_interrupted(tmp_path):
+    make_run(tmp_path / "a", ["seed=1"], state="running")
+    (row,) = table(run_folders(tmp_path))
+    assert (row["state"], row["reason"]) == ("interrupted", "its process was killed")
+    with Lock(tmp_path / "a"):
+        (row,) = table(run_folders(tmp_path))
+        assert (row["state"], row["reason"]) == ("running", None)
+
+
+def test_text_and_csv(tmp_path):
+    rows = table(make_sweep(tmp_path))
+    lines = as_text(rows).splitlines()
+    assert lines[0].split() == ["seed", "state", "samples", "images_per_second", "val/elbo", "test/elbo"]
+    assert lines[1].split() == ["3", "finished", "3,000", "12,346", "-10.25", "-31.50"]
+    assert lines[5] == "failed: a: the loss became nan"
+    assert len(lines) == 7
+    write_csv(rows, tmp_path / "table.csv")
+    with (tmp_path / "table.csv").open(newline="") as file:
+        written = list(csv.DictReader(file))
+    assert [row["seed"] for row in written] == ["3", "2", "1", "4"]
+    assert float(written[0]["images_per_second"]) == 12345.6
+    assert written[2]["test/elbo"] == ""
+
+
+def test_table_of_nothing(tmp_path):
+    assert table(run_folders(tmp_path)) == []
+    assert as_text([]) == ""
+    make_run(tmp_path / "only", ["seed=1"], state="finished")
+    assert as_text(table(run_folders(tmp_path))).splitlines()[1].split()[:2] == ["only", "finished"]
