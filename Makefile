@@ -35,7 +35,7 @@ NEW_VENV := uv venv --quiet --allow-existing --python "$(PYTHON)" $(VENV)
 endif
 endif
 
-.PHONY: help train benchmark test test-cluster coverage lint clean
+.PHONY: help train benchmark test test-campaign test-cluster coverage lint clean
 .DEFAULT_GOAL := help
 
 help:  ## list these commands
@@ -48,6 +48,10 @@ train: $(READY)  ## train a model: make train ARGS="model=gaussian data=freyface
 WORKERS := -n auto --maxprocesses 4 --dist loadfile
 test: $(READY)  ## run the tests: make test ARGS="tests/data -k split"
 	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(VENV)/bin/python -m pytest $(WORKERS) $(ARGS)
+
+test-campaign: $(READY)  ## run the long campaigns: bad settings, kills, damaged and hostile run folders
+	@AEVB_CAMPAIGN=long OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(VENV)/bin/python -m pytest $(WORKERS) --timeout 7200 \
+		tests/campaigns $(ARGS)
 
 test-cluster: $(CLUSTER_TOOLS)  ## test the sweeps on SLURM and Ray
 	@OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest --override-ini testpaths=tests/cluster $(ARGS)
