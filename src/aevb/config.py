@@ -15,7 +15,6 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from aevb.errors import ConfigError
-from aevb.sweeps.names import job_name, sweep_name, varying
 
 ALLOWED_TARGETS = (
     "aevb",
@@ -153,19 +152,15 @@ def register_resolvers() -> None:
     """Register the resolvers that the YAML files use.
 
     `${reverse:list}` is the list backwards. `${unless:a,b}` is null where a is set, else b.
-    `${run_folder:resume,path}` is the folder to resume, else a new folder at path. `${sweep_name:…}`, `${varying:…}`
-    and `${job_name:…}` are those of `aevb.sweeps.names`; the first two are cached by Hydra, so that a job of a sweep
-    finds what the command as a whole gave.
+    `${run_folder:resume,path}` is the folder to resume, else a new folder at path.
     """
     resolvers: dict[str, Callable[..., Any]] = {
         "reverse": lambda values: ListConfig(list(values)[::-1]) if isinstance(values, list | ListConfig) else values,
         "unless": lambda condition, value: value if condition is None else None,
         "run_folder": lambda resume, path: str(resume) if resume is not None else unique_folder(path),
     }
-    resolvers |= {function.__name__: function for function in (sweep_name, varying, job_name)}
     for name, resolver in resolvers.items():
-        of_the_command = resolver in (sweep_name, varying)
-        OmegaConf.register_new_resolver(name, resolver, replace=True, use_cache=of_the_command)
+        OmegaConf.register_new_resolver(name, resolver, replace=True)
 
 
 register_resolvers()

@@ -9,7 +9,6 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf, open_dict
 
-from aevb.config import register_resolvers
 from aevb.sweeps.names import folder_name, job_name, sweep_name, varying
 
 ROOT = Path(__file__).parents[2]
@@ -77,8 +76,6 @@ def test_part_of_a_preset_names_its_jobs_as_the_whole_does():
 
 
 def test_job_takes_over_what_the_command_as_a_whole_gives():
-    register_resolvers()
-
     def composed(*overrides):
         return compose("train", list(overrides), return_hydra_config=True)
 

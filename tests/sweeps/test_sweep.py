@@ -53,7 +53,7 @@ def test_failing_jobs_do_not_end_the_sweep_and_the_same_command_continues_it(com
     ended = RunFolder(folder / rows[0]["run"]).status()["ended"]
     again = command(*arguments, "sweep.retry_failed=false")
     assert again.returncode == 1
-    assert again.stdout.count("failed, and left so") == 3
+    assert again.stdout.count("failed earlier; not retried") == 3
     assert "finished already: model.latent_dim=2,optimizer.lr=0.01" in again.stdout
     assert RunFolder(folder / rows[0]["run"]).status()["ended"] == ended
     assert len([path for path in folder.iterdir() if path.is_dir()]) == 4

@@ -9,6 +9,7 @@ from typing import NoReturn, TypeVar
 
 from omegaconf import DictConfig
 
+import aevb.sweeps.names  # noqa: F401 - registers the resolvers that name the folders of sweeps
 from aevb.errors import ConfigError, Stopped
 
 T = TypeVar("T")

@@ -59,8 +59,8 @@ def group_in_sweep(config: DictConfig) -> None:
 def continued_job(config: DictConfig, folder: RunFolder, command: list[str]) -> DictConfig | None:
     """The configuration of a sweep's job whose folder exists; None where it is not to be trained again.
 
-    A job that is finished is left as it is, but one that is asked for more samples or epochs goes on. So does one that
-    was interrupted, killed, or has failed, from its last checkpoint; where it has none, it starts anew.
+    A finished job is not trained again, unless more samples or epochs are asked for. A job that was interrupted or
+    killed, or failed, continues from its last checkpoint; without one it starts anew.
 
     Raises:
         ConfigError: the folder was made with other settings.
@@ -71,7 +71,7 @@ def continued_job(config: DictConfig, folder: RunFolder, command: list[str]) -> 
         log.info("%s already: %s", state, folder.path.name)
         return None
     if state == "failed" and not config.sweep.retry_failed:
-        log.info("failed, and left so: %s", folder.path.name)
+        log.info("failed earlier; not retried: %s", folder.path.name)
         return None
     if not folder.last_checkpoint.exists():
         folder.begin(config, command)

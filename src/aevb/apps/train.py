@@ -67,7 +67,7 @@ def train(config: DictConfig) -> float | None:
         announce(folder, is_to_train=False)
         if not is_job():
             raise ConfigError(f"resume: {error}") from error
-        log.info("left alone: %s", error)
+        log.info("skipped: another process is training it: %s", folder.path.name)
         return None
 
 

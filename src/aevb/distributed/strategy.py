@@ -81,8 +81,8 @@ def average_gradients(parameters: Sequence[nn.Parameter]) -> None:
             parameter.grad = mean.view_as(parameter).to(parameter.dtype)
 
 
-def agreed(yes: bool, device: torch.device) -> bool:
-    """Whether all processes say yes; they vote by a tensor on `device`."""
+def all_ranks_agree(yes: bool, device: torch.device) -> bool:
+    """Whether `yes` is true in every process: a minimum over all of them, of a tensor on `device`."""
     if not _distributed_is_initialized():
         return yes
     votes = torch.tensor(float(yes), device=device)

@@ -1,4 +1,7 @@
-"""Names of sweeps and of their jobs, by what a command says: the same command finds the same folders again."""
+"""Names of sweeps and of their jobs, by what a command says: the same command finds the same folders again.
+
+Importing this module registers the resolvers `${sweep_name:…}`, `${varying:…}` and `${job_name:…}`.
+"""
 
 import hashlib
 import re
@@ -6,6 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
+from omegaconf import OmegaConf
 
 UNNAMED = ("allow", "callbacks", "logger", "sweep")
 """Settings that change nothing in what is trained; a sweep's name does not tell them."""
@@ -81,3 +85,9 @@ def parse(overrides: Sequence[str]) -> list[Override]:
 def root(override: Override) -> str:
     """The first part of an override's key, such as `model` of `model.latent_dim` and of `model/prior`."""
     return override.key_or_group.split(".")[0].split("/")[0]
+
+
+# Hydra hands the cached values of the command as a whole on to each job.
+OmegaConf.register_new_resolver("sweep_name", sweep_name, replace=True, use_cache=True)
+OmegaConf.register_new_resolver("varying", varying, replace=True, use_cache=True)
+OmegaConf.register_new_resolver("job_name", job_name, replace=True)

@@ -11,7 +11,7 @@ from pytorch_lightning.utilities.model_helpers import is_overridden
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from aevb.distributed.strategy import DataParallel, agreed, average_gradients, without_communication
+from aevb.distributed.strategy import DataParallel, all_ranks_agree, average_gradients, without_communication
 from aevb.objectives import Objective
 from aevb.vae import GenerativeModel, RecognitionModel
 
@@ -92,7 +92,7 @@ class Recorder:
         """Forget the recording, and how many steps were taken, if anything that a recording takes for given changed."""
         settings = (x.shape, x.dtype, *self.current_settings())
         stale = self.recording and self.recording.fixed_rates and self.recorded_rates != self.rates()
-        if not agreed(settings == self.settings and not stale, x.device):
+        if not all_ranks_agree(settings == self.settings and not stale, x.device):
             self.settings, self.recording = settings, None
             self.steps = self.checks = 0
 
@@ -129,7 +129,7 @@ class Recorder:
         except NotRecordableError as error:
             reason = str(error)
         self.restore(before)
-        return self.check(x) if agreed(self.recording is not None, x.device) else self.give_up(x, reason)
+        return self.check(x) if all_ranks_agree(self.recording is not None, x.device) else self.give_up(x, reason)
 
     def make(self, x: Tensor) -> Any:
         """A compilation or a recording."""
@@ -153,7 +153,7 @@ class Recorder:
         same = all(agree(*tensors) for tensors in zip(self.snapshot(), after, before, strict=True)) and all(
             agree(value, replayed[name], torch.zeros_like(value)) for name, value in metrics.items()
         )
-        if not agreed(same, x.device):
+        if not all_ranks_agree(same, x.device):
             self.drop("one differed from the step")
             return metrics
         self.checks += 1
