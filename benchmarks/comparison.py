@@ -1,6 +1,5 @@
 """Prints the table of docs/comparison.md: `python benchmarks/comparison.py outputs/sweeps/compare`."""
 
-import csv
 import sys
 from collections import defaultdict
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 from omegaconf import OmegaConf
 
 from aevb.runs.folder import RunFolder
+from aevb.runs.metrics import read_metrics
 
 SAME_FOR_ALL = ("callbacks", "logger", "max_samples", "trainer", "data")
 DATA = ("mnist", "freyface")
@@ -15,8 +15,7 @@ DATA = ("mnist", "freyface")
 
 def last(folder: RunFolder, metric: str) -> float | None:
     """The last value of a metric; None if it was never logged."""
-    with folder.metrics_file.open(newline="") as file:
-        values = [row[metric] for row in csv.DictReader(file) if row.get(metric)]
+    values = [row[metric] for row in read_metrics(folder.metrics_file).rows if row.get(metric)]
     return float(values[-1]) if values else None
 
 

@@ -68,7 +68,7 @@ def with_key(message: str, config: DictConfig) -> str:
 def require_allowed(config: DictConfig, allow: Sequence[str] = ()) -> None:
     """Refuse a config that names a target outside `ALLOWED_TARGETS`, `ALLOWED_FUNCTION` and `allow`.
 
-    A target is judged by the object it resolves to, not by its spelling: `aevb.runs.folder.os.system` is
+    A target is judged by the object it resolves to, not by its spelling: `aevb.runs.find.os.system` is
     `posix.system`. Nothing outside the lists is imported to find out.
 
     Args:

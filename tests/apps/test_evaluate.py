@@ -18,7 +18,8 @@ from aevb.apps.train import train
 from aevb.config import instantiate
 from aevb.errors import ConfigError, Stopped
 from aevb.estimators import ImportanceSampling
-from aevb.runs.folder import RunFolder, load_run
+from aevb.runs.folder import RunFolder
+from aevb.runs.load import load_run
 
 CONF = str(Path(__file__).parents[2] / "conf")
 

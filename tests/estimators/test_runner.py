@@ -9,7 +9,7 @@ from aevb.errors import ConfigError
 from aevb.estimators import ImportanceSampling
 from aevb.estimators.runner import rows_at_once, run, values_per_sample
 from aevb.estimators.unfinished import Unfinished
-from aevb.runs.evaluation_file import EvaluationFile
+from aevb.runs.evaluation import EvaluationFile
 from aevb.vae import Model
 
 from ..ppca import make_ppca

@@ -110,8 +110,8 @@ FORBIDDEN = [
     "os.system",
     "builtins.eval",
     "subprocess.Popen",
-    "aevb.runs.folder.os.system",  # spelled as ours, resolves to posix.system
-    "aevb.runs.folder.load_run",  # could be told to allow more
+    "aevb.runs.find.os.system",  # spelled as ours, resolves to posix.system
+    "aevb.runs.load.load_run",  # could be told to allow more
     "aevb.config.instantiate",
     "aevb.files.atomic_write",
     "torch.load",

@@ -4,9 +4,10 @@ import csv
 
 from omegaconf import OmegaConf
 
+from aevb.runs.find import find_runs
 from aevb.runs.folder import RunFolder
 from aevb.runs.lock import Lock
-from aevb.sweeps.table import as_text, run_folders, table, write_csv
+from aevb.sweeps.table import as_text, table, write_csv
 
 
 def make_run(path, overrides, metric="val/elbo", **status):
@@ -25,7 +26,7 @@ def make_sweep(path):
     make_run(path / "c", ["seed=3", "model=bernoulli", "max_samples=3000"], state="finished", **found)
     make_run(path / "d", ["seed=4", "model=bernoulli", "max_samples=3000"], state="running")
     (path / "table.csv").touch()
-    return run_folders(path)
+    return find_runs(path)
 
 
 def test_best_row_is_first_and_only_what_differs_is_told(tmp_path):
@@ -36,22 +37,22 @@ def test_best_row_is_first_and_only_what_differs_is_told(tmp_path):
     assert rows[0]["test/elbo"] == -31.5
     assert rows[0]["images_per_second"] == 12345.6
     assert rows[2] | {"samples": 0, "test/elbo": None, "reason": "the loss became nan", "state": "failed"} == rows[2]
-    assert [row["run"] for row in table(run_folders(tmp_path), metric="test/elbo")][:2] == ["b", "c"]
+    assert [row["run"] for row in table(find_runs(tmp_path), metric="test/elbo")][:2] == ["b", "c"]
 
 
 def test_metric_of_the_runs_decides(tmp_path):
     for name, value in {"x": 1.0, "y": 2.0}.items():
         results = {"val/elbo": -value, "test/kl": value}
         make_run(tmp_path / name, [f"seed={name}"], metric="test/kl", state="finished", results=results)
-    assert [row["run"] for row in table(run_folders(tmp_path))] == ["y", "x"]
+    assert [row["run"] for row in table(find_runs(tmp_path))] == ["y", "x"]
 
 
 def test_run_whose_process_is_gone_is_interrupted(tmp_path):
     make_run(tmp_path / "a", ["seed=1"], state="running")
-    (row,) = table(run_folders(tmp_path))
+    (row,) = table(find_runs(tmp_path))
     assert (row["state"], row["reason"]) == ("interrupted", "its process was killed")
     with Lock(tmp_path / "a"):
-        (row,) = table(run_folders(tmp_path))
+        (row,) = table(find_runs(tmp_path))
         assert (row["state"], row["reason"]) == ("running", None)
 
 
@@ -71,7 +72,7 @@ def test_text_and_csv(tmp_path):
 
 
 def test_table_of_nothing(tmp_path):
-    assert table(run_folders(tmp_path)) == []
+    assert table(find_runs(tmp_path)) == []
     assert as_text([]) == ""
     make_run(tmp_path / "only", ["seed=1"], state="finished")
-    assert as_text(table(run_folders(tmp_path))).splitlines()[1].split()[:2] == ["only", "finished"]
+    assert as_text(table(find_runs(tmp_path))).splitlines()[1].split()[:2] == ["only", "finished"]

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from aevb.errors import ConfigError
-from aevb.runs.folder import load_run
+from aevb.runs.load import load_run
 
 SEARCH = [
     "optimizer.lr=null",

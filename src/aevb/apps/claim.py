@@ -41,7 +41,7 @@ def claim(config: DictConfig, folder: RunFolder) -> DictConfig | None:
         if is_job():
             raise ConfigError("resume: the same command again continues a sweep; drop resume, or -m")
         return resumed_config(config, folder, command)
-    if is_job() and folder.config_file.exists():
+    if is_job() and folder.has_begun:
         return continued_job(config, folder, command)
     folder.create(config, command)
     return config
@@ -74,7 +74,7 @@ def continued_job(config: DictConfig, folder: RunFolder, command: list[str]) -> 
         log.info("failed earlier; not retried: %s", folder.path.name)
         return None
     if not folder.last_checkpoint.exists():
-        folder.begin(config, command)
+        folder.begin(config, command, folder.status()["id"])
         folder.write_status(resumed_after=ended_as(state))
         return config
     kept = [override.input_line for override in parse(command) if root(override) in CHANGEABLE]

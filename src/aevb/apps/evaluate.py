@@ -20,8 +20,11 @@ from aevb.errors import ConfigError, Stopped
 from aevb.estimators import Estimator
 from aevb.estimators.runner import rows_at_once, run
 from aevb.estimators.unfinished import Unfinished
-from aevb.runs.evaluation_file import EvaluationFile
-from aevb.runs.folder import RunFolder, load_run, now
+from aevb.runs.evaluation import EvaluationFile
+from aevb.runs.find import find_runs
+from aevb.runs.folder import RunFolder
+from aevb.runs.load import load_run
+from aevb.runs.status import now
 from aevb.tasks import Task
 from aevb.training.module import AEVB
 from aevb.vae import Model
@@ -38,7 +41,7 @@ def evaluate(config: DictConfig) -> None:
         ConfigError: a setting makes no sense, or there is no such run.
         Stopped: it was interrupted.
     """
-    folders = run_folders(config)
+    folders = asked_runs(config)
     check_settings(config)
     work = instantiate(config.task) if config.get("task") else make_estimators(config)
     try:
@@ -53,7 +56,7 @@ def evaluate(config: DictConfig) -> None:
         raise Stopped("interrupted; the same command continues", 130) from None
 
 
-def run_folders(config: DictConfig) -> list[RunFolder]:
+def asked_runs(config: DictConfig) -> list[RunFolder]:
     """The run that `run` names, or the runs in that folder.
 
     Raises:
@@ -62,12 +65,10 @@ def run_folders(config: DictConfig) -> list[RunFolder]:
     if OmegaConf.is_missing(config, "run"):
         raise ConfigError("run must be given: run=<run folder>, or the folder of a sweep")
     path = Path(str(config.run))
-    if RunFolder(path).config_file.is_file():
-        return [RunFolder(path)]
-    found = sorted(file.parent.parent for file in path.glob("**/.hydra/config.yaml"))
+    found = find_runs(path)
     if not found:
         raise ConfigError(f"run: {path} is no run folder: it has no .hydra/config.yaml, nor has a folder in it")
-    return [RunFolder(folder) for folder in found]
+    return found
 
 
 def check_settings(config: DictConfig) -> None:

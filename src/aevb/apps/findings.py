@@ -17,7 +17,8 @@ from torch import Tensor
 from aevb import plots
 from aevb.estimators import Estimates, Estimator
 from aevb.likelihoods import Likelihood
-from aevb.runs.folder import RunFolder, now
+from aevb.runs.folder import RunFolder
+from aevb.runs.status import now
 
 SHORT = {"effective_sample_size": "ESS", "acceptance": "accept.", "bits_per_dim": "bits/dim", "seconds": "time"}
 """Column heads."""

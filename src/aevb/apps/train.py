@@ -26,8 +26,9 @@ from aevb.distributed.processes import train_together
 from aevb.distributed.strategy import environment, trainer_options
 from aevb.distributed.world import Meeting, is_one_of_many, rank
 from aevb.errors import ConfigError, Interrupted, LockedError, NonFiniteLossError, Pruned, RankFailedError, Stopped
-from aevb.runs.folder import RunFolder, now
+from aevb.runs.folder import RunFolder
 from aevb.runs.lock import Lock
+from aevb.runs.status import now
 from aevb.training import learning_rate_search
 from aevb.training.callbacks import AtomicCheckpointIO, Checkpoint, Interruption, Status
 from aevb.training.loggers import MetricsFile, WandbLogger
@@ -209,8 +210,9 @@ def fit_and_test(config: DictConfig, folder: RunFolder) -> None:
     if config.optimizer.lr is None:
         learning_rate_search.choose(config, folder, data, make_module)
     module = make_module(config, data)
-    resumed_samples = folder.load_checkpoint("last")[1]["samples"] if folder.last_checkpoint.exists() else 0
-    loggers = make_loggers(config, folder, resumed_samples)
+    resumed: dict[str, Any] = folder.load_checkpoint("last")[1] if folder.last_checkpoint.exists() else {}
+    resumed_samples = resumed.get("samples", 0)
+    loggers = make_loggers(config, folder, resumed.get("metrics_rows", 0))
     status = Status(lambda samples: folder.write_status(samples=samples))
     trainer = make_trainer(config, folder, loggers, status)
     summary.print_start(config, folder, module, data, trainer, resumed_samples)
@@ -287,12 +289,12 @@ def check_fit(config: DictConfig, module: AEVB, data: InMemoryDataModule) -> Non
         raise ConfigError(f"metric must be one of {', '.join(metrics)}, got {config.metric!r}")
 
 
-def make_loggers(config: DictConfig, folder: RunFolder, resumed_samples: int) -> list[Logger]:
-    """The run folder's own metrics file, and the logger that was chosen; none but in the first process."""
+def make_loggers(config: DictConfig, folder: RunFolder, metrics_rows: int) -> list[Logger]:
+    """The run folder's own metrics file, cut to the rows of the last checkpoint, and the logger that was chosen."""
     if rank():
         return []
     metrics = MetricsFile(folder.metrics_file)
-    metrics.truncate(resumed_samples)
+    metrics.file.truncate(metrics_rows)
     loggers: list[Logger] = [metrics]
     if "_target_" in config.logger:
         status = folder.status()

@@ -1,9 +1,8 @@
 """Run folders in, what they say out; what is no whole run folder is named, with the reason."""
 
-import csv
 import glob
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,8 +11,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from aevb.config import first_line
 from aevb.errors import ConfigError
-from aevb.runs.evaluation_file import EvaluationFile
+from aevb.runs.evaluation import EvaluationFile
+from aevb.runs.find import find_runs
 from aevb.runs.folder import RunFolder
+from aevb.runs.metrics import read_metrics
 from aevb.sweeps.table import overrides
 
 Points = list[tuple[int, float]]
@@ -118,7 +119,7 @@ def find(patterns: Sequence[str]) -> tuple[list[Run], list[Skipped]]:
         for path in paths:
             if not path.exists():
                 skipped[str(path)] = Skipped(str(path), "nothing is there")
-            for folder in run_folders(path) if path.is_dir() else ():
+            for folder in [run.path for run in find_runs(path)]:
                 if folder.resolve() in runs or str(folder) in skipped:
                     continue
                 try:
@@ -128,15 +129,6 @@ def find(patterns: Sequence[str]) -> tuple[list[Run], list[Skipped]]:
             if path.is_dir() and not any(known.is_relative_to(path.resolve()) for known in runs):
                 skipped.setdefault(str(path), Skipped(str(path), "there is no run in it"))
     return [runs[path] for path in sorted(runs)], list(skipped.values())
-
-
-def run_folders(path: Path) -> Iterator[Path]:
-    """Folders that look like runs: `path` itself, or those below it."""
-    marks = (".hydra/config.yaml", "status.json")
-    if any((path / mark).exists() for mark in marks):
-        yield path
-        return
-    yield from sorted({found.parents[mark.count("/")] for mark in marks for found in path.rglob(mark)})
 
 
 def read(path: Path) -> Run:
@@ -175,17 +167,13 @@ def metrics(path: Path) -> dict[str, Points]:
         ConfigError: it is another kind of file.
     """
     found: dict[str, Points] = {}
-    if not path.is_file():
-        return found
-    try:
-        with path.open(newline="") as file:
-            for row in csv.DictReader(file):
-                if None in row.values() or None in row:
-                    continue  # the line that is being written
-                samples = int(row.pop("samples"))
-                for name, text in row.items():
-                    if text and math.isfinite(value := float(text)):
-                        found.setdefault(name, []).append((samples, value))
-    except (OSError, KeyError, TypeError, ValueError, csv.Error) as error:
-        raise ConfigError(f"{path} cannot be read: {first_line(error)}") from error
+    for row in read_metrics(path).rows:
+        try:
+            samples = int(row.pop("samples"))
+            values = {name: float(text) for name, text in row.items() if text}
+        except ValueError as error:
+            raise ConfigError(f"{path} cannot be read: {first_line(error)}") from error
+        for name, value in values.items():
+            if math.isfinite(value):
+                found.setdefault(name, []).append((samples, value))
     return found

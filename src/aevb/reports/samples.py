@@ -11,7 +11,7 @@ from aevb.errors import ConfigError
 from aevb.reports.figures import DATA, Item, grouped
 from aevb.reports.reading import Run, Skipped
 from aevb.reports.table import Row
-from aevb.runs.folder import load_run
+from aevb.runs.load import load_run
 from aevb.training.module import AEVB, seed_noise
 
 

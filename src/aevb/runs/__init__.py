@@ -1,1 +1,1 @@
-"""The run folder: its layout, status, lock, and the trained model in it."""
+"""The run folder: its layout, and one reader and one writer of each of its files. Nothing else knows the format."""

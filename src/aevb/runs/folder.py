@@ -1,31 +1,27 @@
 """The run folder: the one interface between training, evaluation, reports and users.
 
-.hydra/config.yaml overrides.yaml     what was asked; hydra.yaml, of Hydra, where several processes train
-train.log                             what was said
+.hydra/config.yaml overrides.yaml     configuration; hydra.yaml, of Hydra, where several processes train
+train.log                             everything the terminal said
 status.json                           how far it came, how it ended, and what its test gave
-metrics.csv                           what was measured
+metrics.csv                           metrics against samples
 checkpoints/last.ckpt best.ckpt       exact resume; best val/elbo
 images/<samples>_<what>.png           samples, reconstructions, manifold
-evaluation.json                       what evaluate.py found
+evaluation.json                       results of evaluate.py
 """
 
-import datetime
-import json
-import os
 import shlex
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from aevb.config import first_line, instantiate, require_allowed
+from aevb.config import first_line
 from aevb.errors import ConfigError
 from aevb.files import atomic_write
-from aevb.training.module import AEVB
+from aevb.runs.status import now, read_status, write_status
 
 
 class RunFolder:
@@ -42,37 +38,43 @@ class RunFolder:
         self.overrides_file = self.path / ".hydra" / "overrides.yaml"
         self.status_file = self.path / "status.json"
         self.metrics_file = self.path / "metrics.csv"
+        self.log_file = self.path / "train.log"
         self.images = self.path / "images"
         self.last_checkpoint = self.path / "checkpoints" / "last.ckpt"
         self.best_checkpoint = self.path / "checkpoints" / "best.ckpt"
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether a run was created here: status.json, written last, says so, and a checkpoint as well."""
+        written = self.status_file.exists() and self.status_file.stat().st_size > 0
+        return written or self.last_checkpoint.exists() or self.best_checkpoint.exists()
+
     def create(self, config: DictConfig, overrides: Sequence[str]) -> None:
-        """Claim the folder for a new run and write down what was asked.
+        """Write the configuration and the first status of a new run; the caller holds the folder's lock.
+
+        What is killed on the way leaves no run, and the same command starts again.
 
         Raises:
             ConfigError: the folder holds a run already.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
-        try:
-            os.close(os.open(self.status_file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644))
-        except FileExistsError:
+        if self.has_begun:
             raise ConfigError(
                 f"hydra.run.dir: {self.path} holds a run already; name another folder, or continue it with "
                 f"resume={shlex.quote(str(self.path))}"
-            ) from None
-        self.begin(config, overrides)
+            )
+        self.begin(config, overrides, uuid.uuid4().hex[:8])
 
-    def begin(self, config: DictConfig, overrides: Sequence[str]) -> None:
-        """Write down what was asked of a run that starts, or starts anew, in a folder that is claimed."""
-        known = self.status() if self.status_file.stat().st_size else {}
-        start = {"id": known.get("id", uuid.uuid4().hex[:8]), "samples": 0, "started": now()}
-        self.write_status(state="running", **start, ended=None, error=None)
-        self.write_config(config)
+    def begin(self, config: DictConfig, overrides: Sequence[str], run_id: str) -> None:
+        """Write the configuration and the first status of a run that starts, or starts anew under its old id."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        self.config_file.parent.mkdir(exist_ok=True)
         atomic_write(self.overrides_file, OmegaConf.to_yaml(OmegaConf.create(list(overrides))))
+        self.write_config(config)
+        status = {"id": run_id, "state": "running", "samples": 0, "started": now(), "ended": None, "error": None}
+        write_status(self.status_file, status)
 
     def write_config(self, config: DictConfig) -> None:
         """Write `.hydra/config.yaml`, interpolations kept."""
-        self.config_file.parent.mkdir(parents=True, exist_ok=True)
         atomic_write(self.config_file, OmegaConf.to_yaml(config))
 
     def write_hydra(self) -> None:
@@ -96,24 +98,20 @@ class RunFolder:
         return config
 
     def status(self) -> dict[str, Any]:
-        """State (running, finished, interrupted, failed or pruned), samples, start, end and error of the run.
-
-        A finished run also has `results`, the best validation's and the test's metrics by name, and
-        `images_per_second`, of its training without validation.
+        """The content of status.json; see `aevb.runs.status`.
 
         Raises:
-            ConfigError: status.json is missing or damaged.
+            ConfigError: it is missing or damaged.
         """
-        try:
-            status: dict[str, Any] = json.loads(self.status_file.read_text())
-        except (OSError, ValueError) as error:
-            raise ConfigError(f"{self.status_file} cannot be read: {error}") from error
-        return status
+        return read_status(self.status_file)
 
     def write_status(self, **fields: Any) -> None:
-        """Update fields of status.json, atomically."""
-        status = self.status() if self.status_file.exists() and self.status_file.stat().st_size else {}
-        atomic_write(self.status_file, json.dumps(status | fields, indent=2) + "\n")
+        """Update fields of status.json.
+
+        Raises:
+            ConfigError: there is none to update, or it is damaged.
+        """
+        write_status(self.status_file, self.status() | fields)
 
     def load_checkpoint(self, which: str) -> tuple[Path, dict[str, Any]]:
         """Read a checkpoint, `best` or `last`, without unpickling anything but tensors and plain values.
@@ -121,6 +119,8 @@ class RunFolder:
         Raises:
             ConfigError: the checkpoint is missing or damaged.
         """
+        import torch  # heavy, and needed here alone
+
         path = self.best_checkpoint if which == "best" else self.last_checkpoint
         if not path.is_file():
             raise ConfigError(f"{self.path} has no checkpoints/{path.name}")
@@ -129,41 +129,3 @@ class RunFolder:
         except Exception as error:
             raise ConfigError(f"{path} is damaged: {first_line(error)}") from error
         return path, checkpoint
-
-
-def now() -> str:
-    """The present time in ISO 8601, with the offset from UTC."""
-    return datetime.datetime.now().astimezone().isoformat(timespec="seconds")
-
-
-def load_run(path: str | Path, checkpoint: str = "best", allow: Sequence[str] = ()) -> AEVB:
-    """The trained model of a run folder, wherever the folder is now.
-
-    A run folder is data: what its configuration names is built only if `aevb.config.ALLOWED_TARGETS` or `allow` has it,
-    and checkpoints are read without unpickling code.
-
-    Args:
-        path: The run folder.
-        checkpoint: `best` (highest val/elbo) or `last`.
-        allow: Modules of your own that the configuration may name, such as `["my_heads"]`.
-
-    Returns:
-        The module in evaluation mode, on the CPU, with `elbo`, `log_marginal`, `encode`, `decode`, `sample` and
-        `reconstruct`.
-
-    Raises:
-        ConfigError: the folder is no run, names what is not allowed, or its checkpoint is missing or damaged.
-    """
-    if checkpoint not in ("best", "last"):
-        raise ConfigError(f"checkpoint must be best or last, got {checkpoint!r}")
-    folder = RunFolder(path)
-    config = folder.config()
-    require_allowed(config.module, allow)
-    file, state = folder.load_checkpoint(checkpoint)
-    module: AEVB = instantiate(config.module)
-    try:
-        module.load_state_dict(state["state_dict"])
-        module.on_load_checkpoint(state)
-    except (KeyError, RuntimeError) as error:
-        raise ConfigError(f"{file} does not fit the model of {folder.config_file}") from error
-    return module.eval()

@@ -13,9 +13,10 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from aevb.apps import fail
 from aevb.distributed.world import is_one_of_many
 from aevb.errors import LockedError
+from aevb.runs.find import find_runs
 from aevb.runs.lock import Lock
 from aevb.sweeps.jobs import end
-from aevb.sweeps.table import as_text, run_folders, table, write_csv
+from aevb.sweeps.table import as_text, table, write_csv
 from aevb.training.loggers import log_sweep_table
 
 
@@ -78,7 +79,7 @@ class Sweep(Callback):
 
     def end(self) -> list[dict[str, Any]]:
         """Print and write the table; returns its rows."""
-        rows = table(run_folders(self.folder))
+        rows = table(find_runs(self.folder))
         if rows:
             write_csv(rows, self.folder / "table.csv")
             print(f"\n{self.folder}\n\n{as_text(rows)}\n", flush=True)

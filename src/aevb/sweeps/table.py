@@ -2,12 +2,14 @@
 
 import csv
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
 
+from aevb.errors import ConfigError
 from aevb.files import atomic_write
 from aevb.runs.folder import RunFolder
 from aevb.runs.lock import is_locked
@@ -18,28 +20,20 @@ REASON = "reason"
 """The column that says why a job has come to no end; not printed as one."""
 
 
-def run_folders(path: str | Path) -> list[Path]:
-    """The run folders directly below a sweep's folder, in the order of their names."""
-    return sorted(file.parent for file in Path(path).glob("*/status.json"))
-
-
-def table(folders: Iterable[str | Path], metric: str | None = None) -> list[dict[str, Any]]:
+def table(runs: Sequence[RunFolder], metric: str | None = None) -> list[dict[str, Any]]:
     """A row for each run folder: `run`, the overrides that differ, `state`, metrics, speed and `reason`.
 
     A folder that says `running`, but in which no process works, is one whose process was killed: `interrupted`.
 
     Args:
-        folders: Run folders.
+        runs: Run folders.
         metric: The best row, with the highest value of this metric, comes first; rows without it come last. None: the
             metric of the runs' own configuration.
 
     Returns:
         Rows with the same keys, in the order of the columns; None where a run has no such value.
 
-    Raises:
-        ConfigError: a folder is no run folder.
     """
-    runs = [RunFolder(folder) for folder in folders]
     said = [overrides(run) for run in runs]
     found = [describe(run) for run in runs]
     keys = dict.fromkeys(key for each in said for key in each)
@@ -52,8 +46,16 @@ def table(folders: Iterable[str | Path], metric: str | None = None) -> list[dict
         | {name: values.get(name) for name in columns}
         for run, each, values in zip(runs, said, found, strict=True)
     ]
-    by = metric or next((str(OmegaConf.select(run.config(), "metric")) for run in runs), "val/elbo")
+    by = metric or metric_of(runs)
     return sorted(rows, key=lambda row: row[by] if row.get(by) is not None else float("-inf"), reverse=True)
+
+
+def metric_of(runs: Sequence[RunFolder]) -> str:
+    """The metric that the first of the runs with a readable configuration names."""
+    for run in runs:
+        with suppress(ConfigError):
+            return str(OmegaConf.select(run.config(), "metric"))
+    return "val/elbo"
 
 
 def overrides(run: RunFolder) -> dict[str, str]:
@@ -67,7 +69,10 @@ def overrides(run: RunFolder) -> dict[str, str]:
 
 def describe(run: RunFolder) -> dict[str, Any]:
     """State, samples, metrics and speed of a run, and why it has come to no end."""
-    status = run.status()
+    try:
+        status = run.status()
+    except ConfigError as error:
+        return {"state": "failed", **dict.fromkeys(MEASURED), REASON: str(error)}
     state, reason = status["state"], status.get("error")
     if state == "running" and not is_locked(run.path):
         state, reason = "interrupted", "its process was killed"

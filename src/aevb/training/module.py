@@ -223,10 +223,10 @@ class AEVB(pl.LightningModule):
     # Checkpoints
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["samples"] = self.samples
+        checkpoint["samples"], checkpoint["validated_samples"] = self.samples, self.validated_samples
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        self.samples = checkpoint["samples"]
+        self.samples, self.validated_samples = checkpoint["samples"], checkpoint.get("validated_samples")
 
     # The trained model
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from aevb.estimators import ImportanceSampling
-from aevb.runs.folder import load_run
+from aevb.runs.load import load_run
 from aevb.training.callbacks import Curve
 from aevb.training.callbacks.curve import mean_elbo, mean_log_marginal
 

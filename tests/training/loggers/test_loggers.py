@@ -201,25 +201,7 @@ def test_online_only_with_credentials(tmp_path, monkeypatch):
     assert WandbLogger(tmp_path, offline=True)._wandb_init["mode"] == "offline"
 
 
-def test_metrics_file_appends_and_grows_columns(tmp_path):
-    file = tmp_path / "metrics.csv"
-    logger = MetricsFile(file)
-    logger.log_metrics({"a": 1.5}, 10)
-    logger.log_metrics({"a": 2.5}, 20)
-    before = file.stat().st_ino
-    logger.log_metrics({"a": 3.5}, 30)
-    assert file.stat().st_ino == before
-    logger.log_metrics({"b": 4.5}, 30)
-    assert file.read_text().splitlines() == ["samples,a,b", "10,1.5,", "20,2.5,", "30,3.5,", "30,,4.5"]
-
-
-def test_metrics_file_forgets_what_is_logged_again(tmp_path):
+def test_metrics_file_has_the_samples_first(tmp_path):
     logger = MetricsFile(tmp_path / "metrics.csv")
-    for samples in (10, 20, 30):
-        logger.log_metrics({"a": samples / 10}, samples)
-    with (tmp_path / "metrics.csv").open("a") as file:
-        file.write("4")  # a row that a killed run did not finish
-    again = MetricsFile(tmp_path / "metrics.csv")
-    again.truncate(20)
-    again.log_metrics({"a": 9.0}, 25)
-    assert (tmp_path / "metrics.csv").read_text().splitlines() == ["samples,a", "10,1.0", "20,2.0", "25,9.0"]
+    logger.log_metrics({"a": 1.5}, 10)
+    assert (tmp_path / "metrics.csv").read_text().splitlines() == ["samples,a", "10,1.5"]

@@ -11,6 +11,7 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from aevb.checks import number, whole_number
 from aevb.files import atomic_write
+from aevb.training.loggers.metrics_file import MetricsFile
 from aevb.training.module import AEVB
 
 
@@ -88,6 +89,10 @@ class Checkpoint(pl.Callback):
     def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         assert isinstance(module, AEVB)
         self.save(trainer, module)
+
+    def on_save_checkpoint(self, trainer: pl.Trainer, module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
+        files = [logger.file for logger in trainer.loggers if isinstance(logger, MetricsFile)]
+        checkpoint["metrics_rows"] = files[0].num_rows if files else 0
 
     def state_dict(self) -> dict[str, Any]:
         return {"best_elbo": self.best_elbo}

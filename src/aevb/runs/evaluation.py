@@ -1,4 +1,4 @@
-"""evaluation.json: what is known about a run after training.
+"""evaluation.json: results of estimators and tasks on a trained model.
 
     {"entries": [{"estimator": "importance_sampling", "split": "test", "limit": 1000, "settings": {…},
                   "value": −98.1, "standard_error": 0.01, …}],

@@ -1,0 +1,91 @@
+"""metrics.csv: a row for each logging step; the first column is `samples`, a metric that a row lacks is empty."""
+
+import csv
+import io
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from aevb.config import first_line
+from aevb.errors import ConfigError
+from aevb.files import atomic_write
+
+
+class Metrics(NamedTuple):
+    """The content of a metrics.csv: names of the columns, and rows of texts by name."""
+
+    columns: list[str]
+    rows: list[dict[str, str]]
+
+
+def read_metrics(file: Path) -> Metrics:
+    """The columns, and the rows that were written whole; both empty where there is no file.
+
+    Raises:
+        ConfigError: it is another kind of file.
+    """
+    if not file.is_file():
+        return Metrics([], [])
+    try:
+        text = file.read_text()
+        reader = csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1], newline=""))
+        columns = list(reader.fieldnames or [])
+        rows = [row for row in reader if None not in row and None not in row.values()]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise ConfigError(f"{file} cannot be read: {first_line(error)}") from error
+    if columns and columns[0] != "samples":
+        raise ConfigError(f"{file} cannot be read: its first column is {columns[0]!r}, not samples")
+    return Metrics(columns, rows)
+
+
+class MetricsWriter:
+    """Appends rows to a metrics.csv; a metric that first appears later adds a column, and the file is rewritten.
+
+    Args:
+        file: It is continued if it exists.
+
+    Attributes:
+        num_rows: Rows in the file.
+
+    Raises:
+        ConfigError: the file cannot be read.
+    """
+
+    def __init__(self, file: str | Path) -> None:
+        self.file = Path(file)
+        self.columns, rows = read_metrics(self.file)
+        self.num_rows = len(rows)
+
+    def append(self, row: Mapping[str, Any]) -> None:
+        """Add a row.
+
+        Raises:
+            OSError: it cannot be written, or the file was removed.
+        """
+        new = [name for name in row if name not in self.columns]
+        if new:
+            rows = read_metrics(self.file).rows
+            self.columns = [*self.columns, *new]
+            self.write(rows)
+        text = io.StringIO(newline="")
+        csv.DictWriter(text, self.columns).writerow(row)
+        descriptor = os.open(self.file, os.O_WRONLY | os.O_APPEND)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(text.getvalue().encode())
+        self.num_rows += 1
+
+    def truncate(self, num_rows: int) -> None:
+        """Keep the first rows: a resumed run logs the others again."""
+        rows = read_metrics(self.file).rows[:num_rows]
+        if self.columns:
+            self.write(rows)
+        self.num_rows = len(rows)
+
+    def write(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Replace the file by these rows."""
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, self.columns)
+        writer.writeheader()
+        writer.writerows(rows)
+        atomic_write(self.file, text.getvalue())
