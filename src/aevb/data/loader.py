@@ -37,7 +37,8 @@ class BatchLoader:
     all ranks take the same number of steps. In evaluation each rank has a part of the datapoints; the parts are
     disjoint, nothing is repeated, and the ranks' numbers of batches may differ by one.
 
-    **Resuming.** `state_dict()` says where the epoch stands, counting the item that was yielded last as used, and a
+    **Resuming.** `state_dict()` says where the epoch stands, counting the item that was yielded last as used (but for
+    what `give_back` takes from it), and a
     loader given that state continues with what would have come next, bit for bit. Lightning saves and restores it
     with its checkpoints, also in the middle of an epoch. The order is that of all ranks together, so another number of
     ranks may go on with it if `world_size * batch_size` is the same.
@@ -141,11 +142,15 @@ class BatchLoader:
         assert self.block_size is not None
         order = torch.arange(len(x), device=x.device) if order is None else order
         mine = order[: self._end].view(-1, self.world_size, self.batch_size)[:, self.rank]
-        first = self._position // self._step
-        for start in range(first, len(mine), self.block_size):
+        used = self._position // self._step
+        while used < len(mine):
+            # Blocks start at multiples of block_size. What is left of one that was cut is a part of the same tensor:
+            # rounding may depend on where in memory a minibatch starts.
+            start = used - used % self.block_size
             index = mine[start : start + self.block_size]
-            item = self._item(x, index.reshape(-1), index.shape)
-            self._position = (start + len(index)) * self._step
+            item = tuple(part[used - start :] for part in self._item(x, index.reshape(-1), index.shape))
+            used = start + len(index)
+            self._position = used * self._step
             yield item
 
     def _batches(self, x: Tensor, order: Tensor | None) -> Iterator[tuple[Tensor, ...]]:
@@ -187,6 +192,10 @@ class BatchLoader:
         """
         if epoch != self._epoch:
             self._epoch, self._position, self._resume = epoch, 0, True
+
+    def give_back(self, minibatches: int) -> None:
+        """Count the last minibatches of the block that was yielded last as not used: they come again, as a block."""
+        self._position -= minibatches * self._step
 
     def state_dict(self) -> dict[str, Any]:
         """Where the loader stands: epoch and position (datapoints of the epoch that all ranks have taken).

@@ -16,6 +16,7 @@ from torch.optim import Optimizer
 from aevb.checks import whole_number
 from aevb.errors import NonFiniteLossError
 from aevb.objectives import Objective, elbo
+from aevb.training.extension import End, end_of_training, restore_noise
 from aevb.training.steps.recorder import Recorder, recordable
 from aevb.vae import Model
 
@@ -75,6 +76,7 @@ class AEVB(pl.LightningModule):
         self.recorder: Recorder | None = None
         self.samples = 0
         self.validated_samples: int | None = None
+        self.end: End | None = None
         self.totals: dict[str, Tensor] = {}
 
     # Training
@@ -112,7 +114,11 @@ class AEVB(pl.LightningModule):
                 group["lr"] = optimizer.defaults["lr"] * self.schedule(self.current_epoch)
 
     def on_train_batch_start(self, batch: tuple[Tensor, ...], batch_idx: int) -> None:
-        seed_noise(self.seed, self.global_rank, self.samples)
+        if self.end is not None and len(self.end.noise) == self.trainer.world_size:
+            restore_noise(self.end.noise[self.global_rank], self.device)
+        else:
+            seed_noise(self.seed, self.global_rank, self.samples)
+        self.end = None
 
     def training_step(self, block: tuple[Tensor, ...], batch_idx: int) -> dict[str, Tensor]:
         """Take an optimizer step, or as many as the objective wants, for each minibatch of the block.
@@ -135,6 +141,8 @@ class AEVB(pl.LightningModule):
         self.require_finite(metrics["loss"], x.shape[1])
         self.samples += x.shape[0] * x.shape[1] * self.trainer.world_size
         self.trainer.should_stop = self.done
+        if self.done:
+            self.end = end_of_training(self.trainer, unused=len(block[0]) - len(x))
         return metrics
 
     def eager_step(self, x: Tensor) -> dict[str, Tensor]:
@@ -224,9 +232,12 @@ class AEVB(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["samples"], checkpoint["validated_samples"] = self.samples, self.validated_samples
+        if self.end is not None:
+            checkpoint["loops"]["fit_loop"], checkpoint["noise"] = self.end
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.samples, self.validated_samples = checkpoint["samples"], checkpoint.get("validated_samples")
+        self.end = End(checkpoint["loops"]["fit_loop"], checkpoint["noise"]) if "noise" in checkpoint else None
 
     # The trained model
 
