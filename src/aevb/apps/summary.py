@@ -1,17 +1,15 @@
 """What a person reads at the start and at the end of a run."""
 
-from pathlib import Path
-
 import pytorch_lightning as pl
 from omegaconf import DictConfig
-from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
+from pytorch_lightning.loggers import Logger
 from rich import get_console
 from rich.text import Text
 from torch import nn
 
 from aevb.data import InMemoryDataModule
 from aevb.runs.folder import RunFolder
-from aevb.training.loggers import WandbLogger
+from aevb.training.loggers import GuardedLogger
 from aevb.training.module import AEVB
 
 UNITS = {"bits_per_dim": "bits per dimension", "acceptance": ""}
@@ -54,12 +52,8 @@ def print_end(folder: RunFolder, module: AEVB, results: dict[str, float], logger
     }
     rows["pictures"] = str(folder.images)
     for logger in loggers:
-        if isinstance(logger, WandbLogger):
-            rows["wandb"] = logger.where
-        elif isinstance(logger, TensorBoardLogger):
-            rows["tensorboard"] = f"tensorboard --logdir {folder.path}"
-        elif isinstance(logger, CSVLogger):
-            rows["csv"] = str(Path(logger.log_dir) / "metrics.csv")
+        if isinstance(logger, GuardedLogger):
+            rows |= logger.where()
     rows["in Python"] = f'aevb.load_run("{folder.path}")'
     print_table(f"finished after {module.samples:,} samples", rows)
 

@@ -31,7 +31,7 @@ from aevb.runs.lock import Lock
 from aevb.runs.status import now
 from aevb.training import learning_rate_search
 from aevb.training.callbacks import AtomicCheckpointIO, Checkpoint, Interruption, Status
-from aevb.training.loggers import MetricsFile, WandbLogger
+from aevb.training.loggers import GuardedLogger, MetricsFile, make_logger
 from aevb.training.module import AEVB
 
 log = logging.getLogger("aevb")
@@ -225,7 +225,7 @@ def fit_and_test(config: DictConfig, folder: RunFolder) -> None:
         raise
     finally:
         for logger in loggers:
-            if isinstance(logger, WandbLogger):
+            if isinstance(logger, GuardedLogger):
                 logger.finish(exit_code, folder.best_checkpoint)
     if rank() == 0:
         measured = {"images_per_second": status.images_per_second} if status.images_per_second else {}
@@ -295,13 +295,9 @@ def make_loggers(config: DictConfig, folder: RunFolder, metrics_rows: int) -> li
         return []
     metrics = MetricsFile(folder.metrics_file)
     metrics.file.truncate(metrics_rows)
-    loggers: list[Logger] = [metrics]
-    if "_target_" in config.logger:
-        status = folder.status()
-        identity = {"id": status["id"], "resumed_after": status.get("resumed_after")}
-        is_wandb = config.logger._target_.endswith("WandbLogger")
-        loggers.append(instantiate(config.logger, **(identity if is_wandb else {})))
-    return loggers
+    status = folder.status()
+    chosen = make_logger(config.logger, id=status["id"], resumed_after=status.get("resumed_after"))
+    return [metrics] if chosen is None else [metrics, chosen]
 
 
 def log_settings(config: DictConfig, loggers: list[Logger]) -> None:

@@ -3,21 +3,27 @@
 import json
 import os
 import socket
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 import torch
-import wandb
+from omegaconf import DictConfig, OmegaConf
 
+import wandb
 from aevb import plots
+from aevb.errors import ConfigError
 from aevb.training.loggers import (
     MetricsFile,
     WandbLogger,
     dashboard_config,
     has_credentials,
-    log_image,
     log_sweep_table,
+    make_logger,
 )
+from aevb.training.loggers.images import log_image
 
 from ...wandb_file import config_of, exit_code, read_offline_run, run_of, values
 from ...wandb_server import serve
@@ -38,8 +44,7 @@ def test_offline_run_holds_everything(tmp_path):
         logger.log_metrics({"train/elbo": elbo}, samples)
     plots.save_picture(torch.rand(3, 4, 4), tmp_path / "picture.png")
     log_image(logger, "images/samples", tmp_path / "picture.png", 300)
-    assert logger.where.startswith("wandb sync ")
-    assert Path(logger.where.removeprefix("wandb sync ")).is_dir()
+    assert logger.where == f"wandb sync {os.path.relpath(tmp_path / 'wandb')}/offline-run-*"
     logger.finish(exit_code=0)
 
     records = read_offline_run(tmp_path)
@@ -110,6 +115,153 @@ def test_resumed_run_goes_on_online_under_its_id_and_ends_as_it_ended(tmp_path, 
     assert [(row["samples"], row["_step"]) for row in told.history] == [(100, 0), (200, 1)]
 
 
+def test_printed_command_uploads_every_part_of_a_resumed_run(tmp_path):
+    folder = tmp_path / "it's a run, of mine"
+    folder.mkdir()
+    for part, resumed_after in enumerate((None, "killed", "interrupted")):
+        logger = WandbLogger(folder, id="abc12345", resumed_after=resumed_after)
+        for step in range(3 * part, 3 * part + 3):
+            logger.log_metrics({"train/elbo": -1.0 * step}, 100 * step)
+        logger.finish(exit_code=0)
+        time.sleep(1.1)  # a part's folder is named by the second of its start
+    wandb.teardown()
+    assert len(list(folder.glob("wandb/offline-run-*"))) == 3
+    with serve() as server:
+        environment = os.environ | {"WANDB_BASE_URL": server.address, "WANDB_API_KEY": "0" * 40}
+        command = logger.where.replace("wandb sync", f"{sys.executable} -m wandb sync")
+        subprocess.run(command, shell=True, check=True, env=environment, capture_output=True, timeout=60)
+    assert list(server.runs) == ["abc12345"]
+    history = [(row["samples"], row["train/elbo"], row["_step"]) for row in server.runs["abc12345"].history]
+    assert history == [(100 * step, -step, step) for step in range(9)]
+
+
+def refuse(*arguments: object, **options: object) -> None:
+    """Fail as a service or a disk may, in more than one line."""
+    raise OSError("no such luck\nand a long story")
+
+
+def wandb_config(**settings: object) -> DictConfig:
+    return OmegaConf.create({"logger": {"_target_": "aevb.training.loggers.WandbLogger", **settings}}).logger
+
+
+@pytest.mark.parametrize("answer", ["silence", "refusal"])
+def test_server_that_cannot_be_had_leaves_the_run_offline(tmp_path, monkeypatch, caplog, answer):
+    wandb.teardown()
+    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+    monkeypatch.setenv("WANDB_INIT_TIMEOUT", "1")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"http://127.0.0.1:{server.getsockname()[1]}"
+        if answer == "refusal":
+            server.close()
+        monkeypatch.setenv("WANDB_BASE_URL", address)
+        logger = WandbLogger(tmp_path, id="abc12345")
+        logger.log_metrics({"train/elbo": -1.0}, 100)
+        assert "offline-run" in logger.where
+        logger.finish(0)
+    (record,) = [record for record in caplog.records if record.name == "aevb"]
+    assert record.message.startswith("wandb cannot start online (")
+    assert "\n" not in record.message
+    assert run_of(tmp_path).run_id == "abc12345"
+    assert exit_code(tmp_path) == 0
+    wandb.teardown()
+
+
+def test_server_that_vanishes_does_not_hold_the_end_of_a_run(tmp_path, monkeypatch, caplog):
+    wandb.teardown()
+    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+    monkeypatch.setenv("WANDB_FINISH_TIMEOUT", "1")
+    with serve() as server:
+        monkeypatch.setenv("WANDB_BASE_URL", server.address)
+        logger = WandbLogger(tmp_path, id="abc12345")
+        logger.log_metrics({"train/elbo": -1.0}, 100)
+    logger.log_metrics({"train/elbo": -0.5}, 200)
+    start = time.monotonic()
+    logger.finish(0)
+    assert time.monotonic() - start < 10
+    (record,) = [record for record in caplog.records if record.name == "aevb"]
+    (part,) = tmp_path.glob("wandb/run-*")
+    assert record.message.endswith(f"upload it later with: wandb sync {os.path.relpath(part)}")
+    wandb.teardown()
+
+
+def test_logger_that_fails_is_not_asked_again(tmp_path, monkeypatch, caplog):
+    logger = make_logger(wandb_config(folder=str(tmp_path)))
+    monkeypatch.setattr(wandb, "init", refuse)
+    logger.log_hyperparams({"seed": 1})
+    logger.log_metrics({"train/elbo": -1.0}, 100)
+    logger.log_image("images/samples", tmp_path / "picture.png", 300)
+    logger.finish(0)
+    assert logger.where() == {}
+    assert [record.message for record in caplog.records if record.name == "aevb"] == [
+        "WandbLogger failed: no such luck; training goes on without it"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("target", "attribute"),
+    [
+        ("pytorch_lightning.loggers.CSVLogger", "log_metrics"),
+        ("pytorch_lightning.loggers.CSVLogger", "save"),
+        ("pytorch_lightning.loggers.TensorBoardLogger", "log_metrics"),
+        ("pytorch_lightning.loggers.TensorBoardLogger", "finalize"),
+    ],
+)
+def test_other_loggers_may_fail_at_any_time(tmp_path, monkeypatch, caplog, target, attribute):
+    config = OmegaConf.create({"logger": {"_target_": target, "save_dir": str(tmp_path), "name": "", "version": "v"}})
+    logger = make_logger(config.logger)
+    monkeypatch.setattr(logger.logger, attribute, refuse)
+    for samples in (100, 200):
+        logger.log_metrics({"train/elbo": -1.0}, samples)
+        logger.save()
+    logger.finalize("success")
+    (record,) = [record for record in caplog.records if record.name == "aevb"]
+    assert record.message == f"{target.split('.')[-1]} failed: no such luck; training goes on without it"
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"project": "a/b"}, "logger.project: Invalid project name 'a/b': cannot contain characters"),
+        ({"project": "p" * 200}, "logger.project: Invalid project name"),
+        ({"project": [1]}, "logger.project must be a name, got [1]"),
+        ({"project": ""}, "logger.project must be a name, got ''"),
+        ({"entity": True}, "logger.entity must be a name, got True"),
+        ({"name": {"a": 1}}, "logger.name must be a name, got {'a': 1}"),
+        ({"tags": "paper"}, "logger.tags must be a list such as [paper,figure2], got 'paper'"),
+        ({"tags": ["t" * 65]}, "logger.tags: Tag"),
+        ({"tags": [[1]]}, "logger.tags must be a name, got [1]"),
+        ({"tags": None}, "logger.tags must be a list such as [paper,figure2], got None"),
+        ({"offline": "maybe"}, "logger.offline must be true or false, got 'maybe'"),
+        ({"log_model": "all"}, "logger.log_model must be true or false, got 'all'"),
+        ({"no_such": 1}, "logger: "),
+    ],
+)
+def test_bad_setting_is_named_before_training(tmp_path, settings, message):
+    with pytest.raises(ConfigError) as refused:
+        make_logger(wandb_config(folder=str(tmp_path), **settings))
+    assert str(refused.value).startswith(message)
+    assert "\n" not in str(refused.value)
+
+
+def test_numbers_are_names(tmp_path):
+    logger = make_logger(wandb_config(folder=str(tmp_path), name=5, group=2026, tags=[1]))
+    assert logger.logger._wandb_init["name"] == "5"
+    assert logger.logger._wandb_init["tags"] == ["1"]
+
+
+def test_bad_environment_of_wandb_is_named(tmp_path, monkeypatch):
+    wandb.teardown()
+    monkeypatch.setenv("WANDB_BASE_URL", "http://api.wandb.ai")
+    with pytest.raises(ConfigError, match=r"^logger: wandb refuses its environment or settings file: .*not secure"):
+        make_logger(wandb_config(folder=str(tmp_path)))
+    wandb.teardown()
+
+
+def test_table_that_cannot_be_logged_costs_a_sentence(tmp_path, monkeypatch):
+    monkeypatch.setattr(wandb, "init", refuse)
+    assert log_sweep_table(tmp_path, [{"seed": 0}], ["seed"]) == "the table could not be logged: no such luck"
+
+
 def test_offline_run_calls_nobody(tmp_path, monkeypatch):
     wandb.teardown()  # its process of its own, and the settings that it has read
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -165,7 +317,7 @@ def test_sweep_table_is_one_run_of_the_group_however_often_it_is_logged(tmp_path
 
     where = log_sweep_table(tmp_path, rows, ["seed", "test/elbo", "state"], group="my sweep", tags=["t"], exit_code=1)
     (second,) = tmp_path.glob("wandb/offline-run-*")
-    assert where == f"wandb sync {os.path.relpath(second)}"
+    assert where == f"wandb sync {os.path.relpath(second.parent)}/offline-run-*"
     records = read_offline_run(tmp_path)
     again = run_of(tmp_path)
     assert again.run_id == run.run_id

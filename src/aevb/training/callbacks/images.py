@@ -10,7 +10,7 @@ from torch import Tensor
 
 from aevb import plots
 from aevb.checks import whole_number
-from aevb.training.loggers import log_image
+from aevb.training.loggers import GuardedLogger
 from aevb.training.module import AEVB, seed_noise
 
 
@@ -74,7 +74,8 @@ class Images(pl.Callback):
             else:
                 plots.save_figure(picture, path)
             for logger in trainer.loggers:
-                log_image(logger, f"images/{what}", path, module.samples)
+                if isinstance(logger, GuardedLogger):
+                    logger.log_image(f"images/{what}", path, module.samples)
         self.drawn_samples = module.samples
 
     def pictures(self, trainer: pl.Trainer, module: AEVB) -> Iterator[tuple[str, Any]]:

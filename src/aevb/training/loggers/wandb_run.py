@@ -1,24 +1,35 @@
 """wandb with `samples` as the axis of every curve, and a run that ends as training did."""
 
+import logging
 import os
+import shlex
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import wandb
+from pydantic import ValidationError
 from pytorch_lightning.loggers import WandbLogger as LightningWandbLogger
 from pytorch_lightning.utilities import rank_zero_only
 from requests.utils import get_netrc_auth
 
+import wandb
+from aevb.config import first_line
 from aevb.training.loggers.wandb_config import dashboard_config
+
+log = logging.getLogger("aevb")
+
+START_SECONDS = 20.0
+"""For the server to answer at the start of a run, unless WANDB_INIT_TIMEOUT says otherwise."""
+UPLOAD_SECONDS = 120.0
+"""For the upload to end at the end of a run, unless WANDB_FINISH_TIMEOUT says otherwise."""
 
 
 class WandbLogger(LightningWandbLogger):
     """Lightning's wandb logger with `samples` as the axis, the best value as the summary, and a right ending.
 
-    Online where credentials are configured, offline otherwise: no prompt and no network call then. `WANDB_MODE` and
-    wandb's other environment variables are respected.
+    Online where credentials are configured and the server answers, offline otherwise: without credentials there is no
+    prompt and no network call. `WANDB_MODE` and wandb's other environment variables are respected.
 
     Args:
         folder: The run folder; wandb's own files go to `<folder>/wandb`.
@@ -33,6 +44,9 @@ class WandbLogger(LightningWandbLogger):
         id: Of the run; a resumed run has the id of its beginning.
         resumed_after: How the run's last attempt ended (interrupted, failed, killed, finished); None: this is its
             first. It goes to the configuration, and the run gets the tag `resumed`.
+
+    Raises:
+        ValueError: wandb refuses a setting; the message starts with its key.
     """
 
     def __init__(
@@ -50,33 +64,32 @@ class WandbLogger(LightningWandbLogger):
         resumed_after: str | None = None,
     ) -> None:
         self.folder = Path(folder)
-        self.upload_best = log_model
+        self.upload_best = flag(log_model, "log_model")
         self.resumed_after = resumed_after
         super().__init__(
-            project=project,
-            entity=entity,
-            name=name or self.folder.resolve().name,
-            group=group,
-            job_type=job_type,
-            tags=[*tags, *(["resumed"] if resumed_after else [])],
+            project=text(project, "project", "project"),
+            entity=text(entity, "entity", "entity"),
+            name=text(name, "name", "run_name") or self.folder.resolve().name,
+            group=text(group, "group", "run_group"),
+            job_type=text(job_type, "job_type", "run_job_type"),
+            tags=[*checked_tags(tags), *(["resumed"] if resumed_after else [])],
             save_dir=str(self.folder),
             id=id,
             mode=chosen_mode(offline),
-            settings=wandb.Settings(silent=True),
+            settings=run_settings(),
         )
         del self._wandb_init["anonymous"]  # wandb warns of it, even of None
 
     @property
     def experiment(self) -> Any:
         """The wandb run."""
-        is_new = self._experiment is None
-        run = super().experiment
-        if is_new and isinstance(run, wandb.Run):
-            run.define_metric("samples")
-            run.define_metric("*", step_metric="samples", step_sync=True)
+        if self._experiment is None:
+            self._experiment = start_run(**self._wandb_init)
+            self._experiment.define_metric("samples")
+            self._experiment.define_metric("*", step_metric="samples", step_sync=True)
             for metric in ("train/elbo", "val/elbo"):
-                run.define_metric(metric, step_metric="samples", summary="max")
-        return run
+                self._experiment.define_metric(metric, step_metric="samples", summary="max")
+        return self._experiment
 
     @rank_zero_only
     def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
@@ -99,7 +112,7 @@ class WandbLogger(LightningWandbLogger):
             self.experiment.log_artifact(artifact, aliases=["best"])
         if exit_code > 128:
             self.experiment.mark_preempting()
-        self.experiment.finish(exit_code=exit_code)
+        finish_run(self.experiment, exit_code)
 
     @property
     def where(self) -> str:
@@ -107,12 +120,78 @@ class WandbLogger(LightningWandbLogger):
         return where_to_look(self.experiment)
 
 
+def start_run(**options: Any) -> Any:
+    """`wandb.init`, offline where the server cannot be reached or refuses the run."""
+    try:
+        return wandb.init(**options)
+    except Exception as error:
+        if options["mode"] == "offline":
+            raise
+        log.warning("wandb cannot start online (%s); the run is recorded offline", " ".join(str(error).split()))
+    wandb.teardown()  # its process keeps the id of the run that has not started
+    os.environ["WANDB_ERROR_REPORTING"] = "false"
+    return wandb.init(**options | {"mode": "offline"})
+
+
+def finish_run(run: Any, exit_code: int) -> None:
+    """End a wandb run; where the upload does not end in time, the rest of it stays on the disk."""
+    try:
+        run.finish(exit_code=exit_code)
+    except TimeoutError:
+        folder = shlex.quote(os.path.relpath(Path(run.dir).parent))
+        log.warning("wandb's server does not take the rest of the run; upload it later with: wandb sync %s", folder)
+
+
+def run_settings() -> wandb.Settings:
+    """Settings of every run: nothing printed, and no waiting without end."""
+    waits = {"init_timeout": START_SECONDS, "finish_timeout": UPLOAD_SECONDS}
+    waits = {name: seconds for name, seconds in waits.items() if f"WANDB_{name.upper()}" not in os.environ}
+    return wandb.Settings(silent=True, finish_timeout_raises=True, **waits)  # type: ignore[arg-type]
+
+
+def text(value: object, key: str, field: str) -> str | None:
+    """A setting of `wandb.Settings` that is text; a number is taken as its digits."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, str | int | float) or not str(value).strip():
+        raise ValueError(f"logger.{key} must be a name, got {value!r}")
+    return str(checked(str(value), key, field))
+
+
+def checked_tags(value: object) -> list[str]:
+    """`logger.tags` as wandb takes them."""
+    if isinstance(value, str | bytes) or not isinstance(value, Sequence):
+        raise ValueError(f"logger.tags must be a list such as [paper,figure2], got {value!r}")
+    return list(checked([text(tag, "tags", "run_name") for tag in value], "tags", "run_tags"))
+
+
+def checked(value: Any, key: str, field: str) -> Any:
+    """`value`, if wandb takes it for a field of its settings."""
+    try:
+        wandb.Settings(**{field: value})
+    except (ValidationError, wandb.Error) as error:
+        raise ValueError(f"logger.{key}: {reason(error)}") from error
+    return value
+
+
+def flag(value: Any, key: str) -> bool:
+    """A setting that is true or false."""
+    if not isinstance(value, bool):
+        raise ValueError(f"logger.{key} must be true or false, got {value!r}")
+    return value
+
+
 def chosen_mode(offline: bool | None) -> str | None:
     """wandb's mode: `offline`, or None to leave it to wandb's own settings.
 
     Offline, wandb is also told not to report its own errors: only for that would it look up a host.
     """
-    settings = wandb.setup().settings
+    if offline is not None:
+        flag(offline, "offline")
+    try:
+        settings = wandb.setup().settings
+    except Exception as error:
+        raise ValueError(f"wandb refuses its environment or settings file: {reason(error)}") from error
     if offline is None:
         offline = settings.mode == "online" and not has_credentials()
     if offline or settings.mode == "offline":
@@ -120,11 +199,22 @@ def chosen_mode(offline: bool | None) -> str | None:
     return "offline" if offline else None
 
 
+def reason(error: Exception) -> str:
+    """What wandb's settings say of a value that they refuse, in one line."""
+    if isinstance(error, ValidationError):
+        return str(error.errors()[0]["msg"]).removeprefix("Value error, ")
+    return first_line(error)
+
+
 def where_to_look(run: Any) -> str:
-    """The address of a wandb run, or the command that uploads it."""
+    """The address of a wandb run, and the command that uploads what was recorded offline, of all attempts at it."""
+    folder = Path(run.dir).parent.parent
+    waiting = [part for part in folder.glob("offline-run-*") if not any(part.glob("*.synced"))]
+    upload = f"wandb sync {shlex.quote(os.path.relpath(folder))}/offline-run-*"
     if run.offline:
-        return f"wandb sync {os.path.relpath(Path(run.dir).parent)}"
-    return str(run.url or "wandb is disabled")
+        return upload
+    address = str(run.url or "wandb is disabled")
+    return f"{address}, and {upload}" if waiting else address
 
 
 def has_credentials() -> bool:

@@ -7,21 +7,13 @@ from typing import Any
 
 import wandb
 
+from aevb.config import first_line
 from aevb.files import atomic_write
-from aevb.training.loggers.wandb_run import chosen_mode, where_to_look
+from aevb.training.loggers.wandb_run import WandbLogger
 
 
 def log_sweep_table(
-    folder: str | Path,
-    rows: Sequence[Mapping[str, Any]],
-    columns: Sequence[str],
-    *,
-    project: str = "aevb",
-    entity: str | None = None,
-    group: str | None = None,
-    tags: Sequence[str] = (),
-    offline: bool | None = None,
-    exit_code: int = 0,
+    folder: str | Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[str], exit_code: int = 0, **settings: Any
 ) -> str:
     """Log the table of a sweep's jobs as a wandb run of job type `sweep`, in the group of the jobs.
 
@@ -31,35 +23,26 @@ def log_sweep_table(
         folder: The sweep's folder; wandb's own files go to `<folder>/wandb`.
         rows: A mapping for each job, in the order of the table; a column that it lacks is empty.
         columns: Names of the columns, in order.
-        project: wandb's project.
-        entity: User or team; None: the account's default.
-        group: The group of the jobs; None: the folder's name.
-        tags: To filter by.
-        offline: As for `WandbLogger`.
         exit_code: Of the sweep: not 0 marks the run as failed.
+        settings: `project`, `entity`, `group`, `tags` and `offline` of `WandbLogger`; the group's default is the
+            folder's name.
 
     Returns:
-        Where to look at it, or how to upload it.
+        Where to look at it, or how to upload it; where that failed, why. The table is a file of the sweep in any case.
     """
     folder = Path(folder)
-    name = group or folder.resolve().name
-    run = wandb.init(
-        project=project,
-        entity=entity,
-        name=name,
-        group=name,
-        job_type="sweep",
-        tags=list(tags),
-        dir=str(folder),
-        id=kept_id(folder / "wandb" / "sweep_id"),
-        resume="allow",
-        mode=chosen_mode(offline),  # type: ignore[arg-type]  # wandb's Literal
-        settings=wandb.Settings(silent=True),
-    )
-    data = [[row.get(column) for column in columns] for row in rows]
-    run.log({"jobs": wandb.Table(columns=list(columns), data=data, allow_mixed_types=True)})
-    where = where_to_look(run)
-    run.finish(exit_code=exit_code)
+    group = settings.pop("group", None) or folder.resolve().name
+    try:
+        logger = WandbLogger(
+            folder, name=group, group=group, job_type="sweep", id=kept_id(folder / "wandb" / "sweep_id"), **settings
+        )
+        data = [[row.get(column) for column in columns] for row in rows]
+        table = wandb.Table(columns=list(columns), data=data, allow_mixed_types=True)
+        logger.experiment.log({"jobs": table})
+        where = logger.where
+        logger.finish(exit_code)
+    except Exception as error:
+        return f"the table could not be logged: {first_line(error)}"
     return where
 
 

@@ -1,0 +1,99 @@
+"""A logger that may fail without ending the run."""
+
+import logging
+from argparse import Namespace
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
+
+from aevb.config import first_line, instantiate
+from aevb.training.loggers.images import log_image
+from aevb.training.loggers.wandb_run import WandbLogger
+
+log = logging.getLogger("aevb")
+
+
+class GuardedLogger(Logger):
+    """Passes everything to a logger until the first exception, which is logged in one line; nothing after that.
+
+    The run's own record is `metrics.csv`, so a service that cannot be reached or a full disk elsewhere costs a copy of
+    it and not the training.
+
+    Args:
+        logger: Any of Lightning's loggers.
+    """
+
+    def __init__(self, logger: Logger) -> None:
+        super().__init__()
+        self.logger = logger
+        self.failed = False
+
+    @property
+    def name(self) -> str | None:
+        return type(self.logger).__name__
+
+    @property
+    def version(self) -> str:
+        return ""
+
+    def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
+        self.attempt(self.logger.log_hyperparams, params)
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        self.attempt(self.logger.log_metrics, dict(metrics), step)
+
+    def log_image(self, name: str, path: Path, samples: int) -> None:
+        """Log the picture in a file, if the logger takes pictures."""
+        self.attempt(log_image, self.logger, name, path, samples)
+
+    def save(self) -> None:
+        self.attempt(self.logger.save)
+
+    def finalize(self, status: str) -> None:
+        self.attempt(self.logger.finalize, status)
+
+    def finish(self, exit_code: int, best_checkpoint: Path | None = None) -> None:
+        """End the logger's run, where it has a notion of one."""
+        if isinstance(self.logger, WandbLogger):
+            self.attempt(self.logger.finish, exit_code, best_checkpoint)
+
+    def where(self) -> dict[str, str]:
+        """Where to look at what was logged: the logger's name → an address, a command or a file."""
+        if self.failed:
+            return {}
+        if isinstance(self.logger, WandbLogger):
+            return {"wandb": self.logger.where}
+        if isinstance(self.logger, TensorBoardLogger):
+            return {"tensorboard": f"tensorboard --logdir {self.logger.save_dir}"}
+        if isinstance(self.logger, CSVLogger):
+            return {"csv": str(Path(self.logger.log_dir) / "metrics.csv")}
+        return {}
+
+    def attempt(self, action: Callable[..., Any], *arguments: Any) -> None:
+        """Call `action`, unless an earlier call has failed."""
+        if self.failed:
+            return
+        try:
+            action(*arguments)
+        except Exception as error:
+            self.failed = True
+            log.warning("%s failed: %s; training goes on without it", self.name, first_line(error))
+
+
+def make_logger(config: DictConfig, **identity: Any) -> GuardedLogger | None:
+    """The logger that a configuration names; None for `logger=none`.
+
+    Args:
+        config: The node `logger`.
+        identity: `id` and `resumed_after` of a wandb run.
+
+    Raises:
+        ConfigError: A setting makes no sense, or a package is missing.
+    """
+    if "_target_" not in config:
+        return None
+    is_wandb = config._target_ == f"{WandbLogger.__module__.rpartition('.')[0]}.{WandbLogger.__name__}"
+    return GuardedLogger(instantiate(config, **(identity if is_wandb else {})))
