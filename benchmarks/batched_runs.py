@@ -23,7 +23,7 @@ from aevb.networks import MLPDecoder, MLPEncoder
 from aevb.objectives import SGVB
 from aevb.posteriors import DiagonalGaussian
 from aevb.priors import StandardNormal
-from aevb.vae import build
+from aevb.vae import VAE
 
 SHAPES = {"digits, 200 units": ((1, 8, 8), 200, 2), "MNIST, 500 units": ((1, 28, 28), 500, 20)}
 
@@ -34,8 +34,8 @@ class Loss(nn.Module):
     def __init__(self, shape: tuple[int, ...], hidden: int, latent_dim: int) -> None:
         super().__init__()
         encoder, decoder = (partial(part, hidden=[hidden]) for part in (MLPEncoder, MLPDecoder))
-        model = build(latent_dim, shape, encoder, DiagonalGaussian, StandardNormal, decoder, Bernoulli)
-        self.p, self.q, self.objective = model.generative, model.recognition, SGVB(weight_prior=False)
+        model = VAE(latent_dim, shape, encoder, DiagonalGaussian, StandardNormal, decoder, Bernoulli)
+        self.p, self.q, self.objective = model.p, model.q, SGVB(weight_prior=False)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.objective(self.p, self.q, x).loss

@@ -30,7 +30,7 @@ from aevb.networks import MLPDecoder, MLPEncoder
 from aevb.objectives import IWAE, SGVB, Objective, ScoreFunction
 from aevb.posteriors import DiagonalGaussian
 from aevb.priors import StandardNormal
-from aevb.vae import Model, build
+from aevb.vae import VAE
 
 NUM_SAMPLES = 2
 """Of z per datapoint, for every estimator: the fewest that a leave-one-out baseline can do with."""
@@ -69,13 +69,13 @@ def make_estimators() -> dict[str, Estimator]:
     return {name: Estimator(objective(weight_prior=False), *rest) for name, (objective, *rest) in make.items()}
 
 
-def gradient(estimator: Estimator, model: Model, x: Tensor) -> Tensor:
+def gradient(estimator: Estimator, model: VAE, x: Tensor) -> Tensor:
     """One draw of ∇_φ of the loss, flat."""
-    loss = estimator.objective(*model, x.repeat(estimator.copies, 1, 1, 1)).loss
-    return torch.cat([part.flatten() for part in torch.autograd.grad(loss, list(model.recognition.parameters()))])
+    loss = estimator.objective(model.p, model.q, x.repeat(estimator.copies, 1, 1, 1)).loss
+    return torch.cat([part.flatten() for part in torch.autograd.grad(loss, list(model.q.parameters()))])
 
 
-def measure(estimator: Estimator, model: Model, x: Tensor, draws: int) -> tuple[float, float]:
+def measure(estimator: Estimator, model: VAE, x: Tensor, draws: int) -> tuple[float, float]:
     """The total variance of the gradient, and the squared norm of its mean, over `draws` draws."""
     mean, squares = torch.zeros(()), torch.zeros(())
     state = {name: value.clone() for name, value in estimator.objective.state_dict().items()}
@@ -92,7 +92,7 @@ def run(draws: int, seed: int) -> list[Row]:
     torch.manual_seed(seed)
     data = Digits()
     train = data.splits.train.x.float() / 255
-    model = build(
+    model = VAE(
         latent_dim=10,
         data_shape=data.shape,
         encoder=partial(MLPEncoder, hidden=[200]),
@@ -103,18 +103,18 @@ def run(draws: int, seed: int) -> list[Row]:
     )
     training, estimators = SGVB(), make_estimators()
     training.num_data = len(train)
-    optimizer = torch.optim.Adagrad([*model.generative.parameters(), *model.recognition.parameters()], lr=0.02)
+    optimizer = torch.optim.Adagrad([*model.p.parameters(), *model.q.parameters()], lr=0.02)
     baseline = estimators["score function, learned baseline"].objective
-    baseline.connect(*model)
+    baseline.connect(model.p, model.q)
     baseline_optimizer = torch.optim.Adagrad(baseline.parameters(), lr=0.02)
     fixed, rows = train[:BATCH_SIZE], []
     for samples in range(BATCH_SIZE, STOPS[-1] + 1, BATCH_SIZE):
         x = train[torch.randperm(len(train))[:BATCH_SIZE]]
         baseline_optimizer.zero_grad()
-        baseline(*model, x).loss.backward(inputs=list(baseline.parameters()))
+        baseline(model.p, model.q, x).loss.backward(inputs=list(baseline.parameters()))
         baseline_optimizer.step()
         optimizer.zero_grad()
-        training(*model, x).loss.backward()
+        training(model.p, model.q, x).loss.backward()
         optimizer.step()
         if samples in STOPS:
             for name, estimator in estimators.items():

@@ -20,12 +20,12 @@ from aevb.likelihoods import Bernoulli
 from aevb.networks import MLPDecoder, MLPEncoder
 from aevb.posteriors import DiagonalGaussian
 from aevb.priors import StandardNormal
-from aevb.vae import Model, build
+from aevb.vae import VAE
 
 
-def paper_model(latent_dim: int, hidden: int) -> Model:
+def paper_model(latent_dim: int, hidden: int) -> VAE:
     """784 pixels, one hidden layer on either side."""
-    return build(
+    return VAE(
         latent_dim,
         (1, 28, 28),
         partial(MLPEncoder, hidden=[hidden]),
@@ -37,9 +37,9 @@ def paper_model(latent_dim: int, hidden: int) -> Model:
 
 
 @torch.inference_mode()
-def matrix_products(model: Model, num_images: int, sizes: list[int]) -> None:
+def matrix_products(model: VAE, num_images: int, sizes: list[int]) -> None:
     """The two layers of the decoder, for as many z, in pieces of the same sizes, into memory that is reused."""
-    layers = [model.generative.decoder.layers[0], model.generative.head.layer]
+    layers = [model.p.decoder.layers[0], model.p.head.layer]
     buffers = [torch.zeros(max(sizes), width) for width in (layers[0].in_features, *(m.out_features for m in layers))]
     for _ in range(num_images):
         for size in sizes:
@@ -67,7 +67,7 @@ def main() -> None:
     torch.manual_seed(0)
     model = paper_model(arguments.latent_dim, arguments.hidden)
     x = torch.rand(arguments.images, 1, 28, 28)
-    rows = rows_at_once(model.generative, arguments.max_batch_values)
+    rows = rows_at_once(model.p, arguments.max_batch_values)
     estimator = ImportanceSampling(arguments.samples)
     per_chunk = max(1, rows // arguments.samples)
     sizes = [size * per_chunk for size in parts(arguments.samples, rows // per_chunk)]

@@ -10,7 +10,7 @@ from aevb.likelihoods import Bernoulli, Likelihood
 from aevb.networks import MLPDecoder, MLPEncoder
 from aevb.posteriors import DiagonalGaussian, Posterior
 from aevb.priors import Prior, StandardNormal
-from aevb.vae import Model, build
+from aevb.vae import VAE, GenerativeModel, RecognitionModel
 
 
 def small_model(
@@ -20,8 +20,8 @@ def small_model(
     likelihood: Callable[..., Likelihood] = Bernoulli,
     posterior: Callable[..., Posterior] = DiagonalGaussian,
     prior: Callable[..., Prior] = StandardNormal,
-) -> Model:
-    return build(
+) -> VAE:
+    return VAE(
         latent_dim=latent_dim,
         data_shape=data_shape,
         encoder=partial(MLPEncoder, hidden=[hidden]),
@@ -30,6 +30,10 @@ def small_model(
         decoder=partial(MLPDecoder, hidden=[hidden]),
         likelihood=likelihood,
     )
+
+
+def pair(vae: VAE) -> tuple[GenerativeModel, RecognitionModel]:
+    return vae.p, vae.q
 
 
 def quiet_trainer(**options: Any) -> pl.Trainer:

@@ -16,7 +16,9 @@ from aevb import likelihoods, posteriors, priors
 from aevb.likelihoods import Bernoulli
 from aevb.networks import ConvDecoder, ConvEncoder, MLPDecoder, MLPEncoder
 from aevb.objectives import elbo
-from aevb.vae import Model, build
+from aevb.vae import VAE
+
+from .small import pair
 
 CONF = Path(__file__).parents[1] / "conf"
 
@@ -25,7 +27,7 @@ def options(group: str) -> list[str]:
     return sorted(file.stem for file in (CONF / "model" / group).glob("*.yaml"))
 
 
-def from_config(*overrides: str) -> Model:
+def from_config(*overrides: str) -> VAE:
     """The model of a training run, made small."""
     sizes = ["model.encoder.hidden=[8]", "model.latent_dim=3"]
     sizes += ["model.prior.num_components=10"] if "model/prior=vamp" in overrides else []
@@ -34,7 +36,7 @@ def from_config(*overrides: str) -> Model:
     return instantiate(config.model)
 
 
-def small(**parts) -> Model:
+def small(**parts) -> VAE:
     torch.manual_seed(0)
     settings = {
         "latent_dim": 3,
@@ -45,14 +47,14 @@ def small(**parts) -> Model:
         "decoder": partial(MLPDecoder, hidden=[8]),
         "likelihood": Bernoulli,
     }
-    return build(**(settings | parts))
+    return VAE(**(settings | parts))
 
 
 @pytest.mark.parametrize("prior", options("prior"))
 @pytest.mark.parametrize("posterior", options("posterior"))
 def test_every_posterior_with_every_prior_has_a_finite_elbo_and_gradients(posterior, prior):
     torch.manual_seed(0)
-    p, q = from_config(f"model/posterior={posterior}", f"model/prior={prior}")
+    p, q = pair(from_config(f"model/posterior={posterior}", f"model/prior={prior}"))
     x = torch.rand(4, 1, 8, 8)
     for num_samples in (1, 3):
         estimate = elbo(p, q, x, num_samples)
@@ -69,7 +71,7 @@ def test_every_posterior_with_every_prior_has_a_finite_elbo_and_gradients(poster
 def test_sampled_and_automatic_kl_agree(posterior, prior):
     """Eq. 6 and eq. 7 of the paper estimate the same bound."""
     torch.manual_seed(0)
-    p, q = from_config(f"model/posterior={posterior}", f"model/prior={prior}", "model.initialization=pytorch")
+    p, q = pair(from_config(f"model/posterior={posterior}", f"model/prior={prior}", "model.initialization=pytorch"))
     x = torch.rand(2, 1, 8, 8)
     with torch.no_grad():
         draws = torch.stack([elbo(p, q, x, 50, kl="sampled").kl for _ in range(20)])
@@ -82,14 +84,14 @@ def test_the_posterior_of_the_documentation_works():
     page = (CONF.parent / "docs" / "posteriors_and_priors.md").read_text(encoding="utf-8")
     namespace: dict[str, type] = {}
     exec(page.split("```python\n")[1].split("```")[0], namespace)
-    p, q = small(posterior=namespace["GumbelPosterior"])
+    p, q = pair(small(posterior=namespace["GumbelPosterior"]))
     assert torch.isfinite(elbo(p, q, torch.rand(4, 1, 6, 5)).elbo).all()
 
 
 @pytest.mark.parametrize("decoder", options("decoder"))
 @pytest.mark.parametrize("encoder", options("encoder"))
 def test_every_encoder_with_every_decoder(encoder, decoder):
-    p, q = from_config(f"model/encoder={encoder}", f"model/decoder={decoder}")
+    p, q = pair(from_config(f"model/encoder={encoder}", f"model/decoder={decoder}"))
     assert torch.isfinite(elbo(p, q, torch.rand(4, 1, 8, 8)).elbo).all()
 
 
@@ -98,7 +100,7 @@ def test_every_encoder_with_every_decoder(encoder, decoder):
 def test_convolutional_models_score_and_draw_images_of_their_shape(shape, likelihood):
     encoder = partial(ConvEncoder, channels=[3, 4], hidden=[8], residual=True)
     decoder = partial(ConvDecoder, channels=[4, 3], hidden=[8], residual=True)
-    p, q = small(data_shape=shape, encoder=encoder, decoder=decoder, likelihood=likelihood)
+    p, q = pair(small(data_shape=shape, encoder=encoder, decoder=decoder, likelihood=likelihood))
     assert isinstance(p.head.layer, nn.Conv2d)
     assert elbo(p, q, torch.rand(4, *shape), 2).elbo.shape == (4,)
     assert p.likelihood(torch.randn(2, 5, 3)).sample().shape == (2, 5, *shape)
@@ -116,7 +118,7 @@ def test_elbo_is_below_the_log_marginal_likelihood_of_every_prior():
         partial(priors.VampPrior, num_components=5),
         priors.Flow,
     ):
-        p, q = small(latent_dim=1, prior=prior)
+        p, q = pair(small(latent_dim=1, prior=prior))
         with torch.no_grad():
             log_marginal = p.log_joint(x, z[:, None]).logsumexp(0) + math.log(80 / 20_000)
             bounds = torch.stack([elbo(p, q, x, 1000, kl="sampled").elbo for _ in range(10)])
@@ -132,7 +134,7 @@ def test_elbo_is_below_the_log_marginal_likelihood_of_every_prior():
     ],
 )
 def test_initialisation_leaves_flows_at_the_identity(parts):
-    p, q = small(**parts, initialization="normal", initialization_std=3.0)
+    p, q = pair(small(**parts, initialization="normal", initialization_std=3.0))
     posterior, prior = q(torch.rand(2, 1, 6, 5)), p.prior()
     noise = torch.randn(10, 2, 3)
     for distribution in (posterior, prior):
@@ -141,14 +143,14 @@ def test_initialisation_leaves_flows_at_the_identity(parts):
 
 
 def test_initialisation_leaves_pseudo_inputs_and_mixtures():
-    p, _ = small(prior=partial(priors.VampPrior, num_components=200), initialization_std=5.0)
+    p, _ = pair(small(prior=partial(priors.VampPrior, num_components=200), initialization_std=5.0))
     assert p.prior.logit_inputs.std().item() == pytest.approx(1, abs=0.05)
-    p, _ = small(prior=priors.MixtureOfGaussians, initialization_std=5.0)
+    p, _ = pair(small(prior=priors.MixtureOfGaussians, initialization_std=5.0))
     assert not p.prior.logits.any()
 
 
 def test_parameters_of_the_two_models_do_not_overlap():
-    p, q = small(prior=partial(priors.VampPrior, num_components=5))
+    p, q = pair(small(prior=partial(priors.VampPrior, num_components=5)))
     assert not {id(weight) for weight in p.parameters()} & {id(weight) for weight in q.parameters()}
     joined = nn.ModuleDict({"p": p, "q": q})
     copied = copy.deepcopy(joined)
@@ -160,7 +162,7 @@ def test_parameters_of_the_two_models_do_not_overlap():
 
 
 def test_log_joint_is_the_sum_of_its_parts():
-    p, _ = small()
+    p, _ = pair(small())
     x, z = torch.rand(4, 1, 6, 5), torch.randn(2, 4, 3)
     expected = p.likelihood(z).log_prob(x) + p.prior().log_prob(z)
     assert torch.equal(p.log_joint(x, z), expected)

@@ -23,8 +23,7 @@ ALLOWED_TARGETS = (
     "pytorch_lightning.trainer.trainer",
     "torch.optim",
 )
-"""Modules whose classes the configuration of a run folder may instantiate. Of functions it may call only one:"""
-ALLOWED_FUNCTION = "aevb.vae.build"
+"""Modules whose classes the configuration of a run folder may instantiate."""
 
 
 def instantiate(config: DictConfig, **arguments: Any) -> Any:
@@ -66,7 +65,7 @@ def with_key(message: str, config: DictConfig) -> str:
 
 
 def require_allowed(config: DictConfig, allow: Sequence[str] = ()) -> None:
-    """Refuse a config that names a target outside `ALLOWED_TARGETS`, `ALLOWED_FUNCTION` and `allow`.
+    """Refuse a config that names a target outside the classes in `ALLOWED_TARGETS`, and `allow`.
 
     A target is judged by the object it resolves to, not by its spelling: `aevb.runs.find.os.system` is
     `posix.system`. Nothing outside the lists is imported to find out.
@@ -93,8 +92,7 @@ def is_allowed(target: str, allow: Sequence[str]) -> bool:
     if found is None:
         return False
     name = f"{found.__module__}.{found.__qualname__}"
-    builtin = is_within(name, ALLOWED_TARGETS) and (inspect.isclass(found) or name == ALLOWED_FUNCTION)
-    return builtin or is_within(name, allow)
+    return (inspect.isclass(found) and is_within(name, ALLOWED_TARGETS)) or is_within(name, allow)
 
 
 def targets(node: Any) -> Iterator[str]:

@@ -1,12 +1,15 @@
-"""The two models of the paper: p_θ(x, z) and q_φ(z|x)."""
+"""The model of the paper: p_θ(x, z), q_φ(z|x), and what one asks of the two together."""
 
+import math
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, cast
+from typing import Self, cast
 
+import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from aevb.checks import whole_number
+from aevb.distributions.kl import kl_estimate
 from aevb.likelihoods import Likelihood
 from aevb.networks import Body, initialize
 from aevb.posteriors import Posterior
@@ -60,25 +63,10 @@ class RecognitionModel(nn.Module):
         return cast(Distribution, self.head(self.encoder(x)))
 
 
-class Model(NamedTuple):
-    """θ and φ."""
+class VAE(nn.Module):
+    """A variational auto-encoder, joined from factories that are called with the shapes their neighbours imply.
 
-    generative: GenerativeModel
-    recognition: RecognitionModel
-
-
-def build(
-    latent_dim: int,
-    data_shape: Sequence[int],
-    encoder: Callable[..., Body],
-    posterior: Callable[..., Posterior],
-    prior: Callable[..., Prior],
-    decoder: Callable[..., Body],
-    likelihood: Callable[..., Likelihood],
-    initialization: str = "normal",
-    initialization_std: float = 0.1,
-) -> Model:
-    """Join the parts of a model. Each part is a factory that is called with the shapes that its neighbours imply.
+    Its methods take and give tensors without gradients; an objective works with `p` and `q` instead.
 
     Example:
         >>> from functools import partial
@@ -86,7 +74,7 @@ def build(
         >>> from aevb.networks import MLPDecoder, MLPEncoder
         >>> from aevb.posteriors import DiagonalGaussian
         >>> from aevb.priors import StandardNormal
-        >>> p, q = build(
+        >>> vae = VAE(
         ...     latent_dim=2,
         ...     data_shape=(1, 8, 8),
         ...     encoder=partial(MLPEncoder, hidden=[200]),
@@ -95,8 +83,8 @@ def build(
         ...     decoder=partial(MLPDecoder, hidden=[200]),
         ...     likelihood=Bernoulli,
         ... )
-        >>> p.prior().event_shape
-        torch.Size([2])
+        >>> vae.sample(3).shape
+        torch.Size([3, 1, 8, 8])
 
     Args:
         latent_dim: Dimensions of z.
@@ -109,15 +97,98 @@ def build(
         initialization: `normal` (the paper's), `xavier` or `pytorch`; see `aevb.networks.initialize`.
         initialization_std: σ of `normal`.
 
+    Attributes:
+        p: The generative model, θ.
+        q: The recognition model, φ.
+
     Raises:
         ValueError: latent_dim is not a positive whole number, or a part refuses its settings.
     """
-    whole_number(latent_dim, "model.latent_dim")
-    encoder_body = encoder(data_shape)
-    decoder_body = decoder(latent_dim, data_shape)
-    recognition = RecognitionModel(data_shape, encoder_body, posterior(encoder_body.out_shape[0], latent_dim))
-    generative = GenerativeModel(prior(latent_dim), decoder_body, likelihood(decoder_body.out_shape, data_shape))
-    for module in (generative, recognition):
-        initialize(module, initialization, initialization_std)
-    generative.prior.connect(recognition)
-    return Model(generative, recognition)
+
+    p: GenerativeModel
+    q: RecognitionModel
+
+    def __init__(
+        self,
+        latent_dim: int,
+        data_shape: Sequence[int],
+        encoder: Callable[..., Body],
+        posterior: Callable[..., Posterior],
+        prior: Callable[..., Prior],
+        decoder: Callable[..., Body],
+        likelihood: Callable[..., Likelihood],
+        initialization: str = "normal",
+        initialization_std: float = 0.1,
+    ) -> None:
+        super().__init__()
+        whole_number(latent_dim, "model.latent_dim")
+        encoder_body = encoder(data_shape)
+        decoder_body = decoder(latent_dim, data_shape)
+        self.q = RecognitionModel(data_shape, encoder_body, posterior(encoder_body.out_shape[0], latent_dim))
+        self.p = GenerativeModel(prior(latent_dim), decoder_body, likelihood(decoder_body.out_shape, data_shape))
+        for module in (self.p, self.q):
+            initialize(module, initialization, initialization_std)
+        self._connect()
+
+    @classmethod
+    def join(cls, p: GenerativeModel, q: RecognitionModel) -> Self:
+        """A VAE of two models that are built and initialized already."""
+        vae = cls.__new__(cls)
+        nn.Module.__init__(vae)
+        vae.p, vae.q = p, q
+        vae._connect()
+        return vae
+
+    def _connect(self) -> None:
+        for part in (self.p.prior, self.p.head, self.q.head):
+            part.connect(self.p, self.q)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model computes."""
+        return next(self.parameters()).device
+
+    @torch.no_grad()
+    def elbo(self, x: Tensor, num_samples: int = 1) -> Tensor:
+        """The evidence lower bound of each datapoint, in nats: x (B, *data_shape) → (B,)."""
+        x = x.to(self.device)
+        posterior, prior = self.q(x), self.p.prior()
+        z = posterior.rsample(torch.Size((num_samples,)))
+        return self.p.likelihood(z).log_prob(x).mean(0) - kl_estimate(posterior, prior, z, "auto")
+
+    @torch.no_grad()
+    def log_marginal(self, x: Tensor, num_samples: int = 1000) -> Tensor:
+        """log p(x) of each datapoint by importance sampling from q(z|x), in nats: x (B, *data_shape) → (B,).
+
+        In expectation a lower bound, tight as num_samples grows (Burda et al. 2016, eq. 8). Memory grows with
+        num_samples × B; pass few datapoints at a time for a large num_samples.
+        """
+        x = x.to(self.device)
+        posterior = self.q(x)
+        z = posterior.sample(torch.Size((num_samples,)))
+        return (self.p.log_joint(x, z) - posterior.log_prob(z)).logsumexp(0) - math.log(num_samples)
+
+    @torch.no_grad()
+    def encode(self, x: Tensor) -> Distribution:
+        """q(z|x): x (B, *data_shape) → batch (B,), event (latent_dim,)."""
+        return cast(Distribution, self.q(x.to(self.device)))
+
+    @torch.no_grad()
+    def decode(self, z: Tensor) -> Distribution:
+        """p(x|z): z (..., latent_dim) → batch (...), event `data_shape`."""
+        return self.p.likelihood(z.to(self.device))
+
+    @torch.no_grad()
+    def sample(self, num_samples: int, mean: bool = True) -> Tensor:
+        """Draws from the model: z ~ p(z), then the mean of p(x|z) or, with mean=False, x ~ p(x|z).
+
+        Shapes: → (num_samples, *data_shape).
+        """
+        likelihood = self.p.likelihood(self.p.prior().sample(torch.Size((1, num_samples))))
+        return (likelihood.mean if mean else likelihood.sample())[0]
+
+    @torch.no_grad()
+    def reconstruct(self, x: Tensor) -> Tensor:
+        """The mean of p(x|z) at a draw z ~ q(z|x): x (B, *data_shape) → (B, *data_shape)."""
+        z = self.encode(x).sample(torch.Size((1,)))
+        return self.p.likelihood(z).mean[0]

@@ -48,7 +48,7 @@ def test_choice_composes_and_can_be_built(choice, tmp_path):
     module.objective.num_data = 1000
     assert module.configure_optimizers().param_groups
     x = torch.bernoulli(torch.full((3, *config.data.shape), 0.5))
-    assert module.objective.evaluate(module.generative, module.recognition, x).elbo.isfinite().all()
+    assert module.objective.evaluate(module.vae.p, module.vae.q, x).elbo.isfinite().all()
     if "logger" in choice and config.logger:
         instantiate(config.logger)
     if "callbacks" in choice:

@@ -17,6 +17,7 @@ from aevb.config import instantiate
 from aevb.distributed import processes
 from aevb.distributed.processes import failure, free_port, last_words, say_last_words
 from aevb.errors import ConfigError, NonFiniteLossError, RankFailedError, Stopped
+from aevb.objectives import elbo
 from aevb.runs.folder import RunFolder
 from aevb.training.module import seed_noise
 
@@ -92,7 +93,7 @@ def test_killed_sweep_continues_by_the_same_command(run_train, tmp_path, images)
 
 def metrics_of_both(folder: RunFolder) -> float:
     """The test ELBO that two processes find, each datapoint counted once."""
-    module, config = aevb.load_run(folder.path), folder.config()
+    vae, config = aevb.load_run(folder.path), folder.config()
     test = instantiate(config.data).splits.test.x
     assert len(test) % 2 == 1
     total = 0.0
@@ -100,7 +101,7 @@ def metrics_of_both(folder: RunFolder) -> float:
         seed_noise(config.seed, rank, "test")
         with torch.no_grad():
             for x in part.split(7):
-                total += float(module.objective.evaluate(module.generative, module.recognition, x).elbo.sum())
+                total += float(elbo(vae.p, vae.q, x).elbo.sum())
     return total / len(test)
 
 

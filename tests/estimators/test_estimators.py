@@ -12,7 +12,7 @@ from aevb.likelihoods import Bernoulli, Gaussian
 from aevb.networks import MLPDecoder, MLPEncoder
 from aevb.posteriors import DiagonalGaussian, FullGaussian
 from aevb.priors import StandardNormal
-from aevb.vae import GenerativeModel, Model, build
+from aevb.vae import VAE, GenerativeModel
 
 from ..ppca import PPCA, FixedNoise, make_ppca
 
@@ -35,7 +35,7 @@ def ppca() -> PPCA:
 
 
 def found(estimator: Estimator, ppca: PPCA, rows: int = 10_000):
-    return run(estimator, Model(ppca.p, ppca.q), ppca.x, rows)[0]
+    return run(estimator, VAE.join(ppca.p, ppca.q), ppca.x, rows)[0]
 
 
 def assert_within_errors(estimates, exact, limit: float = LIMIT) -> None:
@@ -175,7 +175,7 @@ def test_memory_bound_changes_no_shapes(ppca, estimator):
 @pytest.mark.parametrize("hidden", [[], [6], [6, 5]])
 def test_values_are_those_of_the_models_own_densities(likelihood, posterior, hidden):
     torch.manual_seed(0)
-    model = build(
+    model = VAE(
         3,
         (1, 4, 2),
         partial(MLPEncoder, hidden=[5]),
@@ -190,9 +190,9 @@ def test_values_are_those_of_the_models_own_densities(likelihood, posterior, hid
     estimates = ImportanceSampling(num_samples=40).estimate(model, x, 1000)
     torch.manual_seed(1)
     with torch.no_grad():
-        q = model.recognition(x)
+        q = model.q(x)
         z = q.sample((40,))
-        log_weights = model.generative.log_joint(x, z) - q.log_prob(z)
+        log_weights = model.p.log_joint(x, z) - q.log_prob(z)
     assert torch.allclose(estimates.value.float(), log_weights.logsumexp(0) - torch.tensor(40.0).log(), atol=1e-4)
 
 
@@ -201,10 +201,10 @@ def test_values_are_those_of_the_models_own_densities(likelihood, posterior, hid
 def test_bernoulli_shortcut_is_right_for_any_logits(scale, shape):
     from aevb.estimators.scoring import BernoulliMLP, log_likelihood
 
-    from ..small import small_model
+    from ..small import pair, small_model
 
     torch.manual_seed(0)
-    p, _ = small_model(shape)
+    p, _ = pair(small_model(shape))
     with torch.no_grad():
         p.head.layer.weight.mul_(10 * scale)
         x, z = torch.rand(3, *shape), torch.randn(5, 3, 2)

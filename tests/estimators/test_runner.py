@@ -10,10 +10,10 @@ from aevb.estimators import ImportanceSampling
 from aevb.estimators.runner import rows_at_once, run, values_per_sample
 from aevb.estimators.unfinished import Unfinished
 from aevb.runs.evaluation import EvaluationFile
-from aevb.vae import Model
+from aevb.vae import VAE
 
 from ..ppca import make_ppca
-from ..small import small_model
+from ..small import pair, small_model
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +22,7 @@ def ppca():
 
 
 def test_an_interrupted_evaluation_ends_like_one_that_was_not(ppca, tmp_path):
-    model, estimator = Model(ppca.p, ppca.q), ImportanceSampling(num_samples=10)
+    model, estimator = VAE.join(ppca.p, ppca.q), ImportanceSampling(num_samples=10)
     whole, _ = run(estimator, model, ppca.x, rows=30)
     unfinished = Unfinished(tmp_path / "evaluation" / "part.npz")
 
@@ -50,25 +50,25 @@ def test_an_interrupted_evaluation_ends_like_one_that_was_not(ppca, tmp_path):
 @pytest.mark.parametrize("content", [b"", b"no archive", None])
 def test_a_damaged_part_counts_as_none(ppca, tmp_path, content):
     unfinished = Unfinished(tmp_path / "part.npz")
-    whole, _ = run(ImportanceSampling(5), Model(ppca.p, ppca.q), ppca.x, 30, unfinished=unfinished)
+    whole, _ = run(ImportanceSampling(5), VAE.join(ppca.p, ppca.q), ppca.x, 30, unfinished=unfinished)
     unfinished.save(whole, 1.0)
     unfinished.path.write_bytes(unfinished.path.read_bytes()[:300] if content is None else content)
     assert unfinished.load() == (None, 0.0)
 
 
 def test_noise_depends_on_the_seed(ppca):
-    model, estimator = Model(ppca.p, ppca.q), ImportanceSampling(num_samples=10)
+    model, estimator = VAE.join(ppca.p, ppca.q), ImportanceSampling(num_samples=10)
     a, b, c = (run(estimator, model, ppca.x, 100, seed)[0].value for seed in (0, 0, 1))
     assert torch.equal(a, b)
     assert not torch.equal(a, c)
 
 
 def test_rows_follow_the_largest_layer():
-    p, _ = small_model((1, 4, 4), hidden=50)
+    p, _ = pair(small_model((1, 4, 4), hidden=50))
     assert values_per_sample(p) == 50
     assert rows_at_once(p, 1000) == 20
     assert rows_at_once(p, 1) == 1
-    assert rows_at_once(small_model((3, 20, 20))[0], 12000) == 10
+    assert rows_at_once(small_model((3, 20, 20)).p, 12000) == 10
     with pytest.raises(ValueError, match=r"^max_batch_values must be"):
         rows_at_once(p, 0)
 

@@ -9,21 +9,21 @@ from torch.utils.data import DataLoader
 
 from aevb.objectives import SGVB, elbo
 from aevb.training.module import AEVB
-from aevb.vae import Model
+from aevb.vae import VAE
 
-from ..small import quiet_trainer, small_model
+from ..small import pair, quiet_trainer, small_model
 
 SHAPE = (1, 3, 2)
 
 
-def model(case: Any) -> Model:
+def model(case: Any) -> VAE:
     torch.manual_seed(0)
     return small_model(SHAPE, likelihood=lambda in_shape, data_shape: case.head(in_shape, data_shape).train())
 
 
 def test_every_head_learns(case: Any) -> None:
     """A hundred steps of Adam raise the ELBO of data of which half the values never vary."""
-    p, q = model(case)
+    p, q = pair(model(case))
     x = case.data(50, *SHAPE)
     x[..., 0] = x[:1, ..., 0]
     parameters = [*p.parameters(), *q.parameters()]

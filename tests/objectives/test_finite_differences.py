@@ -8,7 +8,7 @@ from torch.func import functional_call
 from aevb.likelihoods import Bernoulli, Gaussian
 from aevb.objectives import SGVB
 
-from ..small import small_model
+from ..small import pair, small_model
 
 
 class Loss(nn.Module):
@@ -16,7 +16,7 @@ class Loss(nn.Module):
 
     def __init__(self, likelihood, kl: str) -> None:
         super().__init__()
-        self.p, self.q = small_model((1, 2, 2), hidden=3, likelihood=likelihood)
+        self.p, self.q = pair(small_model((1, 2, 2), hidden=3, likelihood=likelihood))
         self.objective = SGVB(num_samples=2, kl=kl)
         self.objective.num_data = 10
 

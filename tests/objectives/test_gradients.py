@@ -20,7 +20,7 @@ from aevb.priors import StandardNormal, VampPrior
 from aevb.vae import GenerativeModel, RecognitionModel
 
 from ..ppca import PPCA, make_ppca
-from ..small import small_model
+from ..small import pair, small_model
 
 COPIES = 50
 """Draws in one call: the data are repeated so often."""
@@ -250,7 +250,7 @@ def test_the_wake_phase_trains_the_pseudo_inputs_of_a_vamp_prior_and_not_phi(
 ) -> None:
     torch.manual_seed(0)
     shape = (1, 1, 3)
-    p, q = small_model(shape, posterior=head, prior=partial(VampPrior, num_components=4))
+    p, q = pair(small_model(shape, posterior=head, prior=partial(VampPrior, num_components=4)))
     objective, x = WakeSleep(weight_prior=False), torch.rand(6, *shape)
     monkeypatch.setattr(objective, "dream", lambda p, q, count: torch.zeros(count))
     objective(p, q, x).loss.backward()
@@ -310,7 +310,7 @@ def test_monte_carlo_em_fits_phi_only_where_the_prior_is_made_of_it() -> None:
     torch.manual_seed(0)
     shape = (1, 1, 3)
     for prior in (StandardNormal, partial(VampPrior, num_components=4)):
-        p, q = small_model(shape, prior=prior)
+        p, q = pair(small_model(shape, prior=prior))
         objective = MonteCarloEM(num_starts=5, transitions=4, weight_prior=False)
         objective(p, q, torch.rand(6, *shape)).loss.backward()
         assert all((weight.grad is not None) is (prior is not StandardNormal) for weight in q.parameters())

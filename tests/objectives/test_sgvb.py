@@ -122,7 +122,7 @@ def test_an_analytic_kl_that_is_not_known_is_an_error(model: PPCA, monkeypatch: 
     def unknown(*_: object) -> None:
         raise NotImplementedError
 
-    monkeypatch.setattr("aevb.objectives.base.kl_divergence", unknown)
+    monkeypatch.setattr("aevb.distributions.kl.kl_divergence", unknown)
     with pytest.raises(
         ValueError, match=r"^objective\.kl=analytic: no closed form is known for Normal and Normal; use"
     ):

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 from aevb.objectives import IWAE, SGVB, FullVB, MonteCarloEM, Objective, ScoreFunction, WakeSleep
 from aevb.training.module import AEVB
 
-from ..small import quiet_trainer, small_model
+from ..small import pair, quiet_trainer, small_model
 
 OBJECTIVES: dict[str, Callable[[], Objective]] = {
     "sgvb": SGVB,
@@ -57,7 +57,7 @@ def make_trainer(folder: Path, epochs: int) -> pl.Trainer:
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_training(name: str, tmp_path: Path) -> None:
     module = make_module(OBJECTIVES[name]())
-    before = [weight.clone() for weight in module.generative.parameters()]
+    before = [weight.clone() for weight in module.vae.p.parameters()]
     own = [weight.clone() for weight in module.objective.parameters()]
     trainer = make_trainer(tmp_path, epochs=8)
     trainer.validate(module, validation(), verbose=False)
@@ -67,7 +67,7 @@ def test_training(name: str, tmp_path: Path) -> None:
     assert {"val/elbo", "val/log_likelihood", "val/kl"} <= last.keys()
     assert last["val/elbo"] > first["val/elbo"] + 0.3
     assert all(torch.tensor(value).isfinite() for value in last.values())
-    weights = module.generative.parameters()
+    weights = module.vae.p.parameters()
     assert all(not torch.equal(old, new) for old, new in zip(before, weights, strict=True))
     assert all(not torch.equal(old, new) for old, new in zip(own, module.objective.parameters(), strict=True))
     assert module.samples == 8 * 4 * BLOCK * BATCH
@@ -95,18 +95,18 @@ def test_monte_carlo_em_steps_as_often_as_asked_and_leaves_the_encoder_alone(tmp
     module = make_module(
         MonteCarloEM(num_starts=5, transitions=4, leapfrog_steps=3, updates=3, evaluation_transitions=4)
     )
-    encoder = [weight.clone() for weight in module.recognition.parameters()]
+    encoder = [weight.clone() for weight in module.vae.q.parameters()]
     trainer = make_trainer(tmp_path, epochs=1)
     trainer.fit(module, blocks(), validation())
     assert trainer.global_step == 4 * BLOCK * 3
     assert module.samples == 4 * BLOCK * BATCH
-    assert all(torch.equal(old, new) for old, new in zip(encoder, module.recognition.parameters(), strict=True))
+    assert all(torch.equal(old, new) for old, new in zip(encoder, module.vae.q.parameters(), strict=True))
     assert float(module.objective.step_size) != pytest.approx(0.1)
 
 
 @pytest.mark.parametrize("objective", [FullVB(), ScoreFunction(baseline="learned")], ids=["full_vb", "learned"])
 def test_an_objective_that_has_not_met_the_model_says_so(objective: Objective) -> None:
-    p, q = make_module(SGVB()).generative, make_module(SGVB()).recognition
+    p, q = pair(make_module(SGVB()).vae)
     with pytest.raises(RuntimeError, match=r"needs objective\.connect\(p, q\) first"):
         objective.estimate(p, q, torch.zeros(2, 1, 4, 4))
 
@@ -115,7 +115,7 @@ def test_full_variational_bayes_needs_the_size_of_the_training_set() -> None:
     module = make_module(FullVB())
     module.objective.num_data = None
     with pytest.raises(RuntimeError, match=r"objective\.FullVB needs objective\.num_data"):
-        module.objective.evaluate(module.generative, module.recognition, torch.zeros(2, 1, 4, 4))
+        module.objective.evaluate(module.vae.p, module.vae.q, torch.zeros(2, 1, 4, 4))
 
 
 def test_iwae_reports_its_bound_in_validation(tmp_path: Path) -> None:
@@ -128,7 +128,7 @@ def test_iwae_reports_its_bound_in_validation(tmp_path: Path) -> None:
 @pytest.mark.parametrize("num_data", [1397, 50_000])
 def test_full_variational_bayes_at_the_size_of_digits_and_mnist(num_data: int) -> None:
     side = 8 if num_data < 2000 else 28
-    p, q = small_model((1, side, side), hidden=100, latent_dim=3)
+    p, q = pair(small_model((1, side, side), hidden=100, latent_dim=3))
     objective = FullVB()
     objective.num_data = num_data
     objective.connect(p, q)

@@ -16,7 +16,7 @@ from aevb.likelihoods import Bernoulli
 from aevb.networks import MLPDecoder, MLPEncoder, initialize
 from aevb.posteriors import DiagonalGaussian, InverseAutoregressiveFlow
 from aevb.priors.mixture import Mixture
-from aevb.vae import GenerativeModel, RecognitionModel
+from aevb.vae import VAE, GenerativeModel, RecognitionModel
 
 PRIORS = {
     "standard_normal": priors.StandardNormal,
@@ -41,7 +41,7 @@ def make(name: str, latent_dim: int = 2) -> priors.Prior:
     if name == "flow":
         for parameter in prior.parameters():
             nn.init.normal_(parameter, std=0.3)
-    prior.connect(recognition(latent_dim))
+    prior.connect(None, recognition(latent_dim))
     return prior.double()
 
 
@@ -150,7 +150,7 @@ def test_mixture_draws_every_component_as_often_as_its_weight():
 def test_vamp_prior_is_the_mean_of_the_posteriors_of_its_pseudo_inputs(head):
     torch.manual_seed(0)
     prior, q = priors.VampPrior(2, num_components=5), recognition(head=head)
-    prior.connect(q)
+    prior.connect(None, q)
     prior.double()
     z = torch.randn(3, 4, 2, dtype=torch.float64)
     inputs = prior.pseudo_inputs()
@@ -161,7 +161,7 @@ def test_vamp_prior_is_the_mean_of_the_posteriors_of_its_pseudo_inputs(head):
 def test_vamp_priors_gradient_reaches_pseudo_inputs_and_recognition_model():
     torch.manual_seed(0)
     prior, q = priors.VampPrior(2, num_components=5), recognition()
-    prior.connect(q)
+    prior.connect(None, q)
     prior.double()().log_prob(torch.randn(3, 4, 2, dtype=torch.float64)).sum().backward()
     assert (prior.logit_inputs.grad != 0).all()
     assert all(parameter.grad is not None and parameter.grad.any() for parameter in q.parameters())
@@ -169,7 +169,7 @@ def test_vamp_priors_gradient_reaches_pseudo_inputs_and_recognition_model():
 
 def test_pseudo_inputs_stay_within_the_data():
     prior = priors.VampPrior(2, num_components=5, max_value=20.0)
-    prior.connect(recognition())
+    prior.connect(None, recognition())
     nn.init.normal_(prior.logit_inputs, std=50)
     inputs = prior.pseudo_inputs()
     assert inputs.shape == (5, *DATA_SHAPE)
@@ -177,20 +177,15 @@ def test_pseudo_inputs_stay_within_the_data():
     assert 10 < inputs.max() <= 20
 
 
-class Both(nn.Module):
-    """As a training module holds them: p, with a VampPrior, and q."""
-
-    def __init__(self, num_components: int = 5) -> None:
-        super().__init__()
-        decoder = MLPDecoder(2, DATA_SHAPE, hidden=[8])
-        prior = priors.VampPrior(2, num_components)
-        self.p = GenerativeModel(prior, decoder, Bernoulli(decoder.out_shape, DATA_SHAPE))
-        self.q = recognition().float()
-        self.p.prior.connect(self.q)
+def with_vamp_prior() -> VAE:
+    decoder = MLPDecoder(2, DATA_SHAPE, hidden=[8])
+    prior = priors.VampPrior(2, num_components=5)
+    p = GenerativeModel(prior, decoder, Bernoulli(decoder.out_shape, DATA_SHAPE))
+    return VAE.join(p, recognition().float())
 
 
 def test_vamp_prior_does_not_own_the_recognition_model():
-    both = Both()
+    both = with_vamp_prior()
     names = [name for name, _ in both.named_parameters(remove_duplicate=False)]
     assert len({id(parameter) for parameter in both.parameters()}) == len(names)
     assert [name for name in both.state_dict() if name.startswith("p.prior")] == ["p.prior.logit_inputs"]
@@ -198,7 +193,7 @@ def test_vamp_prior_does_not_own_the_recognition_model():
 
 
 def test_copy_of_a_model_with_a_vamp_prior_uses_its_own_recognition_model():
-    both = Both()
+    both = with_vamp_prior()
     copied = copy.deepcopy(both)
     z = torch.randn(3, 2)
     before = both.p.prior().log_prob(z)
@@ -210,7 +205,7 @@ def test_copy_of_a_model_with_a_vamp_prior_uses_its_own_recognition_model():
 
 
 def test_weights_of_a_model_with_a_vamp_prior_can_be_loaded():
-    source, target = Both(), Both()
+    source, target = with_vamp_prior(), with_vamp_prior()
     target.load_state_dict(source.state_dict())
     z = torch.randn(3, 2)
     assert torch.equal(source.p.prior().log_prob(z), target.p.prior().log_prob(z))
@@ -254,7 +249,7 @@ def test_learned_priors_fit_data_better_than_the_standard_normal(name):
     prior = PRIORS[name](2)
     q = recognition().float()
     initialize(q, "normal", std=0.5)
-    prior.connect(q)
+    prior.connect(None, q)
     target = Mixture(Categorical(torch.ones(2)), Independent(Normal(torch.tensor([[-2.0, -2.0], [2.0, 2.0]]), 0.5), 1))
     entropy = -target.log_prob(target.sample((20_000,))).mean().item()
     standard = -priors.StandardNormal(2)().log_prob(target.sample((20_000,))).mean().item() - entropy

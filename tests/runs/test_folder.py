@@ -13,7 +13,7 @@ from aevb.runs.folder import RunFolder
 
 CONFIG = """
 model:
-  _target_: aevb.vae.build
+  _target_: aevb.vae.VAE
   latent_dim: 2
   data_shape: [1, 4, 4]
   encoder: {_target_: aevb.networks.MLPEncoder, _partial_: true, hidden: [3]}
@@ -25,7 +25,7 @@ objective: {_target_: aevb.objectives.SGVB}
 optimizer: {_target_: torch.optim.Adagrad, _partial_: true}
 module:
   _target_: aevb.training.module.AEVB
-  model: ${model}
+  vae: ${model}
   objective: ${objective}
   optimizer: ${optimizer}
 """
@@ -46,10 +46,18 @@ def folder(tmp_path: Path) -> RunFolder:
 
 
 def test_load_run(folder):
-    module = aevb.load_run(folder.path)
-    assert module.samples == 7
-    assert not module.training
-    assert module.sample(2).shape == (2, 1, 4, 4)
+    vae = aevb.load_run(folder.path)
+    assert not vae.training
+    assert vae.sample(2).shape == (2, 1, 4, 4)
+
+
+@pytest.mark.parametrize("target", ["aevb.model.build", "aevb.vae.build"])
+def test_run_of_version_0_1_is_refused_in_one_line(folder, target):
+    config = folder.config()
+    config.model._target_ = target
+    folder.write_config(config)
+    with pytest.raises(ConfigError, match=r"was made by aevb 0\.1, .* train it again$"):
+        aevb.load_run(folder.path)
 
 
 def test_no_run(tmp_path):
@@ -124,7 +132,7 @@ FORBIDDEN = [
 
 
 @pytest.mark.parametrize("target", FORBIDDEN)
-@pytest.mark.parametrize("place", ["model.likelihood", "objective", "optimizer"])
+@pytest.mark.parametrize("place", ["model", "model.likelihood", "model.encoder"])
 def test_config_instantiates_only_what_is_allowed(folder, target, place):
     config = folder.config()
     OmegaConf.update(config, f"{place}._target_", target)
@@ -160,8 +168,8 @@ def test_own_module_can_be_allowed(folder, tmp_path, monkeypatch):
     folder.write_config(config)
     with pytest.raises(ConfigError, match=r"allow=\[my_heads\]"):
         aevb.load_run(folder.path)
-    module = aevb.load_run(folder.path, allow=["my_heads"])
-    assert type(module.generative.head).__name__ == "Mine"
+    vae = aevb.load_run(folder.path, allow=["my_heads"])
+    assert type(vae.p.head).__name__ == "Mine"
 
 
 def test_folder_is_claimed_once(folder):

@@ -13,7 +13,7 @@ from aevb.tasks import Denoise, Inpaint, SuperResolution
 from aevb.tasks.chain import KnownPixels, NoisyPixels, restore
 from aevb.tasks.imputation import compared, nearest, psnr, uniform_noise
 from aevb.tasks.masks import Centre, Half, Lattice, RandomPixels
-from aevb.vae import Model
+from aevb.vae import VAE
 
 from ..ppca import PPCA, make_ppca
 from ..small import small_model
@@ -47,7 +47,7 @@ def conditional_mean(ppca: PPCA, x: Tensor, observed: Tensor) -> tuple[Tensor, f
 def by_chain(ppca: PPCA, observation, start: Tensor) -> tuple[Tensor, float]:
     torch.manual_seed(0)
     repeated = start.repeat(CHAINS, 1, 1, 1)
-    mean, acceptance = restore(Model(ppca.p, ppca.q), repeated, observation, 150, 100)
+    mean, acceptance = restore(VAE.join(ppca.p, ppca.q), repeated, observation, 150, 100)
     return mean.unflatten(0, (CHAINS, -1)).mean(0).flatten(1), float(acceptance.mean())
 
 
@@ -149,7 +149,7 @@ def test_findings(task):
     torch.manual_seed(0)
     task = type(task)(**{**vars(task), "num_chains": 2, "burn_in": 1, "num_steps": 2})
     x, train = torch.rand(12, 1, 4, 4), torch.rand(30, 1, 4, 4)
-    found = task.run(Model(*small_model((1, 4, 4))), Split(x), Split(train), rows=8)
+    found = task.run(small_model((1, 4, 4)), Split(x), Split(train), rows=8)
     assert {"psnr_model", "psnr_mean_image", "psnr_nearest_neighbour", "acceptance"} <= set(found.results)
     assert all(math.isfinite(value) for value in found.results.values())
     rows = 6 if isinstance(task, Denoise) else 5
@@ -169,7 +169,7 @@ def test_few_accepted_proposals_are_said():
 def test_what_cannot_be_done_is_said():
     x = torch.rand(4, 1, 1, 1)
     with pytest.raises(ValueError, match=r"task=inpaint needs images of which a part is missing, got \(1, 1, 1\)"):
-        Inpaint().run(Model(*small_model((1, 1, 1))), Split(x), Split(x), rows=10)
+        Inpaint().run(small_model((1, 1, 1)), Split(x), Split(x), rows=10)
     for make, key in (
         (lambda: Half("middle"), "mask.side"),
         (lambda: Centre(1.0), "mask.share"),
@@ -185,6 +185,6 @@ def test_what_cannot_be_done_is_said():
 
 def test_denoising_works_for_the_likelihood_with_mixtures_along_an_axis():
     x = (torch.rand(4, 1, 4, 4) * 255).round() / 255
-    model = Model(*small_model((1, 4, 4), likelihood=DiscretizedLogisticMixture))
+    model = small_model((1, 4, 4), likelihood=DiscretizedLogisticMixture)
     found = Denoise(num_chains=1, burn_in=0, num_steps=1).run(model, Split(x), Split(x), rows=10)
     assert math.isfinite(found.results["psnr_model"])

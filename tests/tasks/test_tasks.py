@@ -9,7 +9,7 @@ from torch import Tensor
 from aevb.data.module import Split
 from aevb.posteriors import FullGaussian, InverseAutoregressiveFlow
 from aevb.tasks import Findings, Interpolation, Latents, Probe, Task, Traversal
-from aevb.vae import Model
+from aevb.vae import VAE
 
 from ..ppca import make_ppca
 from ..small import small_model
@@ -17,7 +17,7 @@ from ..small import small_model
 ROWS = 1000
 
 
-def collapsed_model(active: int, latent_dim: int = 4, spread: float = 1.0, std: float = 0.2) -> Model:
+def collapsed_model(active: int, latent_dim: int = 4, spread: float = 1.0, std: float = 0.2) -> VAE:
     """q(z|x) = N(spread x_u, std²) for the first `active` dimensions u, and N(0, 1) for the others."""
     ppca = make_ppca(latent_dim=latent_dim, data_dim=5)
     head = ppca.q.head.layer
@@ -26,14 +26,14 @@ def collapsed_model(active: int, latent_dim: int = 4, spread: float = 1.0, std: 
         head.bias.zero_()
         head.weight[:active, :active] = spread * torch.eye(active)
         head.bias[latent_dim : latent_dim + active] = 2 * math.log(std)
-    return Model(ppca.p, ppca.q)
+    return VAE.join(ppca.p, ppca.q)
 
 
 def normal_data(count: int) -> Tensor:
     return torch.randn(count, 1, 1, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 
 
-def run(task: Task, model: Model, x: Tensor, y: Tensor | None = None, train: Split | None = None) -> Findings:
+def run(task: Task, model: VAE, x: Tensor, y: Tensor | None = None, train: Split | None = None) -> Findings:
     torch.manual_seed(0)
     return task.run(model, Split(x, y), train or Split(x, y), ROWS)
 
@@ -103,28 +103,28 @@ def test_probe_needs_labels():
 
 
 def test_traversal_changes_one_dimension_in_a_row():
-    p, q = small_model((1, 4, 4), latent_dim=3)
+    vae = small_model((1, 4, 4), latent_dim=3)
     x = torch.rand(30, 1, 4, 4)
-    found = run(Traversal(steps=5), Model(p, q), x)
+    found = run(Traversal(steps=5), vae, x)
     assert sorted(found.results["dimensions"]) == [0, 1, 2]
     assert found.pictures[""].shape == (3, 3 * 5 + 1, 5 * 5 + 1)
     with torch.no_grad():
-        z = q(x[:1]).mean
+        z = vae.q(x[:1]).mean
         z[0, found.results["dimensions"][1]] = 3.0
-        expected = p.likelihood(z.unsqueeze(0)).mean[0, 0]
+        expected = vae.p.likelihood(z.unsqueeze(0)).mean[0, 0]
     assert torch.allclose(found.pictures[""][0, 6:10, 21:25], expected[0], atol=1e-6)
 
 
 def test_interpolation_goes_from_one_datapoint_to_another():
-    p, q = small_model((1, 4, 4))
+    vae = small_model((1, 4, 4))
     x = torch.rand(6, 1, 4, 4)
-    found = run(Interpolation(pairs=2, steps=3), Model(p, q), x)
+    found = run(Interpolation(pairs=2, steps=3), vae, x)
     picture = found.pictures[""]
     assert picture.shape == (3, 2 * 5 + 1, 5 * 5 + 1)
     assert torch.allclose(picture[0, 1:5, 1:5], x[0, 0], atol=1e-6)
     assert torch.allclose(picture[0, 1:5, 21:25], x[2, 0], atol=1e-6)
     with torch.no_grad():
-        middle = p.likelihood(0.5 * (q(x[:1]).mean + q(x[2:3]).mean).unsqueeze(0)).mean[0, 0, 0]
+        middle = vae.p.likelihood(0.5 * (vae.q(x[:1]).mean + vae.q(x[2:3]).mean).unsqueeze(0)).mean[0, 0, 0]
     assert torch.allclose(picture[0, 1:5, 11:15], middle, atol=1e-6)
 
 

@@ -7,6 +7,7 @@ import torch
 
 from aevb.objectives import SGVB
 from aevb.training.module import AEVB, runs_on, seed_noise
+from aevb.vae import VAE
 
 from ..ppca import make_ppca
 
@@ -23,7 +24,7 @@ class OnlyOnPaper(torch.optim.Adagrad):
 def make_module(**settings) -> AEVB:
     p, q, _ = make_ppca(latent_dim=2, data_dim=3)
     settings = {"optimizer": partial(torch.optim.Adagrad, lr=0.1, fused=True)} | settings
-    return AEVB((p, q), SGVB(weight_prior=False), **settings)
+    return AEVB(VAE.join(p, q), SGVB(weight_prior=False), **settings)
 
 
 def test_optimizer_is_fused_only_where_it_can_be():
@@ -43,7 +44,7 @@ def test_fused_and_unfused_steps_agree():
         for _ in range(3):
             seed_noise(0)
             optimizer.zero_grad()
-            module.objective(module.generative, module.recognition, x).loss.backward()
+            module.objective(module.vae.p, module.vae.q, x).loss.backward()
             optimizer.step()
         weights[fused] = [weight.detach() for weight in module.parameters()]
     for a, b in zip(weights[True], weights[False], strict=True):

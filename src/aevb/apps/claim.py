@@ -10,6 +10,7 @@ from omegaconf import DictConfig, Node, OmegaConf
 from aevb.config import require_allowed
 from aevb.errors import ConfigError
 from aevb.runs.folder import RunFolder
+from aevb.runs.load import require_version
 from aevb.sweeps.names import parse, root
 
 log = logging.getLogger("aevb")
@@ -132,6 +133,7 @@ def resumed_config(config: DictConfig, folder: RunFolder, command: list[str]) ->
             raise ConfigError(f"{key}: a resumed run keeps its own; drop {override.input_line}, or start a new run")
         if key != "resume":
             OmegaConf.update(stored, key, OmegaConf.select(config, key), merge=False, force_add=True)
+    require_version(stored, folder.path)
     require_allowed(stored, config.allow)
     folder.write_config(stored)
     folder.write_status(resumed_after=ended_as(folder.status()["state"]))

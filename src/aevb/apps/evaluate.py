@@ -23,11 +23,10 @@ from aevb.estimators.unfinished import Unfinished
 from aevb.runs.evaluation import EvaluationFile
 from aevb.runs.find import find_runs
 from aevb.runs.folder import RunFolder
-from aevb.runs.load import load_run
+from aevb.runs.load import load_trained
 from aevb.runs.status import now
 from aevb.tasks import Task
-from aevb.training.module import AEVB
-from aevb.vae import Model
+from aevb.vae import VAE
 
 log = logging.getLogger("aevb")
 
@@ -105,15 +104,12 @@ class Trained(NamedTuple):
     """A trained run, and what it is evaluated on."""
 
     folder: RunFolder
-    module: AEVB
+    vae: VAE
+    samples: int
     data: InMemoryDataModule
     x: Tensor
     y: Tensor | None
     rows: int
-
-    @property
-    def model(self) -> Model:
-        return Model(self.module.generative, self.module.recognition)
 
 
 def evaluate_run(config: DictConfig, folder: RunFolder, work: list[Estimator] | Task) -> None:
@@ -125,11 +121,12 @@ def evaluate_run(config: DictConfig, folder: RunFolder, work: list[Estimator] | 
     device = config.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    module = load_run(folder.path, config.checkpoint, config.allow).to(device)
+    vae, samples = load_trained(folder, config.checkpoint, config.allow)
+    vae.to(device)
     data = load_data(config, folder)
     x, y = datapoints(data, config.split, config.limit)
-    rows = rows_at_once(module.generative, config.max_batch_values)
-    trained = Trained(folder, module, data, x.to(device), y, rows)
+    rows = rows_at_once(vae.p, config.max_batch_values)
+    trained = Trained(folder, vae, samples, data, x.to(device), y, rows)
     if isinstance(work, Task):
         print_findings(folder.path, perform(config, trained, work))
     else:
@@ -143,19 +140,19 @@ def question(config: DictConfig, trained: Trained, settings: dict[str, Any]) -> 
         "limit": config.limit,
         "settings": settings,
         "checkpoint": config.checkpoint,
-        "samples": trained.module.samples,
+        "samples": trained.samples,
         "seed": config.seed,
     }
 
 
 def apply(config: DictConfig, trained: Trained, estimator: Estimator) -> dict[str, Any]:
     """One estimator on one run: its entry in evaluation.json."""
-    name, model = estimator.name, trained.model
+    name, vae = estimator.name, trained.vae
     about = {"estimator": name, **question(config, trained, estimator.settings)}
     unfinished = Unfinished(trained.folder.path / "evaluation" / f"{name}-{fingerprint(about, trained)}.npz")
     with progress_bar(name, len(trained.x)) as on_progress:
-        found, seconds = run(estimator, model, trained.x, trained.rows, config.seed, unfinished, on_progress)
-    entry = entry_of(about, estimator, found, model.generative.head, seconds)
+        found, seconds = run(estimator, vae, trained.x, trained.rows, config.seed, unfinished, on_progress)
+    entry = entry_of(about, estimator, found, vae.p.head, seconds)
     EvaluationFile(trained.folder.path).add("entries", entry)
     unfinished.remove()
     return entry
@@ -172,7 +169,7 @@ def perform(config: DictConfig, trained: Trained, task: Task) -> dict[str, Any]:
     train_x, train_y = datapoints(trained.data, "train", task.train_limit)
     try:
         found = task.run(
-            trained.model, Split(trained.x, trained.y), Split(train_x.to(trained.x.device), train_y), trained.rows
+            trained.vae, Split(trained.x, trained.y), Split(train_x.to(trained.x.device), train_y), trained.rows
         )
     except ValueError as error:
         raise ConfigError(str(error)) from error
@@ -182,7 +179,7 @@ def perform(config: DictConfig, trained: Trained, task: Task) -> dict[str, Any]:
         "datapoints": len(trained.x),
         "results": found.results,
         "words": found.words,
-        "pictures": save_pictures(trained.folder, trained.module.samples, task.name, found.pictures),
+        "pictures": save_pictures(trained.folder, trained.samples, task.name, found.pictures),
         "seconds": time.monotonic() - start,
         "date": now(),
     }
@@ -193,7 +190,7 @@ def perform(config: DictConfig, trained: Trained, task: Task) -> dict[str, Any]:
 def fingerprint(about: dict[str, Any], trained: Trained) -> str:
     """Differs where estimates of another question, other weights or other data would be continued."""
     digest = hashlib.sha256(json.dumps([about, trained.rows], sort_keys=True).encode())
-    for tensor in (trained.x, *trained.module.state_dict().values()):
+    for tensor in (trained.x, *trained.vae.state_dict().values()):
         digest.update(tensor.cpu().contiguous().numpy().data)
     return digest.hexdigest()[:16]
 

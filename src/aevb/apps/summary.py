@@ -27,7 +27,7 @@ def print_start(
     """The model's parts and sizes, the data, the device and the run folder."""
     if not trainer.is_global_zero:
         return
-    p, q = module.generative, module.recognition
+    p, q = module.vae.p, module.vae.q
     shape = " x ".join(map(str, data.shape))
     sizes = [len(split.x) for split in data.splits]
     rows = {

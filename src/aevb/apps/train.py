@@ -274,7 +274,7 @@ def check_fit(config: DictConfig, module: AEVB, data: InMemoryDataModule) -> Non
     module.objective.num_data = data.train_size
     try:
         for chunk in (chunk for split in data.splits for chunk in split.x.split(500)):
-            module.generative.head.check(to_float(chunk))
+            module.vae.p.head.check(to_float(chunk))
     except ValueError as error:
         raise ConfigError(str(error)) from error
     try:
@@ -283,7 +283,7 @@ def check_fit(config: DictConfig, module: AEVB, data: InMemoryDataModule) -> Non
         raise ConfigError(f"optimizer: {error}") from error
     x, _ = data.examples("val", 2)
     with torch.no_grad():
-        found = module.objective.evaluate(module.generative, module.recognition, x).metrics()
+        found = module.objective.evaluate(module.vae.p, module.vae.q, x).metrics()
     metrics = ["val/elbo", *(f"test/{name}" for name in found if name != "loss")]
     if config.metric not in metrics:
         raise ConfigError(f"metric must be one of {', '.join(metrics)}, got {config.metric!r}")

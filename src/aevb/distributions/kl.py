@@ -1,4 +1,4 @@
-"""Closed forms of KL(q(z|x) ‖ p(z)) that torch.distributions lacks, registered with it; in nats."""
+"""KL(q(z|x) ‖ p(z)) in nats: closed forms that torch.distributions lacks, registered with it, and estimates."""
 
 import math
 
@@ -11,10 +11,13 @@ from torch.distributions import (
     LowRankMultivariateNormal,
     MultivariateNormal,
     Normal,
+    kl_divergence,
     register_kl,
 )
 
 from aevb.distributions.logistic import LogisticDistribution
+
+KL_ESTIMATORS = ("auto", "analytic", "sampled")
 
 
 def gaussian_cross_entropy(q: Distribution, p: Normal) -> Tensor:
@@ -55,3 +58,45 @@ register_kl(MultivariateNormal, Independent)(kl_correlated_gaussian_diagonal_gau
 register_kl(LowRankMultivariateNormal, Independent)(kl_correlated_gaussian_diagonal_gaussian)
 register_kl(LogisticDistribution, Normal)(kl_logistic_normal)
 register_kl(LogisticDistribution, Laplace)(kl_logistic_laplace)
+
+
+def kl_estimate(posterior: Distribution, prior: Distribution, z: Tensor, kl: str) -> Tensor:
+    """KL(q ‖ p) in nats, of the posterior's batch shape.
+
+    Args:
+        posterior: q.
+        prior: p.
+        z: Draws from q, samples first, for the sampled estimate 1/L Σ_l [log q(z_l) − log p(z_l)].
+        kl: `analytic`, `sampled`, or `auto`: analytic where a closed form is known.
+
+    Raises:
+        ValueError: `analytic` where no closed form is known.
+    """
+    divergence = analytic_kl(posterior, prior, kl)
+    if divergence is None:
+        divergence = (posterior.log_prob(z) - prior.log_prob(z)).mean(0)
+    return divergence
+
+
+def analytic_kl(posterior: Distribution, prior: Distribution, kl: str) -> Tensor | None:
+    """KL(q ‖ p) in nats, of the posterior's batch shape; None where it is to be sampled.
+
+    A closed form is known where one is registered with torch.distributions.
+
+    Raises:
+        ValueError: kl is `analytic`, and no closed form is known.
+    """
+    if kl == "sampled":
+        return None
+    try:
+        return kl_divergence(posterior, prior)
+    except NotImplementedError:
+        if kl == "auto":
+            return None
+    names = f"{distribution_name(posterior)} and {distribution_name(prior)}"
+    raise ValueError(f"objective.kl=analytic: no closed form is known for {names}; use sampled or auto")
+
+
+def distribution_name(distribution: Distribution) -> str:
+    """Name of a distribution's family, without the wrapper `Independent`."""
+    return type(getattr(distribution, "base_dist", distribution)).__name__

@@ -14,7 +14,7 @@ from aevb.estimators.elbo import parts
 from aevb.estimators.start import STARTS, Start
 from aevb.estimators.weights import LogWeights
 from aevb.inference import hmc
-from aevb.vae import GenerativeModel, Model
+from aevb.vae import VAE, GenerativeModel
 
 PILOT_CHAINS = 4
 """Per datapoint. They tune the step sizes, which must not depend on the chains that are weighted."""
@@ -65,9 +65,9 @@ class AnnealedImportanceSampling(Estimator):
         return max(self.num_chains, PILOT_CHAINS)
 
     @torch.no_grad()
-    def estimate(self, model: Model, x: Tensor, rows: int) -> Estimates:
-        start = Start(model, x, self.start)
-        path = Path(model.generative, x, start)
+    def estimate(self, vae: VAE, x: Tensor, rows: int) -> Estimates:
+        start = Start(vae, x, self.start)
+        path = Path(vae.p, x, start)
         step_sizes = self.tune(path, start)
         weights, acceptance = LogWeights(), torch.zeros(len(x), dtype=torch.float64, device=x.device)
         for size in parts(self.num_chains, rows // len(x)):

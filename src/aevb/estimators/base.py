@@ -8,7 +8,7 @@ from typing import Any, ClassVar, NamedTuple, Self
 import torch
 from torch import Tensor
 
-from aevb.vae import Model
+from aevb.vae import VAE
 
 
 class Estimates(NamedTuple):
@@ -70,7 +70,7 @@ class Estimator(ABC):
         """Samples of z that are worked on at once, for one datapoint."""
 
     @abstractmethod
-    def estimate(self, model: Model, x: Tensor, rows: int) -> Estimates:
+    def estimate(self, vae: VAE, x: Tensor, rows: int) -> Estimates:
         """The estimates for x (B, *data_shape), with at most `rows` samples of z in memory, if that is possible.
 
         Gradients need not be recorded by the caller, and are not.

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from aevb.checks import whole_number
+from aevb.distributions.kl import analytic_kl
 from aevb.estimators.base import Estimates, Estimator
 from aevb.estimators.scoring import log_likelihood
-from aevb.objectives.base import analytic_kl
-from aevb.vae import Model
+from aevb.vae import VAE
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,8 @@ class ELBO(Estimator):
         return self.num_samples
 
     @torch.inference_mode()
-    def estimate(self, model: Model, x: Tensor, rows: int) -> Estimates:
-        p, q = model
+    def estimate(self, vae: VAE, x: Tensor, rows: int) -> Estimates:
+        p, q = vae.p, vae.q
         posterior, prior = q(x), p.prior()
         score, kl = log_likelihood(p, x), analytic_kl(posterior, prior, "auto")
         values = []

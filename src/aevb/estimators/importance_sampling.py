@@ -11,7 +11,7 @@ from aevb.estimators.base import Estimates, Estimator, low_effective_sample_size
 from aevb.estimators.elbo import parts
 from aevb.estimators.scoring import log_likelihood
 from aevb.estimators.weights import LogWeights
-from aevb.vae import Model
+from aevb.vae import VAE
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,8 @@ class ImportanceSampling(Estimator):
         return self.num_samples
 
     @torch.inference_mode()
-    def estimate(self, model: Model, x: Tensor, rows: int) -> Estimates:
-        p, q = model
+    def estimate(self, vae: VAE, x: Tensor, rows: int) -> Estimates:
+        p, q = vae.p, vae.q
         posterior, prior, score = q(x), p.prior(), log_likelihood(p, x)
         weights = LogWeights()
         for size in parts(self.num_samples, rows // len(x)):

@@ -12,7 +12,7 @@ from aevb.estimators.base import Estimates, Estimator, low_effective_sample_size
 from aevb.estimators.start import STARTS, Start
 from aevb.estimators.weights import LogWeights
 from aevb.inference import hmc
-from aevb.vae import Model
+from aevb.vae import VAE
 
 
 @dataclass(frozen=True)
@@ -66,16 +66,16 @@ class PosteriorHMC(Estimator):
         return self.num_chains
 
     @torch.no_grad()
-    def estimate(self, model: Model, x: Tensor, rows: int) -> Estimates:
-        p = model.generative
+    def estimate(self, vae: VAE, x: Tensor, rows: int) -> Estimates:
+        p = vae.p
 
         def log_joint(z: Tensor) -> Tensor:
             return p.log_joint(x, z)
 
         draws = hmc.sample(
             log_joint,
-            self.starts(model, x, rows),
-            Start(model, x, "posterior").step_size(),
+            self.starts(vae, x, rows),
+            Start(vae, x, "posterior").step_size(),
             self.num_samples,
             self.burn_in,
             self.leapfrog_steps,
@@ -94,13 +94,13 @@ class PosteriorHMC(Estimator):
         }
         return Estimates(-chains.log_mean, chains.variance, diagnostics)
 
-    def starts(self, model: Model, x: Tensor, rows: int) -> Tensor:
+    def starts(self, vae: VAE, x: Tensor, rows: int) -> Tensor:
         """Where chains start, (num_chains, B, latent_dim)."""
         half = self.num_starts // 2
-        q, prior = (Start(model, x, kind) for kind in STARTS)
+        q, prior = (Start(vae, x, kind) for kind in STARTS)
         z = torch.cat([q.sample(half), prior.sample(half)])
         log_weights = [
-            model.generative.log_joint(x, chunk) - torch.logaddexp(q.log_prob(chunk), prior.log_prob(chunk))
+            vae.p.log_joint(x, chunk) - torch.logaddexp(q.log_prob(chunk), prior.log_prob(chunk))
             for chunk in z.split(max(1, rows // len(x)))
         ]
         return hmc.resample(z, torch.cat(log_weights), self.num_chains)

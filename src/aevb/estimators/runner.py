@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from aevb.checks import whole_number
 from aevb.estimators.base import Estimates, Estimator
 from aevb.estimators.unfinished import Unfinished
-from aevb.vae import GenerativeModel, Model
+from aevb.vae import VAE, GenerativeModel
 
 DEFAULT_BATCH_VALUES = {"cpu": 1_000_000, "cuda": 100_000_000}
 """Values in the largest tensor. What stays in a CPU's caches is faster there than what does not."""
@@ -22,7 +22,7 @@ SECONDS_BETWEEN_SAVES = 5.0
 
 def run(
     estimator: Estimator,
-    model: Model,
+    vae: VAE,
     x: Tensor,
     rows: int,
     seed: int = 0,
@@ -36,7 +36,7 @@ def run(
 
     Args:
         estimator: What to compute.
-        model: Both models, on the device to compute on.
+        vae: The model, on the device to compute on.
         x: Datapoints (N, *data_shape), on the same device.
         rows: See `rows_at_once`; it decides how many datapoints make a chunk.
         seed: Of the noise.
@@ -56,7 +56,7 @@ def run(
         for first in range(sum(len(part.value) for part in parts), len(x), size):
             on_progress(first)
             torch.manual_seed(int(np.random.SeedSequence((seed, first)).generate_state(1)[0]))
-            found = estimator.estimate(model, x[first : first + size], rows)
+            found = estimator.estimate(vae, x[first : first + size], rows)
             parts.append(Estimates(found.value.cpu(), found.variance.cpu(), on_cpu(found.diagnostics)))
             if time.monotonic() - saved > SECONDS_BETWEEN_SAVES:
                 save()

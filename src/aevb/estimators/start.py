@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from aevb.vae import Model
+from aevb.vae import VAE
 
 STARTS = ("posterior", "prior")
 
@@ -12,13 +12,13 @@ class Start:
     """The distribution q(z|x) or p(z), for x (B, *data_shape).
 
     Args:
-        model: Both models.
+        vae: The model.
         x: Datapoints.
         kind: `posterior` or `prior`.
     """
 
-    def __init__(self, model: Model, x: Tensor, kind: str) -> None:
-        self.distribution = model.recognition(x) if kind == "posterior" else model.generative.prior()
+    def __init__(self, vae: VAE, x: Tensor, kind: str) -> None:
+        self.distribution = vae.q(x) if kind == "posterior" else vae.p.prior()
         self.batch = () if kind == "posterior" else (len(x),)
 
     def sample(self, count: int) -> Tensor:

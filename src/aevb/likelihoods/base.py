@@ -74,6 +74,9 @@ class Likelihood(nn.Module, ABC):
     def distribution(self, *parameters: Any, **_: Any) -> Distribution:  # any arguments: a subclass names its own
         """The distribution of every value of x, given what `project` returns; or of x as a whole."""
 
+    def connect(self, p: Any, q: Any) -> None:
+        """Called once with the model, before the optimizer is made; for heads that depend on its other parts."""
+
     def check(self, x: Tensor) -> None:
         """Make sure that the likelihood can score the data.
 

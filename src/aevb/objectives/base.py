@@ -9,11 +9,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
-from torch.distributions import Distribution, kl_divergence
 
+from aevb.distributions.kl import kl_estimate
 from aevb.vae import GenerativeModel, RecognitionModel
-
-KL_ESTIMATORS = ("auto", "analytic", "sampled")
 
 
 class Estimate(NamedTuple):
@@ -128,48 +126,6 @@ def elbo(p: GenerativeModel, q: RecognitionModel, x: Tensor, num_samples: int = 
     divergence = kl_estimate(posterior, prior, z, kl)
     bound = log_likelihood - divergence
     return Estimate(-bound.mean(), bound, log_likelihood, divergence, {})
-
-
-def kl_estimate(posterior: Distribution, prior: Distribution, z: Tensor, kl: str) -> Tensor:
-    """KL(q ‖ p) in nats, of the posterior's batch shape.
-
-    Args:
-        posterior: q.
-        prior: p.
-        z: Draws from q, samples first, for the sampled estimate 1/L Σ_l [log q(z_l) − log p(z_l)].
-        kl: `analytic`, `sampled`, or `auto`: analytic where a closed form is known.
-
-    Raises:
-        ValueError: `analytic` where no closed form is known.
-    """
-    divergence = analytic_kl(posterior, prior, kl)
-    if divergence is None:
-        divergence = (posterior.log_prob(z) - prior.log_prob(z)).mean(0)
-    return divergence
-
-
-def analytic_kl(posterior: Distribution, prior: Distribution, kl: str) -> Tensor | None:
-    """KL(q ‖ p) in nats, of the posterior's batch shape; None where it is to be sampled.
-
-    A closed form is known where one is registered with torch.distributions.
-
-    Raises:
-        ValueError: kl is `analytic`, and no closed form is known.
-    """
-    if kl == "sampled":
-        return None
-    try:
-        return kl_divergence(posterior, prior)
-    except NotImplementedError:
-        if kl == "auto":
-            return None
-    names = f"{distribution_name(posterior)} and {distribution_name(prior)}"
-    raise ValueError(f"objective.kl=analytic: no closed form is known for {names}; use sampled or auto")
-
-
-def distribution_name(distribution: Distribution) -> str:
-    """Name of a distribution's family, without the wrapper `Independent`."""
-    return type(getattr(distribution, "base_dist", distribution)).__name__
 
 
 def log_weight_prior(p: GenerativeModel) -> Tensor:

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from aevb.checks import choice, number, whole_number
-from aevb.objectives.base import KL_ESTIMATORS, Estimate, Objective, elbo
+from aevb.distributions.kl import KL_ESTIMATORS
+from aevb.objectives.base import Estimate, Objective, elbo
 from aevb.vae import GenerativeModel, RecognitionModel
 
 

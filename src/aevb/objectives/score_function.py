@@ -6,8 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from aevb.checks import choice, number, whole_number
+from aevb.distributions.kl import KL_ESTIMATORS, analytic_kl
 from aevb.networks import MLP
-from aevb.objectives.base import KL_ESTIMATORS, Estimate, Objective, analytic_kl, surrogate
+from aevb.objectives.base import Estimate, Objective, surrogate
 from aevb.vae import GenerativeModel, RecognitionModel
 
 BASELINES = ("none", "learned", "leave_one_out")

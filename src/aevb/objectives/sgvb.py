@@ -5,7 +5,8 @@ from torch import Tensor
 from torch.distributions import Distribution, Independent
 
 from aevb.checks import choice, number, whole_number
-from aevb.objectives.base import KL_ESTIMATORS, Estimate, Objective, distribution_name, elbo, kl_estimate
+from aevb.distributions.kl import KL_ESTIMATORS, distribution_name, kl_estimate
+from aevb.objectives.base import Estimate, Objective, elbo
 from aevb.vae import GenerativeModel, RecognitionModel
 
 FREE_BITS_GROUPS = ("dimension", "datapoint")

@@ -4,7 +4,8 @@ import torch
 from torch import Tensor
 
 from aevb.checks import whole_number
-from aevb.objectives.base import Estimate, Objective, held_fixed, kl_estimate
+from aevb.distributions.kl import kl_estimate
+from aevb.objectives.base import Estimate, Objective, held_fixed
 from aevb.vae import GenerativeModel, RecognitionModel
 
 

@@ -1,6 +1,7 @@
 """What every posterior head q(z|x) has in common."""
 
 from abc import ABC, abstractmethod
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -35,6 +36,9 @@ class Posterior(nn.Module, ABC):
         parameters = self.layer(h)
         with torch.autocast(parameters.device.type, enabled=False):
             return self.distribution(parameters.to(torch.promote_types(parameters.dtype, torch.float32)))
+
+    def connect(self, p: Any, q: Any) -> None:
+        """Called once with the model, before the optimizer is made; for heads that depend on its other parts."""
 
     @abstractmethod
     def distribution(self, parameters: Tensor) -> Distribution:

@@ -1,13 +1,10 @@
 """What every prior p(z) has in common."""
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
+from typing import Any
 
 from torch import nn
 from torch.distributions import Distribution
-
-if TYPE_CHECKING:
-    from aevb.vae import RecognitionModel
 
 
 class Prior(nn.Module, ABC):
@@ -23,8 +20,8 @@ class Prior(nn.Module, ABC):
         super().__init__()
         self.latent_dim = latent_dim
 
-    def connect(self, recognition: "RecognitionModel") -> None:
-        """Called once with q when the model is built, for priors that are defined through it (VampPrior)."""
+    def connect(self, p: Any, q: Any) -> None:
+        """Called once with the model, before the optimizer is made; for priors that are defined through q."""
 
     @abstractmethod
     def forward(self) -> Distribution:

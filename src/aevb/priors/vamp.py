@@ -1,6 +1,6 @@
 """VampPrior: a mixture of the posteriors of learned pseudo-inputs."""
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -9,9 +9,6 @@ from torch.distributions import Categorical, Distribution
 from aevb.checks import number, whole_number
 from aevb.priors.base import Prior
 from aevb.priors.mixture import Mixture
-
-if TYPE_CHECKING:
-    from aevb.vae import RecognitionModel
 
 
 class VampPrior(Prior):
@@ -42,12 +39,12 @@ class VampPrior(Prior):
         self.num_components = whole_number(num_components, "prior.num_components")
         self.max_value = number(max_value, "prior.max_value", above=0)
         # In a tuple, q is no submodule: its parameters remain those of the recognition model alone.
-        self._recognition: tuple[RecognitionModel, ...] = ()
+        self._recognition: tuple[nn.Module, ...] = ()
 
-    def connect(self, recognition: "RecognitionModel") -> None:
+    def connect(self, p: Any, q: Any) -> None:
         """Take q and make the pseudo-inputs, whose shape it knows."""
-        self._recognition = (recognition,)
-        self.logit_inputs = nn.Parameter(torch.randn(self.num_components, *recognition.data_shape))
+        self._recognition = (q,)
+        self.logit_inputs = nn.Parameter(torch.randn(self.num_components, *q.data_shape))
 
     def pseudo_inputs(self) -> Tensor:
         """u (num_components, *data_shape), in (0, max_value)."""
@@ -60,7 +57,7 @@ class VampPrior(Prior):
             RuntimeError: `connect` has not been called.
         """
         if not self._recognition:
-            raise RuntimeError("VampPrior needs the recognition model: call connect(q) first, as aevb.vae.build does")
+            raise RuntimeError("VampPrior needs the recognition model: call connect(p, q) first, as aevb.vae.VAE does")
         components = self._recognition[0](self.pseudo_inputs())
         uniform = Categorical(logits=self.logit_inputs.new_zeros(self.num_components), validate_args=False)
         return Mixture(uniform, components, validate_args=False)

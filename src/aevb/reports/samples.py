@@ -12,14 +12,15 @@ from aevb.reports.figures import DATA, Item, grouped
 from aevb.reports.reading import Run, Skipped
 from aevb.reports.table import Row
 from aevb.runs.load import load_run
-from aevb.training.module import AEVB, seed_noise
+from aevb.training.module import seed_noise
+from aevb.vae import VAE
 
 
 def manifolds(runs: Sequence[Run], allow: Sequence[str] = (), size: int = 20) -> tuple[Item | None, list[Skipped]]:
     """Figure 4: a panel for each data set with a model of two latents."""
 
-    def manifold(module: AEVB) -> Tensor:
-        means = module.decode(plots.manifold_points(size)[None]).mean[0]
+    def manifold(vae: VAE) -> Tensor:
+        means = vae.decode(plots.manifold_points(size)[None]).mean[0]
         return plots.grid(plots.as_pictures(means), size, padding=0)
 
     item = Item(
@@ -36,8 +37,8 @@ def prior_samples(
 ) -> tuple[Item | None, list[Skipped]]:
     """Figure 5: a row for each data set, a panel for each N_z."""
 
-    def samples(module: AEVB) -> Tensor:
-        return plots.grid(plots.as_pictures(module.sample(count)), round(count**0.5), padding=0)
+    def samples(vae: VAE) -> Tensor:
+        return plots.grid(plots.as_pictures(vae.sample(count)), round(count**0.5), padding=0)
 
     item = Item(
         "figure5",
@@ -49,7 +50,7 @@ def prior_samples(
 
 def pictures(
     runs: Sequence[Run],
-    draw: Callable[[AEVB], Tensor],
+    draw: Callable[[VAE], Tensor],
     allow: Sequence[str],
     item: Item,
     panel_width: float,
@@ -70,13 +71,13 @@ def pictures(
     skipped = []
     for run in representatives(runs):
         try:
-            module = load(run, allow)
+            vae = load(run, allow)
         except ConfigError as error:
             skipped.append(Skipped(run.name, f"{item.name}: {str(error).removeprefix(f'{run.name} ')}"))
             continue
         seed_noise("report")
         with torch.no_grad():
-            drawn.setdefault(run.data, []).append((run, draw(module)))
+            drawn.setdefault(run.data, []).append((run, draw(vae)))
     if not drawn:
         return None, skipped
     columns = max(map(len, drawn.values()))
@@ -104,7 +105,7 @@ def representatives(runs: Sequence[Run]) -> list[Run]:
     ]
 
 
-def load(run: Run, allow: Sequence[str]) -> AEVB:
+def load(run: Run, allow: Sequence[str]) -> VAE:
     """The best model of a run; of one that has not been validated yet, the last.
 
     Raises:

@@ -3,13 +3,15 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from omegaconf import DictConfig, OmegaConf
+
 from aevb.config import instantiate, require_allowed
 from aevb.errors import ConfigError
 from aevb.runs.folder import RunFolder
-from aevb.training.module import AEVB
+from aevb.vae import VAE
 
 
-def load_run(path: str | Path, checkpoint: str = "best", allow: Sequence[str] = ()) -> AEVB:
+def load_run(path: str | Path, checkpoint: str = "best", allow: Sequence[str] = ()) -> VAE:
     """The trained model of a run folder, wherever the folder is now.
 
     A run folder is data: what its configuration names is built only if `aevb.config.ALLOWED_TARGETS` or `allow` has it,
@@ -21,22 +23,41 @@ def load_run(path: str | Path, checkpoint: str = "best", allow: Sequence[str] = 
         allow: Modules of your own that the configuration may name, such as `["my_heads"]`.
 
     Returns:
-        The module in evaluation mode, on the CPU, with `elbo`, `log_marginal`, `encode`, `decode`, `sample` and
-        `reconstruct`.
+        The model in evaluation mode, on the CPU.
 
     Raises:
         ConfigError: the folder is no run, names what is not allowed, or its checkpoint is missing or damaged.
     """
+    return load_trained(RunFolder(path), checkpoint, allow)[0]
+
+
+def load_trained(folder: RunFolder, checkpoint: str, allow: Sequence[str]) -> tuple[VAE, int]:
+    """The trained model of a run, as `load_run`, and the training samples it has seen.
+
+    Raises:
+        ConfigError: see `load_run`.
+    """
     if checkpoint not in ("best", "last"):
         raise ConfigError(f"checkpoint must be best or last, got {checkpoint!r}")
-    folder = RunFolder(path)
     config = folder.config()
-    require_allowed(config.module, allow)
+    require_version(config, folder.path)
+    require_allowed(config.model, allow)
     file, state = folder.load_checkpoint(checkpoint)
-    module: AEVB = instantiate(config.module)
+    vae: VAE = instantiate(config.model)
     try:
-        module.load_state_dict(state["state_dict"])
-        module.on_load_checkpoint(state)
-    except (KeyError, RuntimeError) as error:
+        weights = state["state_dict"]
+        vae.load_state_dict({k.removeprefix("vae."): w for k, w in weights.items() if k.startswith("vae.")})
+        samples = int(state["samples"])
+    except (AttributeError, KeyError, RuntimeError) as error:
         raise ConfigError(f"{file} does not fit the model of {folder.config_file}") from error
-    return module.eval()
+    return vae.eval(), samples
+
+
+def require_version(config: DictConfig, path: Path) -> None:
+    """Refuse the run folders of version 0.1, whose models are built and stored in another form.
+
+    Raises:
+        ConfigError: the folder is such a one.
+    """
+    if OmegaConf.select(config, "model._target_") in ("aevb.model.build", "aevb.vae.build"):
+        raise ConfigError(f"{path} was made by aevb 0.1, whose models this version cannot load; train it again")

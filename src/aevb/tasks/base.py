@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from aevb.data.module import Split
-from aevb.vae import Model
+from aevb.vae import VAE
 
 DRAWS_FOR_MEAN = 100
 """Of a posterior whose mean has no closed form, such as a flow."""
@@ -50,11 +50,11 @@ class Task(ABC):
         return {name: v if isinstance(v, int | float | str) else repr(v) for name, v in values.items()}
 
     @abstractmethod
-    def run(self, model: Model, data: Split, train: Split, rows: int) -> Findings:
+    def run(self, vae: VAE, data: Split, train: Split, rows: int) -> Findings:
         """What there is to find.
 
         Args:
-            model: Both models.
+            vae: The model.
             data: The datapoints that were asked for, x (N, *data_shape) as float32.
             train: Training datapoints, in the same form.
             rows: Samples of z that may be decoded at once.
@@ -78,6 +78,6 @@ def posterior_mean(posterior: Distribution) -> Tensor:
 
 
 @torch.no_grad()
-def encoded_means(model: Model, x: Tensor, batch: int = 1000) -> Tensor:
+def encoded_means(vae: VAE, x: Tensor, batch: int = 1000) -> Tensor:
     """E_q[z|x] of x (N, *data_shape), (N, latent_dim)."""
-    return torch.cat([posterior_mean(model.recognition(chunk)) for chunk in x.split(batch)])
+    return torch.cat([posterior_mean(vae.q(chunk)) for chunk in x.split(batch)])

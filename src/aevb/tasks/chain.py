@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, Independent
 
-from aevb.vae import Model
+from aevb.vae import VAE
 
 
 class Restored(NamedTuple):
@@ -71,7 +71,7 @@ class NoisyPixels:
 
 
 @torch.no_grad()
-def restore(model: Model, x: Tensor, observation: Observation, burn_in: int, num_steps: int) -> tuple[Tensor, Tensor]:
+def restore(vae: VAE, x: Tensor, observation: Observation, burn_in: int, num_steps: int) -> tuple[Tensor, Tensor]:
     """E[x | what was observed] by a chain that draws z given x and x given z and what was observed, in turn.
 
     z' ~ q(z|x) is accepted with probability min(1, p(x, z') q(z|x) / (p(x, z) q(z'|x))), otherwise z stays. Thereby the
@@ -83,7 +83,7 @@ def restore(model: Model, x: Tensor, observation: Observation, burn_in: int, num
     variable models (2018), algorithm 2.
 
     Args:
-        model: Both models.
+        vae: The model.
         x: Where the chain starts, (B, *data_shape).
         observation: What was observed.
         burn_in: Steps before those that are averaged.
@@ -92,7 +92,7 @@ def restore(model: Model, x: Tensor, observation: Observation, burn_in: int, num
     Returns:
         The mean (B, *data_shape), and the mean acceptance probability (B,).
     """
-    p, q = model
+    p, q = vae.p, vae.q
     one = torch.Size((1,))
     z, mean, acceptance = q(x).sample(one), torch.zeros_like(x), torch.zeros_like(x.flatten(1)[:, 0])
     for step in range(burn_in + num_steps):

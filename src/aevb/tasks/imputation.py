@@ -15,7 +15,7 @@ from aevb.tasks.base import Findings, Task
 from aevb.tasks.chain import KnownPixels, NoisyPixels, Observation, restore
 from aevb.tasks.masks import Half, Lattice, Mask
 from aevb.tasks.walks import as_pictures
-from aevb.vae import Model
+from aevb.vae import VAE
 
 PICTURES = 10
 
@@ -47,12 +47,12 @@ class Imputation(Task):
         whole_number(self.num_steps, self.key("num_steps"))
 
     def by_model(
-        self, model: Model, start: Tensor, observe: Callable[[Tensor], Observation], rows: int
+        self, vae: VAE, start: Tensor, observe: Callable[[Tensor], Observation], rows: int
     ) -> tuple[Tensor, float]:
         """Restored images (N, *data_shape), and the mean acceptance probability of the chains' proposals.
 
         Args:
-            model: Both models.
+            vae: The model.
             start: Where chains start, (N, *data_shape).
             observe: What is known of the images at some indices (B,).
             rows: Samples of z that may be decoded at once.
@@ -60,19 +60,17 @@ class Imputation(Task):
         images, acceptances = [], []
         for index in torch.arange(len(start), device=start.device).split(max(1, rows // self.num_chains)):
             repeated = index.repeat(self.num_chains)
-            mean, acceptance = restore(model, start[repeated], observe(repeated), self.burn_in, self.num_steps)
+            mean, acceptance = restore(vae, start[repeated], observe(repeated), self.burn_in, self.num_steps)
             images.append(mean.unflatten(0, (self.num_chains, -1)).mean(0))
             acceptances.append(acceptance)
         return torch.cat(images), float(torch.cat(acceptances).mean())
 
-    def impute(self, model: Model, x: Tensor, observed: Tensor, train: Tensor, rows: int) -> Findings:
+    def impute(self, vae: VAE, x: Tensor, observed: Tensor, train: Tensor, rows: int) -> Findings:
         """Restore the values that are not observed, (N, *data_shape) all of them."""
         if bool(observed.all()) or not bool(observed.any()):
             raise ValueError(f"task={self.name} needs images of which a part is missing, got {tuple(x.shape[1:])}")
         neighbour = torch.where(observed, x, nearest(x, train, observed, rows))
-        restored, acceptance = self.by_model(
-            model, neighbour, lambda index: KnownPixels(x[index], observed[index]), rows
-        )
+        restored, acceptance = self.by_model(vae, neighbour, lambda index: KnownPixels(x[index], observed[index]), rows)
         methods = {
             "model": restored,
             "mean_image": torch.where(observed, x, train.mean(0)),
@@ -94,9 +92,9 @@ class Inpaint(Imputation):
 
     mask: Mask = field(default_factory=Half)
 
-    def run(self, model: Model, data: Split, train: Split, rows: int) -> Findings:
+    def run(self, vae: VAE, data: Split, train: Split, rows: int) -> Findings:
         observed = self.mask.observed(len(data.x), data.x.shape[1:]).to(data.x.device).expand_as(data.x)
-        return self.impute(model, data.x, observed, train.x, rows)
+        return self.impute(vae, data.x, observed, train.x, rows)
 
 
 @dataclass(frozen=True)
@@ -115,9 +113,9 @@ class SuperResolution(Imputation):
         super().__post_init__()
         whole_number(self.factor, self.key("factor"), at_least=2)
 
-    def run(self, model: Model, data: Split, train: Split, rows: int) -> Findings:
+    def run(self, vae: VAE, data: Split, train: Split, rows: int) -> Findings:
         observed = Lattice(self.factor).observed(len(data.x), data.x.shape[1:]).to(data.x.device).expand_as(data.x)
-        return self.impute(model, data.x, observed, train.x, rows)
+        return self.impute(vae, data.x, observed, train.x, rows)
 
 
 @dataclass(frozen=True)
@@ -139,14 +137,14 @@ class Denoise(Imputation):
         super().__post_init__()
         number(self.share, self.key("share"), above=0, below=1)
 
-    def run(self, model: Model, data: Split, train: Split, rows: int) -> Findings:
+    def run(self, vae: VAE, data: Split, train: Split, rows: int) -> Findings:
         x = data.x
-        noise, density = uniform_noise(x, model.generative.head.discrete)
+        noise, density = uniform_noise(x, vae.p.head.discrete)
         shown = torch.where(torch.rand(x.shape).to(x.device) < self.share, noise, x)
         everything = torch.ones_like(x, dtype=torch.bool)
         neighbour = nearest(shown, train.x, everything, rows)
         restored, acceptance = self.by_model(
-            model, neighbour, lambda index: NoisyPixels(shown[index], self.share, density), rows
+            vae, neighbour, lambda index: NoisyPixels(shown[index], self.share, density), rows
         )
         methods = {
             "model": restored,

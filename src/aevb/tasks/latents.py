@@ -11,9 +11,9 @@ from torch.distributions import Distribution, Independent
 from aevb import plots
 from aevb.checks import number, whole_number
 from aevb.data.module import Split
-from aevb.objectives.base import kl_estimate
+from aevb.distributions.kl import kl_estimate
 from aevb.tasks.base import DRAWS_FOR_MEAN, Findings, Task, encoded_means
-from aevb.vae import Model
+from aevb.vae import VAE
 
 
 @dataclass(frozen=True)
@@ -41,14 +41,14 @@ class Latents(Task):
         whole_number(self.aggregate_size, self.key("aggregate_size"), at_least=2)
 
     @torch.no_grad()
-    def run(self, model: Model, data: Split, train: Split, rows: int) -> Findings:
+    def run(self, vae: VAE, data: Split, train: Split, rows: int) -> Findings:
         if len(data.x) < 2:
             raise ValueError("limit must be at least 2 for task=latents, got 1")
-        variance = encoded_means(model, data.x).var(0)
+        variance = encoded_means(vae, data.x).var(0)
         active = variance > self.threshold
-        kl, kl_per_dimension = divergences(model, data.x)
-        z, information = aggregate(model, data.x[: self.aggregate_size])
-        kl_used = kl_of(model, data.x[: self.aggregate_size])
+        kl, kl_per_dimension = divergences(vae, data.x)
+        z, information = aggregate(vae, data.x[: self.aggregate_size])
+        kl_used = kl_of(vae, data.x[: self.aggregate_size])
         kl_aggregate = kl_used - information
         results = {
             "latent_dim": len(active),
@@ -91,25 +91,25 @@ def parts_in_words(count: int, kl: float, kl_aggregate: float, information: floa
     ]
 
 
-def divergences(model: Model, x: Tensor) -> tuple[float, Tensor | None]:
+def divergences(vae: VAE, x: Tensor) -> tuple[float, Tensor | None]:
     """KL(q(z|x) ‖ p(z)) in nats, its mean over x and that of each dimension; None where q or p does not factorize."""
-    prior = factors(model.generative.prior())
+    prior = factors(vae.p.prior())
     per_dimension = []
     for chunk in x.split(1000):
-        posterior = factors(model.recognition(chunk))
+        posterior = factors(vae.q(chunk))
         if posterior is None or prior is None:
-            return kl_of(model, x), None
+            return kl_of(vae, x), None
         z = posterior.sample(torch.Size((DRAWS_FOR_MEAN,)))
         per_dimension.append(kl_estimate(posterior, prior, z, "auto"))
     mean = torch.cat(per_dimension).mean(0)
     return float(mean.sum()), mean
 
 
-def kl_of(model: Model, x: Tensor) -> float:
+def kl_of(vae: VAE, x: Tensor) -> float:
     """The mean of KL(q(z|x) ‖ p(z)) over x, in nats."""
-    prior, kls = model.generative.prior(), []
+    prior, kls = vae.p.prior(), []
     for chunk in x.split(1000):
-        posterior = model.recognition(chunk)
+        posterior = vae.q(chunk)
         kls.append(kl_estimate(posterior, prior, posterior.sample(torch.Size((DRAWS_FOR_MEAN,))), "auto"))
     return float(torch.cat(kls).mean())
 
@@ -121,9 +121,9 @@ def factors(distribution: Distribution) -> Distribution | None:
     return distribution.base_dist
 
 
-def aggregate(model: Model, x: Tensor) -> tuple[Tensor, float]:
+def aggregate(vae: VAE, x: Tensor) -> tuple[Tensor, float]:
     """A draw z_n ~ q(z|x_n) for each x_n, (N, latent_dim), and the mean of log q(z_n|x_n) − log q(z_n) in nats."""
-    posteriors = [model.recognition(chunk) for chunk in x.split(100)]
+    posteriors = [vae.q(chunk) for chunk in x.split(100)]
     draws = [posterior.sample() for posterior in posteriors]
     own = torch.cat([posterior.log_prob(z) for posterior, z in zip(posteriors, draws, strict=True)])
     z = torch.cat(draws)

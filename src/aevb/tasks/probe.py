@@ -11,7 +11,7 @@ from sklearn.preprocessing import StandardScaler
 from aevb.checks import number, whole_number
 from aevb.data.module import Split
 from aevb.tasks.base import Findings, Task, encoded_means
-from aevb.vae import Model
+from aevb.vae import VAE
 
 
 @dataclass(frozen=True)
@@ -35,14 +35,14 @@ class Probe(Task):
         whole_number(self.train_size, self.key("train_size"), at_least=2)
         number(self.inverse_penalty, self.key("inverse_penalty"), above=0)
 
-    def run(self, model: Model, data: Split, train: Split, rows: int) -> Findings:
+    def run(self, vae: VAE, data: Split, train: Split, rows: int) -> Findings:
         if data.y is None or train.y is None:
             raise ValueError("task=probe needs labels, and the data set of this run has none")
         x, y = train.x[: self.train_size], train.y[: self.train_size].cpu().numpy()
         labels = data.y.cpu().numpy()
         classifier = make_pipeline(StandardScaler(), LogisticRegression(C=self.inverse_penalty, max_iter=1000))
-        classifier.fit(encoded_means(model, x).cpu().numpy(), y)
-        accuracy = float(classifier.score(encoded_means(model, data.x).cpu().numpy(), labels))
+        classifier.fit(encoded_means(vae, x).cpu().numpy(), y)
+        accuracy = float(classifier.score(encoded_means(vae, data.x).cpu().numpy(), labels))
         most_common = torch.from_numpy(y).mode().values.item()
         guess = float((labels == most_common).mean())
         results = {

@@ -10,7 +10,7 @@ from aevb import plots
 from aevb.checks import number, whole_number
 from aevb.data.module import Split
 from aevb.tasks.base import Findings, Task, encoded_means
-from aevb.vae import GenerativeModel, Model
+from aevb.vae import VAE, GenerativeModel
 
 
 @dataclass(frozen=True)
@@ -37,13 +37,13 @@ class Traversal(Task):
         whole_number(self.steps, self.key("steps"), at_least=2)
         number(self.span, self.key("span"), above=0)
 
-    def run(self, model: Model, data: Split, train: Split, rows: int) -> Findings:
-        means = encoded_means(model, data.x)
+    def run(self, vae: VAE, data: Split, train: Split, rows: int) -> Findings:
+        means = encoded_means(vae, data.x)
         order = means.var(0, correction=0).argsort(descending=True)[: self.dimensions]
         z = means[0].repeat(len(order), self.steps, 1)
         for row, dimension in enumerate(order.tolist()):
             z[row, :, dimension] = torch.linspace(-self.span, self.span, self.steps)
-        picture = plots.grid(as_pictures(decoded(model.generative, z, rows), data.x), self.steps)
+        picture = plots.grid(as_pictures(decoded(vae.p, z, rows), data.x), self.steps)
         return Findings({"dimensions": order.tolist()}, [f"rows: dimensions {order.tolist()} of z"], {"": picture})
 
 
@@ -67,14 +67,14 @@ class Interpolation(Task):
         whole_number(self.pairs, self.key("pairs"))
         whole_number(self.steps, self.key("steps"), at_least=2)
 
-    def run(self, model: Model, data: Split, train: Split, rows: int) -> Findings:
+    def run(self, vae: VAE, data: Split, train: Split, rows: int) -> Findings:
         if len(data.x) < 2:
             raise ValueError("limit must be at least 2 for task=interpolation, got 1")
         count = min(self.pairs, len(data.x) // 2)
         first, last = data.x[:count], data.x[count : 2 * count]
-        start, end = encoded_means(model, first).unsqueeze(1), encoded_means(model, last).unsqueeze(1)
+        start, end = encoded_means(vae, first).unsqueeze(1), encoded_means(vae, last).unsqueeze(1)
         share = torch.linspace(0, 1, self.steps, device=start.device, dtype=start.dtype).view(1, -1, 1)
-        between = decoded(model.generative, start.lerp(end, share), rows).unflatten(0, (count, self.steps))
+        between = decoded(vae.p, start.lerp(end, share), rows).unflatten(0, (count, self.steps))
         images = torch.cat([first.unsqueeze(1), between, last.unsqueeze(1)], 1).flatten(0, 1)
         picture = plots.grid(as_pictures(images, data.x), self.steps + 2)
         return Findings({"pairs": count}, [], {"": picture})

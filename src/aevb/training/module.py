@@ -10,21 +10,20 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
-from torch.distributions import Distribution
 from torch.optim import Optimizer
 
 from aevb.checks import whole_number
 from aevb.errors import NonFiniteLossError
-from aevb.objectives import Objective, elbo
+from aevb.objectives import Objective
 from aevb.training.extension import End, end_of_training, restore_noise
 from aevb.training.steps.recorder import Recorder, recordable
-from aevb.vae import Model
+from aevb.vae import VAE
 
 log = logging.getLogger("aevb")
 
 
 class AEVB(pl.LightningModule):
-    """Trains θ and φ jointly, and answers questions about the trained model.
+    """Trains θ and φ of a `VAE` jointly.
 
     One Lightning batch holds a block of K minibatches, and one training step takes K optimizer steps over them, so the
     loop's own cost is paid once per block; optimization is therefore manual in Lightning's sense.
@@ -33,7 +32,7 @@ class AEVB(pl.LightningModule):
     resumed run draws what the uninterrupted one would have drawn, and evaluation does not disturb training.
 
     Args:
-        model: The generative and the recognition model.
+        vae: The model.
         objective: What is optimized.
         optimizer: Called with the parameters; returns the optimizer.
         seed: Of the noise.
@@ -54,7 +53,7 @@ class AEVB(pl.LightningModule):
 
     def __init__(
         self,
-        model: Model,
+        vae: VAE,
         objective: Objective,
         optimizer: Callable[..., Optimizer],
         seed: int = 0,
@@ -65,9 +64,9 @@ class AEVB(pl.LightningModule):
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
-        self.generative, self.recognition = model
+        self.vae = vae
         self.objective = objective
-        objective.connect(self.generative, self.recognition)
+        objective.connect(vae.p, vae.q)
         self.make_optimizer = optimizer
         self.schedule = schedule
         self.seed = seed
@@ -99,9 +98,8 @@ class AEVB(pl.LightningModule):
         if (self.record_steps or self.compile_steps) and recordable(
             self.trainer, self, self.objective, optimizer.optimizer
         ):
-            models = (self.generative, self.recognition)
             kinds = (self.record_steps, self.compile_steps)
-            self.recorder = Recorder(self.eager_step, self.objective, models, optimizer, *kinds)
+            self.recorder = Recorder(self.eager_step, self.objective, (self.vae.p, self.vae.q), optimizer, *kinds)
 
     def on_train_end(self) -> None:
         self.recorder = None
@@ -149,7 +147,7 @@ class AEVB(pl.LightningModule):
         """Take the optimizer steps for a minibatch x (B, *data_shape), and return the metrics of the last one."""
         optimizer = self.optimizers()
         assert isinstance(optimizer, LightningOptimizer)
-        for estimate in self.objective.estimates(self.generative, self.recognition, x):
+        for estimate in self.objective.estimates(self.vae.p, self.vae.q, x):
             optimizer.zero_grad()
             self.manual_backward(estimate.loss)
             optimizer.step()
@@ -212,9 +210,9 @@ class AEVB(pl.LightningModule):
 
     def add_evaluation(self, x: Tensor) -> None:
         """Add a batch to the sums over datapoints; with bits per dimension where x is discrete."""
-        metrics = self.objective.evaluate(self.generative, self.recognition, x).metrics()
-        if self.generative.head.discrete:
-            metrics["bits_per_dim"] = -metrics["elbo"] / (math.log(2) * math.prod(self.generative.data_shape))
+        metrics = self.objective.evaluate(self.vae.p, self.vae.q, x).metrics()
+        if self.vae.p.head.discrete:
+            metrics["bits_per_dim"] = -metrics["elbo"] / (math.log(2) * math.prod(self.vae.p.data_shape))
         for name, value in metrics.items():
             if name != "loss":
                 self.totals[name] = self.totals.get(name, 0) + value * len(x)
@@ -238,53 +236,6 @@ class AEVB(pl.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.samples, self.validated_samples = checkpoint["samples"], checkpoint.get("validated_samples")
         self.end = End(checkpoint["loops"]["fit_loop"], checkpoint["noise"]) if "noise" in checkpoint else None
-
-    # The trained model
-
-    @torch.no_grad()
-    def elbo(self, x: Tensor, num_samples: int = 1) -> Tensor:
-        """The evidence lower bound of each datapoint, in nats: x (B, *data_shape) → (B,)."""
-        return elbo(self.generative, self.recognition, x.to(self.device), num_samples).elbo
-
-    @torch.no_grad()
-    def log_marginal(self, x: Tensor, num_samples: int = 1000) -> Tensor:
-        """log p(x) of each datapoint by importance sampling from q(z|x), in nats: x (B, *data_shape) → (B,).
-
-        In expectation a lower bound, tight as num_samples grows (Burda et al. 2016, eq. 8). Memory grows with
-        num_samples × B; pass few datapoints at a time for a large num_samples.
-        """
-        x = x.to(self.device)
-        posterior = self.recognition(x)
-        z = posterior.sample(torch.Size((num_samples,)))
-        log_weights = self.generative.log_joint(x, z) - posterior.log_prob(z)
-        return log_weights.logsumexp(0) - torch.tensor(num_samples).log()
-
-    @torch.no_grad()
-    def encode(self, x: Tensor) -> Distribution:
-        """q(z|x): x (B, *data_shape) → batch (B,), event (latent_dim,)."""
-        posterior: Distribution = self.recognition(x.to(self.device))
-        return posterior
-
-    @torch.no_grad()
-    def decode(self, z: Tensor) -> Distribution:
-        """p(x|z): z (..., latent_dim) → batch (...), event `data_shape`."""
-        return self.generative.likelihood(z.to(self.device))
-
-    @torch.no_grad()
-    def sample(self, num_samples: int, mean: bool = True) -> Tensor:
-        """Draws from the model: z ~ p(z), then the mean of p(x|z) or, with mean=False, x ~ p(x|z).
-
-        Shapes: → (num_samples, *data_shape).
-        """
-        z = self.generative.prior().sample(torch.Size((1, num_samples)))
-        likelihood = self.generative.likelihood(z)
-        return (likelihood.mean if mean else likelihood.sample())[0]
-
-    @torch.no_grad()
-    def reconstruct(self, x: Tensor) -> Tensor:
-        """The mean of p(x|z) at a draw z ~ q(z|x): x (B, *data_shape) → (B, *data_shape)."""
-        z = self.recognition(x.to(self.device)).sample(torch.Size((1,)))
-        return self.generative.likelihood(z).mean[0]
 
 
 def runs_on(make_optimizer: Callable[..., Optimizer], device: torch.device) -> bool:

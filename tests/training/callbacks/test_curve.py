@@ -6,9 +6,11 @@ import pytest
 import torch
 
 from aevb.estimators import ImportanceSampling
+from aevb.objectives import SGVB
 from aevb.runs.load import load_run
 from aevb.training.callbacks import Curve
 from aevb.training.callbacks.curve import mean_elbo, mean_log_marginal
+from aevb.training.module import AEVB
 
 SETTINGS = [
     "callbacks=curve",
@@ -64,7 +66,7 @@ def test_resumed_run_has_the_same_curve(run_train, tmp_path):
 
 def test_mean_elbo_has_the_same_noise_each_time_and_leaves_the_mode_alone(run_train):
     folder, _ = run_train(*SETTINGS, "max_samples=300")
-    module = load_run(folder.path).train()
+    module = AEVB(load_run(folder.path), SGVB(), torch.optim.Adagrad).train()
     x = torch.rand(30, 1, 8, 8)
     assert mean_elbo(module, x) == mean_elbo(module, x)
     assert mean_elbo(module, x, 1000) == pytest.approx(mean_elbo(module, x, 7), abs=0.5)
@@ -79,7 +81,7 @@ def test_estimator_of_the_marginal_likelihood_takes_the_place_of_the_elbo(run_tr
         rows = [row for row in csv.DictReader(file) if row["curve/test_log_marginal"]]
     assert [row["samples"] for row in rows] == ["100", "1000"]
     assert all("curve/test_elbo" not in row for row in rows)
-    module = load_run(folder.path, "last")
+    module = AEVB(load_run(folder.path, "last"), SGVB(), torch.optim.Adagrad)
     x = torch.rand(50, 1, 8, 8)
     found = mean_log_marginal(module, x, ImportanceSampling(num_samples=100))
     assert found == mean_log_marginal(module, x, ImportanceSampling(num_samples=100))

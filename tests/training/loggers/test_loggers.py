@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 import torch
+import wandb
 from omegaconf import DictConfig, OmegaConf
 
-import wandb
 from aevb import plots
 from aevb.errors import ConfigError
 from aevb.training.loggers import (
@@ -283,7 +283,7 @@ def test_dashboard_groups_by_short_names():
     asked = {
         "seed": 3,
         "model": {
-            "_target_": "aevb.vae.build",
+            "_target_": "aevb.vae.VAE",
             "latent_dim": 2,
             "likelihood": {"_target_": "aevb.likelihoods.FixedGaussian", "_partial_": True, "sigma": 0.1},
             "prior": {"_target_": "my.Prior", "base": {"_target_": "my.BaseOfGLOW", "depth": 4}, "options": {"a": 1}},

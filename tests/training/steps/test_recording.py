@@ -16,7 +16,7 @@ from aevb.networks import ConvDecoder, ConvEncoder
 from aevb.objectives import IWAE, SGVB, FullVB, MonteCarloEM, ScoreFunction, WakeSleep
 from aevb.training.module import AEVB
 from aevb.training.steps import recorder
-from aevb.vae import Model, build
+from aevb.vae import VAE
 
 from ...small import quiet_trainer, small_model
 
@@ -50,9 +50,9 @@ OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
 }
 
 
-def conv_model() -> Model:
+def conv_model() -> VAE:
     layers: dict[str, Any] = {"channels": [3, 4], "hidden": [6]}
-    return build(
+    return VAE(
         latent_dim=2,
         data_shape=(1, 8, 8),
         encoder=partial(ConvEncoder, **layers),
@@ -63,7 +63,7 @@ def conv_model() -> Model:
     )
 
 
-CASES: dict[str, tuple[Callable[[], Any], Callable[[], Model], str]] = {
+CASES: dict[str, tuple[Callable[[], Any], Callable[[], VAE], str]] = {
     **{name: (make, partial(small_model, SHAPE), "adagrad") for name, make in OBJECTIVES.items()},
     **{
         f"likelihood_{name}": (SGVB, partial(small_model, SHAPE, likelihood=getattr(likelihoods, name)), "adagrad")
@@ -105,14 +105,14 @@ class Watch(pl.Callback):
 
 
 def train(
-    objective: Any, model: Callable[[], Model], optimizer: str, steps: str = "recorded", **settings: Any
+    objective: Any, model: Callable[[], VAE], optimizer: str, steps: str = "recorded", **settings: Any
 ) -> tuple[AEVB, Watch, pl.Trainer]:
     torch.manual_seed(0)
     objective.num_data = 400
     callbacks = settings.pop("callbacks", [])
     module = AEVB(model(), objective, OPTIMIZERS[optimizer], **KINDS[steps], **settings)
     generator = torch.Generator().manual_seed(0)
-    x = torch.randint(2, (BLOCKS, BLOCK, BATCH, *module.generative.data_shape), generator=generator).float()
+    x = torch.randint(2, (BLOCKS, BLOCK, BATCH, *module.vae.p.data_shape), generator=generator).float()
     watch = Watch()
     trainer = quiet_trainer(max_epochs=2, callbacks=[watch, *callbacks])
     trainer.fit(module, DataLoader([(block,) for block in x], batch_size=None))
@@ -233,7 +233,7 @@ class Freeze(pl.Callback):
 
     def on_train_epoch_start(self, trainer: Any, module: Any) -> None:
         if trainer.current_epoch == 1:
-            module.recognition.requires_grad_(False)
+            module.vae.q.requires_grad_(False)
             module.objective.beta = 0.5
 
 
@@ -258,9 +258,9 @@ class Dropped(nn.Module):
         return self.norm(self.drop(self.body(x)))
 
 
-def dropped_model() -> Model:
+def dropped_model() -> VAE:
     made = small_model(SHAPE)
-    made.recognition.encoder = Dropped(made.recognition.encoder, 10)
+    made.q.encoder = Dropped(made.q.encoder, 10)
     return made
 
 
@@ -270,7 +270,7 @@ def test_noise_and_buffers_of_networks_are_recorded() -> None:
     assert_same(*results)
 
 
-COMPILED: dict[str, tuple[Callable[[], Any], Callable[[], Model], str]] = {
+COMPILED: dict[str, tuple[Callable[[], Any], Callable[[], VAE], str]] = {
     "sgvb": (SGVB, partial(small_model, SHAPE), "adagrad"),
     "iwae_of_a_gaussian": (IWAE, partial(small_model, SHAPE, likelihood=likelihoods.Gaussian), "adam"),
     "wake_sleep": (WakeSleep, partial(small_model, SHAPE), "sgd"),

@@ -13,7 +13,6 @@ from aevb.estimators.runner import rows_at_once, run
 from aevb.objectives.monte_carlo_em import evaluation_mode
 from aevb.training.callbacks.metrics import log_metrics
 from aevb.training.module import AEVB, seed_noise
-from aevb.vae import Model
 
 
 class Curve(pl.Callback):
@@ -95,7 +94,7 @@ def mean_elbo(module: AEVB, x: Tensor, batch_size: int = 1000) -> float:
     seed_noise(module.seed, "curve")
     with evaluation_mode(module):
         bounds = [
-            module.objective.evaluate(module.generative, module.recognition, chunk).elbo
+            module.objective.evaluate(module.vae.p, module.vae.q, chunk).elbo
             for chunk in x.to(module.device).split(batch_size)
         ]
     return float(torch.cat(bounds).mean())
@@ -103,8 +102,7 @@ def mean_elbo(module: AEVB, x: Tensor, batch_size: int = 1000) -> float:
 
 def mean_log_marginal(module: AEVB, x: Tensor, estimator: Estimator) -> float:
     """The mean estimate of log p(x) of the datapoints x (N, *data_shape), in nats, with the same noise at each call."""
-    model = Model(module.generative, module.recognition)
     with evaluation_mode(module):
-        rows = rows_at_once(module.generative, None)
-        found, _ = run(estimator, model, x.to(module.device), rows, module.seed)
+        rows = rows_at_once(module.vae.p)
+        found, _ = run(estimator, module.vae, x.to(module.device), rows, module.seed)
     return found.mean

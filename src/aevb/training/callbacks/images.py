@@ -80,6 +80,7 @@ class Images(pl.Callback):
 
     def pictures(self, trainer: pl.Trainer, module: AEVB) -> Iterator[tuple[str, Any]]:
         """Names and pictures, the latter as tensors (3, H, W) or figures."""
+        vae = module.vae
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
         x, _ = data.examples("test", self.num_reconstructions)
         low, high = min(0.0, float(x.min())), max(1.0, float(x.max()))
@@ -88,16 +89,16 @@ class Images(pl.Callback):
         def as_grid(images: Tensor, columns: int = columns, padding: int = 1) -> Tensor:
             return plots.grid(plots.as_pictures(images, low, high), columns, padding)
 
-        likelihood = module.decode(module.generative.prior().sample(torch.Size((1, self.num_samples))))
+        likelihood = vae.decode(vae.p.prior().sample(torch.Size((1, self.num_samples))))
         yield "samples", as_grid(likelihood.mean[0])
         yield "samples_drawn", as_grid(likelihood.sample()[0])
-        originals, reconstructions = (plots.as_pictures(t, low, high) for t in (x, module.reconstruct(x)))
+        originals, reconstructions = (plots.as_pictures(t, low, high) for t in (x, vae.reconstruct(x)))
         yield "reconstructions", plots.reconstruction_grid(originals, reconstructions)
-        if module.generative.latent_dim == 2:
+        if vae.p.latent_dim == 2:
             z = plots.manifold_points(self.manifold_size).to(module.device)
-            yield "manifold", as_grid(module.decode(z[None]).mean[0], self.manifold_size, padding=0)
+            yield "manifold", as_grid(vae.decode(z[None]).mean[0], self.manifold_size, padding=0)
             x, y = data.examples("test", 5000)
-            yield "latents", plots.latent_scatter(module.encode(x).mean, y)
+            yield "latents", plots.latent_scatter(vae.encode(x).mean, y)
 
     def state_dict(self) -> dict[str, Any]:
         return {"drawn_samples": self.drawn_samples}

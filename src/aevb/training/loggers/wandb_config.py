@@ -29,12 +29,12 @@ def dashboard_config(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def short_name(target: str) -> str:
-    """The class of a `_target_` as it is written in a configuration's file names; empty for a function.
+    """The class of a `_target_` as it is written in a configuration's file names; empty for a function or the VAE.
 
-    >>> short_name("aevb.likelihoods.FixedGaussian"), short_name("aevb.objectives.SGVB"), short_name("aevb.vae.build")
-    ('fixed_gaussian', 'sgvb', '')
+    >>> short_name("aevb.likelihoods.FixedGaussian"), short_name("aevb.objectives.SGVB")
+    ('fixed_gaussian', 'sgvb')
     """
     name = target.split(".")[-1]
-    if not name[:1].isupper():
+    if not name[:1].isupper() or target == "aevb.vae.VAE":  # the model's parts tell models apart
         return ""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
