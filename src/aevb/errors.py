@@ -1,10 +1,29 @@
-"""Every error that a user can meet."""
+"""Every error that a user can meet, and text that is safe to print."""
 
+import re
 import signal
+
+UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control characters but tab and newline, line separators, marks that change the direction of text, surrogates."""
+LONGEST_LINE = 2000
+
+
+def printable(text: object) -> str:
+    """The text with an escape sequence such as `\\x1b` in place of each character that could control a terminal."""
+    return UNPRINTABLE.sub(lambda match: match[0].encode("unicode_escape").decode(), str(text))
+
+
+def one_line(text: object) -> str:
+    """The printable text in one line, which is cut where it is too long to be read."""
+    line = " ".join(printable(text).split())
+    return line if len(line) <= LONGEST_LINE else f"{line[:LONGEST_LINE]} …"
 
 
 class ConfigError(ValueError):
     """A setting that makes no sense; the message is one line that names the key, the value and the remedy."""
+
+    def __str__(self) -> str:
+        return one_line(super().__str__())
 
 
 class DownloadError(OSError, ValueError):
@@ -60,3 +79,6 @@ class Stopped(Exception):  # noqa: N818 - a run may stop because its user said s
     def __init__(self, message: str, exit_code: int) -> None:
         super().__init__(message)
         self.exit_code = exit_code
+
+    def __str__(self) -> str:
+        return one_line(super().__str__())

@@ -107,6 +107,15 @@ def test_table_is_sorted_best_first_and_has_what_evaluation_found(make_run, add_
     assert table([]) == []
 
 
+def test_estimates_stand_beside_metrics_of_the_same_name(make_run, add_evaluation, tmp_path):
+    for seed, elbo in ((0, -100.0), (1, -90.0)):
+        path = make_run(f"seed-{seed}", {"test/elbo": {10: elbo}}, seed=seed)
+        add_evaluation(path, estimator="elbo", split="test", value=elbo - 1, standard_error=0.01)
+    rows = table(find([str(tmp_path / "runs")])[0])
+    assert [row["test/elbo"] for row in rows] == [-90.0, -100.0]
+    assert [row["test/elbo (evaluate.py)"] for row in rows] == ["-91.00 ± 0.01", "-101.00 ± 0.01"]
+
+
 def test_description_names_only_what_differs(make_run, tmp_path):
     for latent_dim, objective in ((3, "sgvb"), (5, "sgvb"), (5, "wake_sleep")):
         make_run(f"{latent_dim}{objective}", {"val/elbo": {1: 1.0}}, latent_dim=latent_dim, objective=objective)

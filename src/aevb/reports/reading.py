@@ -1,7 +1,6 @@
 """Run folders in, what they say out; what is no whole run folder is named, with the reason."""
 
 import glob
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,10 +9,11 @@ from typing import Any, NamedTuple
 from omegaconf import DictConfig, OmegaConf
 
 from aevb.config import first_line
-from aevb.errors import ConfigError
+from aevb.errors import ConfigError, one_line
 from aevb.runs.evaluation import EvaluationFile
 from aevb.runs.find import find_runs
 from aevb.runs.folder import RunFolder
+from aevb.runs.formats import MAX_INTEGER, MAX_NUMBER
 from aevb.runs.metrics import read_metrics
 from aevb.sweeps.table import overrides
 
@@ -71,23 +71,23 @@ class Run:
     @property
     def latent_dim(self) -> int:
         """Dimensions of z."""
-        return int(self.config.model.latent_dim)
+        return whole(self.config.model.latent_dim, "model.latent_dim")
 
     @property
     def train_size(self) -> int | None:
         """Size of the subset that is trained on; None: all."""
         value = OmegaConf.select(self.config, "data.train_size")
-        return None if value is None else int(value)
+        return None if value is None else whole(value, "data.train_size")
 
     @property
     def seed(self) -> int:
         """Seed of everything."""
-        return int(self.config.seed)
+        return whole(self.config.seed, "seed")
 
     @property
     def samples(self) -> int:
         """Training samples evaluated."""
-        return int(self.status.get("samples") or 0)
+        return int(self.status.get("samples", 0))
 
     def last(self, metric: str) -> float | None:
         """The last value of a metric: the one found at the end of the run, else the last of metrics.csv."""
@@ -98,7 +98,21 @@ class Run:
         return None if value is None else float(value)
 
     def _target(self, node: str) -> str:
-        return str(self.config[node]._target_).rsplit(".", 1)[-1]
+        target = self.config[node]._target_
+        if not isinstance(target, str):
+            raise ConfigError(f"{node}._target_ must be a name, got {target!r}")
+        return target.rsplit(".", 1)[-1]
+
+
+def whole(value: object, key: str) -> int:
+    """A setting that is a whole number.
+
+    Raises:
+        ConfigError: it is something else.
+    """
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise ConfigError(f"{key} must be a whole number, got {value!r}")
+    return value
 
 
 def find(patterns: Sequence[str]) -> tuple[list[Run], list[Skipped]]:
@@ -124,8 +138,8 @@ def find(patterns: Sequence[str]) -> tuple[list[Run], list[Skipped]]:
                     continue
                 try:
                     runs[folder.resolve()] = read(folder)
-                except ConfigError as error:
-                    skipped[str(folder)] = Skipped(str(folder), str(error).removeprefix(f"{folder} "))
+                except Exception as error:  # one run, whatever is wrong with it, never stops the report of the others
+                    skipped[str(folder)] = Skipped(str(folder), one_line(error).removeprefix(f"{folder} "))
             if path.is_dir() and not any(known.is_relative_to(path.resolve()) for known in runs):
                 skipped.setdefault(str(path), Skipped(str(path), "there is no run in it"))
     return [runs[path] for path in sorted(runs)], list(skipped.values())
@@ -138,18 +152,11 @@ def read(path: Path) -> Run:
         ConfigError: it is half-written, damaged, or a run of another program.
     """
     folder = RunFolder(path)
-    config, status = folder.config(), folder.status()
-    if not isinstance(status, dict) or "state" not in status:
-        raise ConfigError("has a status.json of another program")
-    try:
-        asked = overrides(folder)
-    except Exception as error:  # whatever YAML's and Hydra's parsers raise
-        raise ConfigError(f"{folder.overrides_file} cannot be read: {first_line(error)}") from error
     run = Run(
         folder,
-        config,
-        asked,
-        status,
+        folder.config(),
+        overrides(folder),
+        folder.status(),
         metrics(folder.metrics_file),
         EvaluationFile(path).read()["entries"],
     )
@@ -161,7 +168,7 @@ def read(path: Path) -> Run:
 
 
 def metrics(path: Path) -> dict[str, Points]:
-    """The finite values of a metrics.csv, by name; none where there is no such file yet.
+    """The values of a metrics.csv by name, but for those that are not finite; none where there is no such file yet.
 
     Raises:
         ConfigError: it is another kind of file.
@@ -171,9 +178,11 @@ def metrics(path: Path) -> dict[str, Points]:
         try:
             samples = int(row.pop("samples"))
             values = {name: float(text) for name, text in row.items() if text}
-        except ValueError as error:
-            raise ConfigError(f"{path} cannot be read: {first_line(error)}") from error
+            if not 0 <= samples <= MAX_INTEGER:
+                raise ValueError(f"samples is {samples:.3g}, no number of samples")
+        except (OverflowError, ValueError) as error:
+            raise ConfigError(f"{path} cannot be read: {one_line(error)[:200]}") from error
         for name, value in values.items():
-            if math.isfinite(value):
+            if abs(value) <= MAX_NUMBER:
                 found.setdefault(name, []).append((samples, value))
     return found

@@ -47,7 +47,8 @@ def table(runs: Sequence[Run]) -> list[Row]:
         row.setdefault("val/elbo", max(validated, default=None))
         for metric in ("test/elbo", "curve/train_elbo", "curve/test_elbo"):
             row.setdefault(metric, run.last(metric))
-        rows.append(row | estimates(run) | {"run": run.name, "reason": reason})
+        found = {name if name not in row else f"{name} (evaluate.py)": text for name, text in estimates(run).items()}
+        rows.append(row | found | {"run": run.name, "reason": reason})
     worst = float("-inf")
     rows.sort(key=lambda row: (str(row["data"]), -float(row["test/elbo"] or row["curve/test_elbo"] or worst)))
     names_of_columns = dict.fromkeys(name for row in rows for name in row)

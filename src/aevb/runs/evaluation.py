@@ -14,13 +14,29 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
+from pydantic import Field
 
-from aevb.config import first_line
-from aevb.errors import ConfigError
 from aevb.files import atomic_write
+from aevb.runs.formats import File, Number, read_json
 
 IDENTITY = ("estimator", "task", "split", "limit", "settings")
 """Two entries that agree in these are about one question; the later answer replaces the earlier."""
+
+
+class Entry(File):
+    """An estimate of an estimator, in nats per datapoint."""
+
+    estimator: str = ""
+    split: str = ""
+    value: Number = None
+    standard_error: Number = None
+
+
+class Evaluation(File):
+    """Types of the values in an evaluation.json."""
+
+    entries: list[Entry] = Field(default_factory=list)
+    tasks: list[dict[str, Any]] = Field(default_factory=list)
 
 
 class EvaluationFile:
@@ -42,10 +58,7 @@ class EvaluationFile:
         empty: dict[str, list[dict[str, Any]]] = {"entries": [], "tasks": []}
         if not self.path.exists():
             return empty
-        try:
-            return empty | dict(json.loads(self.path.read_text()))
-        except (OSError, TypeError, ValueError) as error:
-            raise ConfigError(f"{self.path} cannot be read: {first_line(error)}; mend or remove it") from error
+        return empty | read_json(self.path, self.path.parent, Evaluation)
 
     def add(self, kind: str, entry: dict[str, Any]) -> None:
         """Add an entry to the list `kind`, or put it in the place of an earlier one about the same question.

@@ -18,9 +18,9 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from aevb.config import first_line
 from aevb.errors import ConfigError
 from aevb.files import atomic_write
+from aevb.runs.formats import read_yaml
 from aevb.runs.status import now, read_status, write_status
 
 
@@ -87,15 +87,25 @@ class RunFolder:
         Raises:
             ConfigError: this is no run folder, or its config cannot be read.
         """
-        if not self.config_file.is_file():
+        if not self.config_file.exists():
             raise ConfigError(f"{self.path} is no run folder: it has no .hydra/config.yaml")
-        try:
-            config = OmegaConf.load(self.config_file)
-        except Exception as error:
-            raise ConfigError(f"{self.config_file} cannot be read: {first_line(error)}") from error
+        config = OmegaConf.create(read_yaml(self.config_file, self.path))
         if not isinstance(config, DictConfig):
             raise ConfigError(f"{self.config_file} cannot be read: it holds no mapping")
         return config
+
+    def command(self) -> list[str]:
+        """The overrides of the command that made the run; none where they were not written.
+
+        Raises:
+            ConfigError: overrides.yaml is damaged.
+        """
+        if not self.overrides_file.exists():
+            return []
+        command = read_yaml(self.overrides_file, self.path)
+        if not isinstance(command, list) or not all(isinstance(override, str) for override in command):
+            raise ConfigError(f"{self.overrides_file} cannot be read: it is no list of overrides")
+        return command
 
     def status(self) -> dict[str, Any]:
         """The content of status.json; see `aevb.runs.status`.
@@ -119,13 +129,9 @@ class RunFolder:
         Raises:
             ConfigError: the checkpoint is missing or damaged.
         """
-        import torch  # heavy, and needed here alone
+        from aevb.runs.checkpoints import read_checkpoint  # brings torch, which takes seconds
 
         path = self.best_checkpoint if which == "best" else self.last_checkpoint
-        if not path.is_file():
+        if not path.exists():
             raise ConfigError(f"{self.path} has no checkpoints/{path.name}")
-        try:
-            checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        except Exception as error:
-            raise ConfigError(f"{path} is damaged: {first_line(error)}") from error
-        return path, checkpoint
+        return path, read_checkpoint(path, self.path)

@@ -5,8 +5,9 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from aevb.config import instantiate, require_allowed
+from aevb.config import first_line, instantiate, require_allowed
 from aevb.errors import ConfigError
+from aevb.runs.checkpoints import SizeLimit
 from aevb.runs.folder import RunFolder
 from aevb.vae import VAE
 
@@ -43,14 +44,19 @@ def load_trained(folder: RunFolder, checkpoint: str, allow: Sequence[str]) -> tu
     require_version(config, folder.path)
     require_allowed(config.model, allow)
     file, state = folder.load_checkpoint(checkpoint)
-    vae: VAE = instantiate(config.model)
+    try:
+        with SizeLimit(state["state_dict"]):
+            vae: VAE = instantiate(config.model)
+    except Exception as error:  # what a model raises for sizes that make no sense is not documented
+        if isinstance(error, ConfigError):
+            raise
+        raise ConfigError(f"{folder.config_file} describes no such model: {first_line(error)}") from error
     try:
         weights = state["state_dict"]
         vae.load_state_dict({k.removeprefix("vae."): w for k, w in weights.items() if k.startswith("vae.")})
-        samples = int(state["samples"])
-    except (AttributeError, KeyError, RuntimeError) as error:
+    except (AttributeError, KeyError, TypeError, RuntimeError) as error:
         raise ConfigError(f"{file} does not fit the model of {folder.config_file}") from error
-    return vae.eval(), samples
+    return vae.eval(), state["samples"]
 
 
 def require_version(config: DictConfig, path: Path) -> None:

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from aevb.config import first_line
-from aevb.errors import ConfigError
-from aevb.files import atomic_write
+from aevb.errors import ConfigError, printable
+from aevb.files import atomic_write, read_file
+from aevb.runs.formats import MAX_BYTES, reason
 
 
 class Metrics(NamedTuple):
@@ -25,17 +25,19 @@ def read_metrics(file: Path) -> Metrics:
     Raises:
         ConfigError: it is another kind of file.
     """
-    if not file.is_file():
+    if not os.path.lexists(file):
         return Metrics([], [])
     try:
-        text = file.read_text()
+        text = read_file(file, file.parent, MAX_BYTES[".csv"]).decode()
         reader = csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1], newline=""))
         columns = list(reader.fieldnames or [])
         rows = [row for row in reader if None not in row and None not in row.values()]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ConfigError(f"{file} cannot be read: {first_line(error)}") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ConfigError(f"{file} cannot be read: {reason(file, error)}") from error
     if columns and columns[0] != "samples":
         raise ConfigError(f"{file} cannot be read: its first column is {columns[0]!r}, not samples")
+    if any(printable(name) != name for name in columns):
+        raise ConfigError(f"{file} cannot be read: the name of a column has control characters")
     return Metrics(columns, rows)
 
 

@@ -3,7 +3,7 @@
     {"id": "1f0a…", "state": "finished", "samples": 2000, "started": "2026-01-31T12:00:00+01:00", "ended": …,
      "error": null, "ended_by": "max_samples", "images_per_second": 51000.0, "results": {"val/elbo": −21.3, …}}
 
-`state` is one of `STATES`. `results` are metrics of the best validation and of the test, in nats per datapoint;
+`results` are metrics of the best validation and of the test, in nats per datapoint;
 `images_per_second` is of training without validation. A process that is killed leaves the state `running`.
 """
 
@@ -12,12 +12,26 @@ import errno
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from aevb.errors import ConfigError
+from pydantic import Field
+
 from aevb.files import atomic_write
+from aevb.runs.formats import Count, File, MetricName, Number, read_json
 
-STATES = ("running", "finished", "interrupted", "failed", "pruned")
+
+class Status(File):
+    """Types of the values in a status.json."""
+
+    state: Literal["running", "finished", "interrupted", "failed", "pruned"]
+    samples: Count = 0
+    id: str = Field(default="unknown", pattern=r"^[A-Za-z0-9_-]{1,64}$")
+    started: str | None = None
+    ended: str | None = None
+    error: str | None = None
+    results: dict[MetricName, Number] = Field(default_factory=dict)
+    images_per_second: Number = None
+    resumed_after: str | None = None
 
 
 def read_status(file: Path) -> dict[str, Any]:
@@ -26,11 +40,7 @@ def read_status(file: Path) -> dict[str, Any]:
     Raises:
         ConfigError: it is missing or damaged.
     """
-    try:
-        status: dict[str, Any] = json.loads(file.read_text())
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{file} cannot be read: {error}") from error
-    return status
+    return read_json(file, file.parent, Status)
 
 
 def write_status(file: Path, status: dict[str, Any]) -> None:

@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
 from aevb.errors import ConfigError
@@ -34,7 +35,7 @@ def table(runs: Sequence[RunFolder], metric: str | None = None) -> list[dict[str
         Rows with the same keys, in the order of the columns; None where a run has no such value.
 
     """
-    said = [overrides(run) for run in runs]
+    said = [readable_overrides(run) for run in runs]
     found = [describe(run) for run in runs]
     keys = dict.fromkeys(key for each in said for key in each)
     differing = [key for key in keys if len({each.get(key) for each in said}) > 1]
@@ -59,12 +60,23 @@ def metric_of(runs: Sequence[RunFolder]) -> str:
 
 
 def overrides(run: RunFolder) -> dict[str, str]:
-    """What a run's command said, by key."""
+    """The overrides of a run's command, by key.
+
+    Raises:
+        ConfigError: they cannot be read.
+    """
     try:
-        command = [str(override) for override in OmegaConf.load(run.overrides_file)]
-    except OSError:
+        return {key.get_key_element(): key.get_value_element_as_str() for key in parse(run.command())}
+    except (HydraException, RecursionError) as error:
+        raise ConfigError(f"{run.overrides_file} cannot be read: {error}") from error
+
+
+def readable_overrides(run: RunFolder) -> dict[str, str]:
+    """The overrides of a run's command; none where they cannot be read."""
+    try:
+        return overrides(run)
+    except ConfigError:
         return {}
-    return {override.get_key_element(): override.get_value_element_as_str() for override in parse(command)}
 
 
 def describe(run: RunFolder) -> dict[str, Any]:

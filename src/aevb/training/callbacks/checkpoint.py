@@ -11,6 +11,7 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from aevb.checks import number, whole_number
 from aevb.files import atomic_write
+from aevb.runs.checkpoints import read_checkpoint
 from aevb.training.loggers.metrics_file import MetricsFile
 from aevb.training.module import AEVB
 
@@ -25,8 +26,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         atomic_write(path, buffer.getvalue())
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = True) -> dict[str, Any]:
-        checkpoint: dict[str, Any] = torch.load(path, map_location=map_location or "cpu", weights_only=True)
-        return checkpoint
+        return read_checkpoint(Path(path), Path(path).parent.parent)
 
 
 class Checkpoint(pl.Callback):

@@ -1,0 +1,114 @@
+"""Checkpoints as data: tensors and plain values, no larger in memory than the file."""
+
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from aevb.config import first_line
+from aevb.errors import ConfigError
+from aevb.files import open_file
+from aevb.runs.formats import MAX_INTEGER
+
+MAX_BYTES = 1 << 40
+
+
+def read_checkpoint(path: Path, root: Path) -> dict[str, Any]:
+    """A checkpoint on the CPU, read without unpickling anything but tensors and plain values.
+
+    Args:
+        path: The checkpoint.
+        root: The run folder; see `aevb.files.read_file`.
+
+    Raises:
+        ConfigError: it is missing or damaged, or holds something else.
+    """
+    with open_file(path, root, MAX_BYTES) as file:
+        try:
+            size = stored_size(file)
+            checkpoint = torch.load(file, map_location="cpu", weights_only=True)
+            require_within(checkpoint, size)
+            weights, samples = checkpoint["state_dict"], checkpoint["samples"]
+            if not all(isinstance(weight, Tensor) for weight in weights.values()):
+                raise ValueError("state_dict holds something else than tensors")
+            if type(samples) is not int or not 0 <= samples <= MAX_INTEGER:
+                raise ValueError(f"samples is {samples!r}, not a number of samples")
+        except Exception as error:  # what torch raises is not documented
+            reason = f"it has no {error}" if isinstance(error, KeyError) else first_line(error)
+            raise ConfigError(f"{path} is damaged: {reason}") from error
+    return dict(checkpoint)
+
+
+def stored_size(file: BinaryIO) -> int:
+    """The bytes of tensors in a checkpoint, which torch writes uncompressed: a compressed one may inflate to any size.
+
+    Raises:
+        ValueError: the file is no checkpoint of torch's.
+    """
+    with zipfile.ZipFile(file) as archive:
+        entries = archive.infolist()
+    if any(entry.compress_type != zipfile.ZIP_STORED or entry.file_size != entry.compress_size for entry in entries):
+        raise ValueError("it is compressed")
+    size = sum(entry.file_size for entry in entries)
+    if size > file.seek(0, 2):
+        raise ValueError("its parts overlap")
+    file.seek(0)
+    return size
+
+
+def require_within(value: Any, size: int) -> None:
+    """Raise a `ValueError` where the tensors in a value take more than `size` bytes, or would when they are copied."""
+    seen: set[int] = set()
+    storages: dict[int, int] = {}
+    waiting = [value]
+    while waiting:
+        item = waiting.pop()
+        if id(item) in seen:
+            continue
+        seen.add(id(item))
+        if isinstance(item, Tensor):
+            if item.layout != torch.strided or item.numel() * item.element_size() > item.untyped_storage().nbytes():
+                raise ValueError("a tensor is larger than what is stored of it")
+            storages[item.untyped_storage().data_ptr()] = item.untyped_storage().nbytes()
+        elif isinstance(item, dict):
+            waiting += [*item.keys(), *item.values()]
+        elif isinstance(item, list | tuple | set):
+            waiting += item
+    if sum(storages.values()) > size:
+        raise ValueError("a tensor is larger than what is stored of it")
+
+
+class SizeLimit(TorchDispatchMode):
+    """Inside this context, tensors are made only as long as they take no more memory than a checkpoint warrants.
+
+    The model of a configuration is built before its weights are known to fit it; a size that makes no sense, or a
+    number of layers, is found out before memory is used up.
+
+    Args:
+        weights: What the model is to be given.
+
+    Raises:
+        ValueError: inside the context, by what makes more, or larger, tensors.
+    """
+
+    FACTORIES = ("empty", "zeros", "ones", "full", "eye", "arange", "linspace", "rand", "randn", "tril", "new_")
+
+    def __init__(self, weights: Mapping[str, Tensor]) -> None:
+        super().__init__()
+        self.bytes = (256 << 20) + 8 * sum(weight.numel() * weight.element_size() for weight in weights.values())
+        self.count = 10_000 + 100 * len(weights)
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        made = func(*args, **(kwargs or {}))
+        if isinstance(made, Tensor) and func.overloadpacket.__name__.startswith(self.FACTORIES):
+            self.bytes -= made.numel() * made.element_size()
+            self.count -= 1
+            if min(self.bytes, self.count) < 0:
+                raise ValueError("the model is larger than its checkpoint")
+        return made
