@@ -64,7 +64,7 @@ def label(key: str, value: float) -> str:
 
 
 def main() -> None:
-    arguments = parse(__doc__, samples=100_000, repeats=5, only="compile_steps,plain,JAX")
+    arguments = parse(__doc__, samples=100_000, repeats=5, only="steps=compiled,plain,JAX")
     minibatches = arguments.samples // PAPER["batch"]
     settings = {"the paper's model": PAPER}
     settings |= {label(key, value): PAPER | {key: value} for key, values in SIZES.items() for value in values}

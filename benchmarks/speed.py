@@ -30,11 +30,11 @@ ROOT = Path(__file__).parents[1]
 PEERS = ROOT / "benchmarks" / "peers"
 OURS = "python train.py"
 
-OURS_COMPILED = "python train.py compile_steps=true"
+OURS_COMPILED = "python train.py steps=compiled"
 
 CONTENDERS = {
     OURS: [],
-    OURS_COMPILED: ["compile_steps=true"],
+    OURS_COMPILED: ["steps=compiled"],
     "pytorch/examples": ["pytorch_example.py"],
     "pythae": ["pythae_trainer.py"],
     "Lightning + DataLoader": ["lightning_loader.py"],

@@ -57,7 +57,9 @@ def main() -> None:
     objective = SGVB()
     objective.num_data = 50_000
     optimizer = partial(torch.optim.Adagrad, lr=0.01, fused=True)
-    module = AEVB(paper_model(latent_dim=20, hidden=500), objective, optimizer, record_steps=not arguments.eager)
+    module = AEVB(
+        paper_model(latent_dim=20, hidden=500), objective, optimizer, steps="eager" if arguments.eager else "recorded"
+    )
     blocks = [(torch.rand(BLOCK, BATCH, 1, 28, 28),)] * (SETTLED + 2 * arguments.blocks)
     watch = Profile(arguments.blocks)
     trainer = pl.Trainer(

@@ -44,7 +44,7 @@ from functools import partial
 import torch
 import torch.distributed as dist
 from torch.utils.data import DataLoader
-from aevb.training.steps import recorder
+from aevb.training.steps import verified
 from aevb.distributed.strategy import trainer_options
 from aevb.training.module import AEVB
 from aevb.objectives import SGVB
@@ -52,7 +52,7 @@ from tests.small import quiet_trainer, small_model
 
 rank, case = int(os.environ["RANK"]), sys.argv[2]
 dist.init_process_group("gloo", init_method=f"file://{sys.argv[1]}/store", rank=rank, world_size=2)
-recorder.WARM_UP = 3
+verified.WARM_UP = 3
 
 
 class Deciding(SGVB):
@@ -63,22 +63,22 @@ class Deciding(SGVB):
         return estimate
 
 
-def train(record):
+def train(steps):
     torch.manual_seed(0)
     objective = Deciding() if case == "one_cannot" else SGVB()
     objective.num_data = 400
     adagrad = partial(torch.optim.Adagrad, lr=0.05, fused=True)
-    module = AEVB(small_model((4,)), objective, adagrad, record_steps=record)
+    module = AEVB(small_model((4,)), objective, adagrad, steps=steps)
     x = torch.randint(2, (4, 5, 10, 4), generator=torch.Generator().manual_seed(rank)).float()
     found = []
-    module.on_train_end = lambda: found.append(module.recorder is not None and module.recorder.recording is not None)
+    module.on_train_end = lambda: found.append(module.runner.active.name == "recorded")
     trainer = quiet_trainer(max_epochs=2, devices=2, use_distributed_sampler=False, **trainer_options())
     trainer.fit(module, DataLoader([(block,) for block in x], batch_size=None))
-    return found[0], [parameter.tolist() for parameter in module.parameters()], module.samples
+    return found[0], [parameter.tolist() for parameter in module.parameters()], module.samples_seen
 
 
 with open(f"{sys.argv[1]}/{rank}.json", "w") as file:
-    json.dump([train(True), train(False)], file)
+    json.dump([train("recorded"), train("eager")], file)
 """
 
 

@@ -59,7 +59,7 @@ def test_beta_weighs_the_kl(model: PPCA) -> None:
 @pytest.mark.parametrize(("samples", "share"), [(0, 0.0), (50_000_000, 0.25), (200_000_000, 1.0), (10**9, 1.0)])
 def test_beta_rises_with_the_samples_seen(model: PPCA, samples: int, share: float) -> None:
     objective = SGVB(beta=2.0, beta_warmup_samples=200_000_000, weight_prior=False)
-    objective.samples.fill_(samples)
+    objective.samples_seen.fill_(samples)
     changed = estimate(objective, model)
     assert float(changed.extras["beta"]) == pytest.approx(2 * share)
     expected = 2 * share * changed.kl.mean() - changed.log_likelihood.mean()
@@ -68,8 +68,8 @@ def test_beta_rises_with_the_samples_seen(model: PPCA, samples: int, share: floa
 
 def test_samples_are_counted_exactly_and_are_no_part_of_the_state() -> None:
     objective = SGVB()
-    objective.samples.fill_(10**8 + 1)
-    assert int(objective.samples) == 10**8 + 1  # float32 would say 10⁸
+    objective.samples_seen.fill_(10**8 + 1)
+    assert int(objective.samples_seen) == 10**8 + 1  # float32 would say 10⁸
     assert "samples" not in objective.state_dict()
 
 

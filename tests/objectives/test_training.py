@@ -70,8 +70,8 @@ def test_training(name: str, tmp_path: Path) -> None:
     weights = module.vae.p.parameters()
     assert all(not torch.equal(old, new) for old, new in zip(before, weights, strict=True))
     assert all(not torch.equal(old, new) for old, new in zip(own, module.objective.parameters(), strict=True))
-    assert module.samples == 8 * 4 * BLOCK * BATCH
-    assert int(module.objective.samples) == module.samples - BATCH  # what had been seen before the last minibatch
+    assert module.samples_seen == 8 * 4 * BLOCK * BATCH
+    assert int(module.objective.samples_seen) == module.samples_seen - BATCH  # before the last minibatch
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
@@ -86,7 +86,7 @@ def test_a_checkpoint_holds_all_that_the_objective_learned(name: str, tmp_path: 
     fit(resumed, 2, tmp_path / "half.ckpt")
     whole = make_module(OBJECTIVES[name]())
     fit(whole, 2)
-    assert resumed.samples == whole.samples
+    assert resumed.samples_seen == whole.samples_seen
     for key, value in whole.state_dict().items():
         assert torch.equal(resumed.state_dict()[key], value), key
 
@@ -99,7 +99,7 @@ def test_monte_carlo_em_steps_as_often_as_asked_and_leaves_the_encoder_alone(tmp
     trainer = make_trainer(tmp_path, epochs=1)
     trainer.fit(module, blocks(), validation())
     assert trainer.global_step == 4 * BLOCK * 3
-    assert module.samples == 4 * BLOCK * BATCH
+    assert module.samples_seen == 4 * BLOCK * BATCH
     assert all(torch.equal(old, new) for old, new in zip(encoder, module.vae.q.parameters(), strict=True))
     assert float(module.objective.step_size) != pytest.approx(0.1)
 

@@ -30,7 +30,7 @@ def fit(path, ckpt_path=None, max_samples=None, **options) -> AEVB:
         partial(torch.optim.Adam, lr=0.01),
         max_samples=max_samples,
         schedule=lambda epoch: 1 / (1 + epoch),
-        record_steps=False,
+        steps="eager",
     )
     options = {"max_epochs": -1, "num_sanity_val_steps": 0, "plugins": [AtomicCheckpointIO()]} | options
     trainer = quiet_trainer(**options)

@@ -65,7 +65,7 @@ def test_noise_is_a_function_of_its_key():
 @pytest.mark.parametrize(("max_samples", "seen", "kept"), [(1000, 0, 3), (1000, 900, 1), (1000, 850, 2), (None, 7, 3)])
 def test_block_is_cut_where_training_ends(max_samples, seen, kept, monkeypatch):
     module = make_module(max_samples=max_samples)
-    module.samples = seen
+    module.samples_seen = seen
     monkeypatch.setattr(AEVB, "trainer", property(lambda self: type("Trainer", (), {"world_size": 1})))
     assert len(module.truncate(torch.zeros(3, 100, 1, 1, 3))) == kept
 

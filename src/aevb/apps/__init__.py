@@ -54,8 +54,12 @@ EXTRAS = {
 """Arguments that need a package of Hydra's which is an extra: its name, and the extra's."""
 
 
+RENAMED = {"record_steps": "steps=recorded or steps=eager", "compile_steps": "steps=compiled"}
+"""Former keys, and what replaces them."""
+
+
 def check_arguments() -> None:
-    """Stop before Hydra makes a folder of a mistyped `resume=` or misses a package, and quote the folders.
+    """Stop before Hydra makes a folder of a mistyped `resume=`, misses a package or a key, and quote the folders.
 
     The folders of a sweep's jobs hold characters (= and ,) that mean something to Hydra, and shells complete them as
     they are.
@@ -65,6 +69,8 @@ def check_arguments() -> None:
         if module and find_spec(module) is None:
             fail(f"error: {argument} is an extra; install it with: pip install 'aevb[{extra}]'", 2)
         key, _, value = argument.partition("=")
+        if key.lstrip("+~") in RENAMED:
+            fail(f"error: {key} is no longer a setting; use {RENAMED[key.lstrip('+~')]}", 2)
         value = value.strip("'\"")
         if key != "resume" or value in ("", "null"):
             continue

@@ -15,9 +15,7 @@ from aevb.sweeps.names import parse, root
 
 log = logging.getLogger("aevb")
 
-CHANGEABLE = (
-    "allow", "callbacks", "compile_steps", "logger", "max_samples", "record_steps", "resume", "sweep", "trainer"
-)  # fmt: skip
+CHANGEABLE = ("allow", "callbacks", "logger", "max_samples", "resume", "steps", "sweep", "trainer")
 """What may be said beside `resume`, or differ when a sweep is continued: the rest is the run's own."""
 FILLED = ("data.shape", "optimizer.lr")
 """What a run fills in where it is null."""

@@ -55,7 +55,7 @@ def print_end(folder: RunFolder, module: AEVB, results: dict[str, float], logger
         if isinstance(logger, GuardedLogger):
             rows |= logger.where()
     rows["in Python"] = f'aevb.load_run("{folder.path}")'
-    print_table(f"finished after {module.samples:,} samples", rows)
+    print_table(f"finished after {module.samples_seen:,} samples", rows)
 
 
 def print_table(title: str, rows: dict[str, str]) -> None:

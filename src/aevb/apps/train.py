@@ -340,7 +340,7 @@ def run_trainer(
     """Fit, and test with the best weights; returns the best validation's and the test's metrics."""
     last = str(folder.last_checkpoint) if resumed_samples else None
     trainer.fit(module, data, ckpt_path=last, weights_only=True)
-    if module.validated_samples != module.samples:
+    if module.validated_samples != module.samples_seen:
         trainer.validate(module, data, verbose=False)
     best = folder.load_checkpoint("best")[1]
     module.load_state_dict(best["state_dict"])

@@ -48,7 +48,7 @@ class Objective(nn.Module, ABC):
             (section 5 of the paper). It is scaled by 1/N, as the loss is per datapoint, and is no part of the ELBO.
     """
 
-    samples: Tensor
+    samples_seen: Tensor
     """Training samples evaluated so far, a whole number, (); the trainer keeps it up to date, in place."""
 
     def __init__(self, weight_prior: bool = True) -> None:
@@ -56,7 +56,7 @@ class Objective(nn.Module, ABC):
         self.weight_prior = weight_prior
         self.num_data: int | None = None
         """N, the size of the training set; the trainer sets it."""
-        self.register_buffer("samples", torch.zeros((), dtype=torch.int64), persistent=False)
+        self.register_buffer("samples_seen", torch.zeros((), dtype=torch.int64), persistent=False)
 
     def connect(self, p: GenerativeModel, q: RecognitionModel) -> None:
         """Called once with the model, before the optimizer is made, for parameters whose shapes follow from it."""
@@ -153,7 +153,7 @@ class SquaredNorm(torch.autograd.Function):
 
 
 @contextmanager
-def held_fixed(module: nn.Module) -> Iterator[None]:
+def frozen(module: nn.Module) -> Iterator[None]:
     """Give the module's weights no gradient of what is computed within, densities of its distributions included."""
     trained = [weight for weight in module.parameters() if weight.requires_grad]
     for weight in trained:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from aevb.checks import choice, whole_number
-from aevb.objectives.base import Estimate, Objective, held_fixed, surrogate
+from aevb.objectives.base import Estimate, Objective, frozen, surrogate
 from aevb.vae import GenerativeModel, RecognitionModel
 
 GRADIENTS = ("reparameterized", "dreg", "stl")
@@ -61,7 +61,7 @@ class IWAE(Objective):
         if gradient == "reparameterized":
             log_q = posterior.log_prob(z)
         else:
-            with held_fixed(q):
+            with frozen(q):
                 log_q = q(x).log_prob(z)
         log_ratio = log_q - prior.log_prob(z)
         log_weights = log_likelihood - log_ratio

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from aevb.checks import whole_number
 from aevb.distributions.kl import kl_estimate
-from aevb.objectives.base import Estimate, Objective, held_fixed
+from aevb.objectives.base import Estimate, Objective, frozen
 from aevb.vae import GenerativeModel, RecognitionModel
 
 
@@ -39,7 +39,7 @@ class WakeSleep(Objective):
         self.num_samples = whole_number(num_samples, "objective.num_samples")
 
     def estimate(self, p: GenerativeModel, q: RecognitionModel, x: Tensor) -> Estimate:
-        with held_fixed(q):  # a prior may be made of q
+        with frozen(q):  # a prior may be made of q
             prior = p.prior()
             with torch.no_grad():
                 posterior = q(x)

@@ -99,10 +99,10 @@ class Pruning(pl.Callback):
         self.best_elbo = max(self.best_elbo, elbo)
         is_behind = False
         if self.trial is not None:
-            self.trial.report(elbo, module.samples)
+            self.trial.report(elbo, module.samples_seen)
             is_behind = self.trial.should_prune()
         if trainer.strategy.reduce_boolean_decision(is_behind, all=False):
-            raise Pruned(module.samples, self.best_elbo)
+            raise Pruned(module.samples_seen, self.best_elbo)
 
     def state_dict(self) -> dict[str, Any]:
         return {"best_elbo": self.best_elbo}

@@ -16,7 +16,7 @@ from aevb.checks import whole_number
 from aevb.errors import NonFiniteLossError
 from aevb.objectives import Objective
 from aevb.training.extension import End, end_of_training, restore_noise
-from aevb.training.steps.recorder import Recorder, recordable
+from aevb.training.steps import StepRunner, TrainingStep, check_steps, make_runner
 from aevb.vae import VAE
 
 log = logging.getLogger("aevb")
@@ -38,14 +38,13 @@ class AEVB(pl.LightningModule):
         seed: Of the noise.
         max_samples: Training ends when this many training samples have been evaluated; None: never by this count.
         schedule: Called with the number of the epoch, from 0; returns the factor of the step size.
-        record_steps: Record a training step where that is possible, and replay it: the same results to the last bit,
-            sooner. See `Recorder`.
-        compile_steps: Compile it in place of that: sooner still, after half a minute of compilation, with results that
-            differ by rounding. Where that is not possible, `record_steps` rules.
+        steps: How optimizer steps are executed, see `aevb.training.steps`: `eager`; `recorded`, faster with the same
+            results to the last bit; `compiled`, faster still after half a minute of compilation, with results that
+            differ by rounding; or `auto`, recorded. What is not possible falls back, and the log says why.
 
     Attributes:
-        samples: Training samples evaluated so far, over all ranks: the x-axis of every curve, as in the paper.
-        validated_samples: What `samples` was at the end of the last validation; None: there was none.
+        samples_seen: Training samples evaluated so far, over all ranks: the x-axis of every curve, as in the paper.
+        validated_samples: What `samples_seen` was at the end of the last validation; None: there was none.
 
     Raises:
         ValueError: max_samples is not a positive whole number.
@@ -59,8 +58,7 @@ class AEVB(pl.LightningModule):
         seed: int = 0,
         max_samples: int | None = None,
         schedule: Callable[[int], float] | None = None,
-        record_steps: bool = True,
-        compile_steps: bool = False,
+        steps: str = "auto",
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
@@ -71,9 +69,9 @@ class AEVB(pl.LightningModule):
         self.schedule = schedule
         self.seed = seed
         self.max_samples = None if max_samples is None else whole_number(max_samples, "max_samples")
-        self.record_steps, self.compile_steps = record_steps, compile_steps
-        self.recorder: Recorder | None = None
-        self.samples = 0
+        self.steps = check_steps(steps)
+        self.runner: StepRunner | None = None
+        self.samples_seen = 0
         self.validated_samples: int | None = None
         self.end: End | None = None
         self.totals: dict[str, Tensor] = {}
@@ -89,20 +87,14 @@ class AEVB(pl.LightningModule):
     @property
     def done(self) -> bool:
         """Whether `max_samples` has been reached."""
-        return self.max_samples is not None and self.samples >= self.max_samples
+        return self.max_samples is not None and self.samples_seen >= self.max_samples
 
     def on_train_start(self) -> None:
         self.trainer.should_stop = self.done
-        optimizer = self.optimizers()
-        assert isinstance(optimizer, LightningOptimizer)
-        if (self.record_steps or self.compile_steps) and recordable(
-            self.trainer, self, self.objective, optimizer.optimizer
-        ):
-            kinds = (self.record_steps, self.compile_steps)
-            self.recorder = Recorder(self.eager_step, self.objective, (self.vae.p, self.vae.q), optimizer, *kinds)
+        self.runner = make_runner(self.steps, TrainingStep(self, self.vae.p, self.vae.q, self.objective))
 
     def on_train_end(self) -> None:
-        self.recorder = None
+        self.runner = None
 
     def on_train_epoch_start(self) -> None:
         if self.schedule is not None:
@@ -115,7 +107,7 @@ class AEVB(pl.LightningModule):
         if self.end is not None and len(self.end.noise) == self.trainer.world_size:
             restore_noise(self.end.noise[self.global_rank], self.device)
         else:
-            seed_noise(self.seed, self.global_rank, self.samples)
+            seed_noise(self.seed, self.global_rank, self.samples_seen)
         self.end = None
 
     def training_step(self, block: tuple[Tensor, ...], batch_idx: int) -> dict[str, Tensor]:
@@ -130,28 +122,15 @@ class AEVB(pl.LightningModule):
             NonFiniteLossError: a loss is NaN or infinite.
         """
         x = self.truncate(block[0])
-        take_step = self.eager_step if self.recorder is None else self.recorder.begin(x)
-        steps = []
-        for number, minibatch in enumerate(x):
-            self.objective.samples.fill_(self.samples + number * x.shape[1] * self.trainer.world_size)
-            steps.append(take_step(minibatch))
-        metrics = self.mean_over_ranks({name: torch.stack([step[name] for step in steps]) for name in steps[0]})
+        assert self.runner is not None
+        metrics = self.runner.run(x, self.samples_seen, x.shape[1] * self.trainer.world_size)
+        metrics = self.mean_over_ranks(metrics)
         self.require_finite(metrics["loss"], x.shape[1])
-        self.samples += x.shape[0] * x.shape[1] * self.trainer.world_size
+        self.samples_seen += x.shape[0] * x.shape[1] * self.trainer.world_size
         self.trainer.should_stop = self.done
         if self.done:
             self.end = end_of_training(self.trainer, unused=len(block[0]) - len(x))
         return metrics
-
-    def eager_step(self, x: Tensor) -> dict[str, Tensor]:
-        """Take the optimizer steps for a minibatch x (B, *data_shape), and return the metrics of the last one."""
-        optimizer = self.optimizers()
-        assert isinstance(optimizer, LightningOptimizer)
-        for estimate in self.objective.estimates(self.vae.p, self.vae.q, x):
-            optimizer.zero_grad()
-            self.manual_backward(estimate.loss)
-            optimizer.step()
-        return estimate.metrics()
 
     def mean_over_ranks(self, metrics: dict[str, Tensor]) -> dict[str, Tensor]:
         """The means over all processes of metrics of equal shapes, (K,) each, of equally many datapoints."""
@@ -166,14 +145,14 @@ class AEVB(pl.LightningModule):
         if self.max_samples is None:
             return x
         per_step = x.shape[1] * self.trainer.world_size
-        return x[: -((self.samples - self.max_samples) // per_step)]
+        return x[: -((self.samples_seen - self.max_samples) // per_step)]
 
     def require_finite(self, losses: Tensor, batch_size: int) -> None:
         """Raise `NonFiniteLossError`, naming the first step of the block whose loss is not finite."""
         bad = (~losses.isfinite()).nonzero()
         if len(bad):
             step = int(bad[0])
-            at = self.samples + step * batch_size * self.trainer.world_size
+            at = self.samples_seen + step * batch_size * self.trainer.world_size
             raise NonFiniteLossError(
                 f"the loss became {float(losses[step])} at {at:,} samples; lower optimizer.lr, or check the data and "
                 "the likelihood's settings"
@@ -185,7 +164,7 @@ class AEVB(pl.LightningModule):
         seed_noise(self.seed, self.global_rank, "validation")
 
     def on_validation_end(self) -> None:
-        self.validated_samples = self.samples
+        self.validated_samples = self.samples_seen
 
     def on_test_start(self) -> None:
         seed_noise(self.seed, self.global_rank, "test")
@@ -229,12 +208,12 @@ class AEVB(pl.LightningModule):
     # Checkpoints
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["samples"], checkpoint["validated_samples"] = self.samples, self.validated_samples
+        checkpoint["samples"], checkpoint["validated_samples"] = self.samples_seen, self.validated_samples
         if self.end is not None:
             checkpoint["loops"]["fit_loop"], checkpoint["noise"] = self.end
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        self.samples, self.validated_samples = checkpoint["samples"], checkpoint.get("validated_samples")
+        self.samples_seen, self.validated_samples = checkpoint["samples"], checkpoint.get("validated_samples")
         self.end = End(checkpoint["loops"]["fit_loop"], checkpoint["noise"]) if "noise" in checkpoint else None
 
 

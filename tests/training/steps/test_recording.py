@@ -15,7 +15,7 @@ from aevb import likelihoods, posteriors, priors
 from aevb.networks import ConvDecoder, ConvEncoder
 from aevb.objectives import IWAE, SGVB, FullVB, MonteCarloEM, ScoreFunction, WakeSleep
 from aevb.training.module import AEVB
-from aevb.training.steps import recorder
+from aevb.training.steps import verified
 from aevb.vae import VAE
 
 from ...small import quiet_trainer, small_model
@@ -35,6 +35,7 @@ OBJECTIVES: dict[str, Callable[[], Any]] = {
     "score_function_leave_one_out": partial(ScoreFunction, 2, "leave_one_out"),
     "wake_sleep": WakeSleep,
     "full_vb": FullVB,
+    "monte_carlo_em": partial(MonteCarloEM, num_starts=3, transitions=4, leapfrog_steps=1, updates=2),
 }
 LIKELIHOODS = (
     "ContinuousBernoulli", "Gaussian", "ScalarGaussian", "FixedGaussian", "OptimalGaussian", "Laplace", "StudentT",
@@ -79,29 +80,21 @@ CASES: dict[str, tuple[Callable[[], Any], Callable[[], VAE], str]] = {
 }
 
 
-KINDS = {
-    "recorded": {},
-    "compiled": {"compile_steps": True},
-    "only_compiled": {"record_steps": False, "compile_steps": True},
-    "eager": {"record_steps": False},
-}
-
-
 @pytest.fixture(autouse=True)
 def short_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recorder, "WARM_UP", 3)
+    monkeypatch.setattr(verified, "WARM_UP", 3)
 
 
 class Watch(pl.Callback):
-    """Keeps what training reports, and the recorder."""
+    """Keeps what training reports, and the runner."""
 
     def __init__(self) -> None:
         self.metrics: list[Tensor] = []
-        self.recorder: Any = None
+        self.runner: Any = None
 
     def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         self.metrics += [values.clone() for values in outputs.values()]
-        self.recorder = module.recorder
+        self.runner = module.runner
 
 
 def train(
@@ -110,7 +103,7 @@ def train(
     torch.manual_seed(0)
     objective.num_data = 400
     callbacks = settings.pop("callbacks", [])
-    module = AEVB(model(), objective, OPTIMIZERS[optimizer], **KINDS[steps], **settings)
+    module = AEVB(model(), objective, OPTIMIZERS[optimizer], steps=steps, **settings)
     generator = torch.Generator().manual_seed(0)
     x = torch.randint(2, (BLOCKS, BLOCK, BATCH, *module.vae.p.data_shape), generator=generator).float()
     watch = Watch()
@@ -139,8 +132,8 @@ def test_recorded_steps_are_the_eager_ones(name: str) -> None:
     objective, model, optimizer = CASES[name]
     recorded = train(objective(), model, optimizer)
     watch = recorded[1]
-    assert watch.recorder.recording is not None
-    assert watch.recorder.checks == recorder.CHECKS
+    assert watch.runner.active.program is not None
+    assert watch.runner.verified == verified.VERIFICATION
     assert_same(recorded, train(objective(), model, optimizer, steps="eager"))
 
 
@@ -175,25 +168,28 @@ class Drawing(SGVB):
         return estimate._replace(loss=estimate.loss * torch.tensor(1.0 + next(self.draws)))
 
 
-@pytest.mark.parametrize(
-    ("objective", "said"),
-    [(Deciding, "cannot be recorded"), (Counting, None)],
-)
-def test_what_cannot_be_recorded_stays_eager(objective, said, caplog) -> None:
+def test_what_cannot_be_recorded_stays_eager(caplog) -> None:
     caplog.set_level(logging.INFO, "aevb")
     model = partial(small_model, SHAPE)
-    result = train(objective(), model, "adagrad")
-    assert result[1].recorder.recording is None
-    lines = [line for line in caplog.messages if "recorded" in line]
-    assert len(lines) == (said is not None)
-    assert all(said in line for line in lines)
-    assert_same(result, train(objective(), model, "adagrad", steps="eager"))
+    result = train(Deciding(), model, "adagrad")
+    assert result[1].runner.active.name == "eager"
+    assert [line for line in caplog.messages if line.startswith("training steps")] == [
+        "training steps are eager, not recorded: Python reads the value of a tensor"
+    ]
+    assert_same(result, train(Deciding(), model, "adagrad", steps="eager"))
+
+
+def test_settings_that_change_in_each_block_are_not_recorded() -> None:
+    model = partial(small_model, SHAPE)
+    result = train(Counting(), model, "adagrad")
+    assert result[1].runner.programs == 0
+    assert_same(result, train(Counting(), model, "adagrad", steps="eager"))
 
 
 def test_foreign_noise_stays_eager(caplog) -> None:
     caplog.set_level(logging.INFO, "aevb")
-    assert train(Drawing(), partial(small_model, SHAPE), "adagrad")[1].recorder.recording is None
-    assert [line for line in caplog.messages if "run eagerly (one differed from the step)" in line]
+    assert train(Drawing(), partial(small_model, SHAPE), "adagrad")[1].runner.active.name == "eager"
+    assert [line for line in caplog.messages if "are eager, not recorded: one differed from the eager step" in line]
 
 
 class Gradients(pl.Callback):
@@ -209,13 +205,8 @@ class Gradients(pl.Callback):
 def test_steps_are_eager_where_gradients_are_looked_at() -> None:
     gradients = Gradients()
     _, watch, trainer = train(SGVB(), partial(small_model, SHAPE), "adagrad", callbacks=[gradients])
-    assert watch.recorder is None
+    assert watch.runner.name == "eager"
     assert len(gradients.norms) == trainer.global_step == 2 * BLOCKS * BLOCK
-
-
-def test_several_steps_for_a_minibatch_are_eager() -> None:
-    few = partial(MonteCarloEM, num_starts=3, transitions=4, leapfrog_steps=1, updates=2)
-    assert train(few(), partial(small_model, SHAPE), "adagrad")[1].recorder is None
 
 
 @pytest.mark.parametrize("optimizer", ["adagrad", "sgd"])
@@ -225,7 +216,7 @@ def test_step_size_may_change(optimizer: str) -> None:
         for steps in ("recorded", "eager")
     ]
     assert_same(*results)
-    assert results[0][1].recorder.recordings == (1 if optimizer == "adagrad" else 2)
+    assert results[0][1].runner.programs == (1 if optimizer == "adagrad" else 2)
 
 
 class Freeze(pl.Callback):
@@ -243,7 +234,7 @@ def test_settings_may_change() -> None:
         for steps in ("recorded", "eager")
     ]
     assert_same(*results)
-    assert results[0][1].recorder.recordings == 2
+    assert results[0][1].runner.programs == 2
 
 
 class Dropped(nn.Module):
@@ -266,7 +257,7 @@ def dropped_model() -> VAE:
 
 def test_noise_and_buffers_of_networks_are_recorded() -> None:
     results = [train(SGVB(), dropped_model, "adam", steps) for steps in ("recorded", "eager")]
-    assert results[0][1].recorder.checks == recorder.CHECKS
+    assert results[0][1].runner.verified == verified.VERIFICATION
     assert_same(*results)
 
 
@@ -285,8 +276,8 @@ def test_compiled_steps_are_the_eager_ones_up_to_rounding(name: str, caplog) -> 
     (module, watch, trainer), (other, watch_other, trainer_other) = [
         train(objective(), model, optimizer, steps) for steps in ("compiled", "eager")
     ]
-    assert type(watch.recorder.recording).__name__ == "Compilation", caplog.messages
-    assert watch.recorder.checks == recorder.CHECKS
+    assert type(watch.runner.active.program).__name__ == "Compilation", caplog.messages
+    assert watch.runner.verified == verified.VERIFICATION
     assert trainer.global_step == trainer_other.global_step
     torch.testing.assert_close(watch.metrics, watch_other.metrics, rtol=1e-3, atol=1e-4)
     torch.testing.assert_close(module.state_dict(), other.state_dict(), rtol=1e-3, atol=1e-4)
@@ -298,8 +289,8 @@ def test_compiled_steps_follow_the_step_size(optimizer: str) -> None:
         train(SGVB(), partial(small_model, SHAPE), optimizer, steps, schedule=lambda epoch: 1.0 - 0.5 * epoch)
         for steps in ("compiled", "eager")
     ]
-    assert watch.recorder.recordings == 1
-    assert type(watch.recorder.recording).__name__ == "Compilation"
+    assert watch.runner.programs == 1
+    assert type(watch.runner.active.program).__name__ == "Compilation"
     torch.testing.assert_close(module.state_dict(), other.state_dict(), rtol=1e-3, atol=1e-4)
 
 
@@ -311,9 +302,9 @@ def test_steps_are_recorded_where_there_is_no_compiler(monkeypatch, caplog) -> N
     monkeypatch.setattr(torch, "compile", lambda graph, **options: missing)
     found = train(SGVB(), partial(small_model, SHAPE), "adagrad", "compiled")
     assert [line for line in caplog.messages if "step" in line] == [
-        "training steps cannot be compiled; they are recorded (no compiler)"
+        "training steps are recorded, not compiled: no compiler"
     ]
-    assert type(found[1].recorder.recording).__name__ == "Recording"
+    assert type(found[1].runner.active.program).__name__ == "Recording"
     assert_same(found, train(SGVB(), partial(small_model, SHAPE), "adagrad", "eager"))
 
 
@@ -333,15 +324,6 @@ def test_steps_are_recorded_where_compiled_ones_differ(optimizer: str, monkeypat
     caplog.set_level(logging.INFO, "aevb")
     monkeypatch.setattr(torch, "compile", wrong)
     found = train(SGVB(), partial(small_model, SHAPE), optimizer, "compiled")
-    assert "training steps cannot be compiled; they are recorded (one differed from the step)" in caplog.messages
-    assert type(found[1].recorder.recording).__name__ == "Recording"
+    assert "training steps are recorded, not compiled: one differed from the eager step" in caplog.messages
+    assert type(found[1].runner.active.program).__name__ == "Recording"
     assert_same(found, train(SGVB(), partial(small_model, SHAPE), optimizer, "eager"))
-
-
-def test_steps_are_eager_where_there_is_no_compiler_and_they_are_not_to_be_recorded(monkeypatch, caplog) -> None:
-    caplog.set_level(logging.INFO, "aevb")
-    monkeypatch.delattr(torch, "compile")
-    found = train(SGVB(), partial(small_model, SHAPE), "adagrad", "only_compiled")
-    assert found[1].recorder.recording is None
-    assert [line for line in caplog.messages if line.startswith("training steps cannot be compiled; they run eagerly")]
-    assert_same(found, train(SGVB(), partial(small_model, SHAPE), "adagrad", "eager"))

@@ -55,16 +55,16 @@ class Checkpoint(pl.Callback):
     def save(self, trainer: pl.Trainer, module: AEVB) -> None:
         """Write `last.ckpt` now."""
         trainer.save_checkpoint(self.last)
-        self.saved_samples = module.samples
+        self.saved_samples = module.samples_seen
         self.saved_time = time.monotonic()
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         assert isinstance(module, AEVB)
-        self.saved_samples, self.saved_time = module.samples, time.monotonic()
+        self.saved_samples, self.saved_time = module.samples_seen, time.monotonic()
 
     def is_due(self, module: AEVB) -> bool:
         """Whether a multiple of `every_samples` has been passed since the last checkpoint."""
-        return module.samples // self.every_samples > self.saved_samples // self.every_samples
+        return module.samples_seen // self.every_samples > self.saved_samples // self.every_samples
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int

@@ -64,10 +64,10 @@ class Curve(pl.Callback):
         self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         assert isinstance(module, AEVB)
-        if self.points(module.samples) > self.points(self.logged_samples):
-            self.logged_samples = module.samples
+        if self.points(module.samples_seen) > self.points(self.logged_samples):
+            self.logged_samples = module.samples_seen
             if trainer.is_global_zero:
-                log_metrics(trainer, self.measure(module), module.samples)
+                log_metrics(trainer, self.measure(module), module.samples_seen)
 
     def measure(self, module: AEVB) -> dict[str, float]:
         """The points of the two curves, by the names of their metrics."""

@@ -52,12 +52,12 @@ class Images(pl.Callback):
         self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         assert isinstance(module, AEVB)
-        if module.samples // self.every_samples > self.drawn_samples // self.every_samples:
+        if module.samples_seen // self.every_samples > self.drawn_samples // self.every_samples:
             self.draw(trainer, module)
 
     def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         assert isinstance(module, AEVB)
-        if module.samples > self.drawn_samples:
+        if module.samples_seen > self.drawn_samples:
             self.draw(trainer, module)
 
     @torch.no_grad()
@@ -68,15 +68,15 @@ class Images(pl.Callback):
         self.folder.mkdir(parents=True, exist_ok=True)
         seed_noise(module.seed, "images")
         for what, picture in self.pictures(trainer, module):
-            path = self.folder / f"{module.samples:09d}_{what}.png"
+            path = self.folder / f"{module.samples_seen:09d}_{what}.png"
             if isinstance(picture, Tensor):
                 plots.save_picture(picture, path)
             else:
                 plots.save_figure(picture, path)
             for logger in trainer.loggers:
                 if isinstance(logger, GuardedLogger):
-                    logger.log_image(f"images/{what}", path, module.samples)
-        self.drawn_samples = module.samples
+                    logger.log_image(f"images/{what}", path, module.samples_seen)
+        self.drawn_samples = module.samples_seen
 
     def pictures(self, trainer: pl.Trainer, module: AEVB) -> Iterator[tuple[str, Any]]:
         """Names and pictures, the latter as tensors (3, H, W) or figures."""

@@ -58,7 +58,7 @@ class Interruption(pl.Callback):
             received = int(of_all)  # a signal that has come meanwhile is for the next block
         if received:
             self.checkpoint.save(trainer, module)
-            raise Interrupted(received, module.samples)
+            raise Interrupted(received, module.samples_seen)
 
     def teardown(self, trainer: pl.Trainer, module: pl.LightningModule, stage: str) -> None:
         for number, handler in self.previous.items():

@@ -35,7 +35,7 @@ class Metrics(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         assert isinstance(module, AEVB)
-        self.timed_samples = module.samples
+        self.timed_samples = module.samples_seen
         self.clock = time.perf_counter()
 
     def on_train_batch_end(
@@ -45,7 +45,7 @@ class Metrics(pl.Callback):
         for name, values in outputs.items():
             self.sums[name] = self.sums.get(name, 0) + values.sum()
         self.steps += len(next(iter(outputs.values())))
-        if module.samples // self.every_samples > self.logged_samples // self.every_samples:
+        if module.samples_seen // self.every_samples > self.logged_samples // self.every_samples:
             self.log_interval(trainer, module)
 
     def log_interval(self, trainer: pl.Trainer, module: AEVB) -> None:
@@ -53,10 +53,10 @@ class Metrics(pl.Callback):
         means = (torch.stack(list(self.sums.values())) / self.steps).tolist()
         metrics = {f"train/{name}": mean for name, mean in zip(self.sums, means, strict=True)}
         seconds = time.perf_counter() - self.clock
-        metrics["train/images_per_second"] = (module.samples - self.timed_samples) / seconds
-        log_metrics(trainer, metrics, module.samples)
-        self.sums, self.steps, self.logged_samples = {}, 0, module.samples
-        self.timed_samples, self.clock = module.samples, time.perf_counter()
+        metrics["train/images_per_second"] = (module.samples_seen - self.timed_samples) / seconds
+        log_metrics(trainer, metrics, module.samples_seen)
+        self.sums, self.steps, self.logged_samples = {}, 0, module.samples_seen
+        self.timed_samples, self.clock = module.samples_seen, time.perf_counter()
 
     def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         assert isinstance(module, AEVB)
@@ -78,7 +78,7 @@ class Metrics(pl.Callback):
         assert isinstance(module, AEVB)
         found = trainer.callback_metrics
         metrics = {name: float(value) for name, value in found.items() if name.startswith(f"{stage}/")}
-        log_metrics(trainer, metrics, module.samples)
+        log_metrics(trainer, metrics, module.samples_seen)
 
     def state_dict(self) -> dict[str, Any]:
         return {"sums": self.sums, "steps": self.steps, "logged_samples": self.logged_samples}

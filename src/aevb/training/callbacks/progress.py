@@ -37,12 +37,12 @@ class Progress(pl.Callback):
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         assert isinstance(module, AEVB)
         self.total = total_samples(trainer, module)
-        self.shown_time, self.shown_samples = time.monotonic(), module.samples
+        self.shown_time, self.shown_samples = time.monotonic(), module.samples_seen
         if not trainer.is_global_zero or not get_console().is_terminal:
             return
         status = TextColumn("{task.fields[status]}")
         self.bar = Bar(BarColumn(bar_width=8), status, TimeRemainingColumn(compact=True))
-        self.task = self.bar.add_task("", total=self.total, completed=module.samples, status="training")
+        self.task = self.bar.add_task("", total=self.total, completed=module.samples_seen, status="training")
         self.bar.start()
 
     def on_train_batch_end(
@@ -53,17 +53,17 @@ class Progress(pl.Callback):
             return
         assert isinstance(module, AEVB)
         self.elbo = float(outputs["elbo"].mean())
-        rate = (module.samples - self.shown_samples) / elapsed
+        rate = (module.samples_seen - self.shown_samples) / elapsed
         status = self.status(trainer, module, rate)
         if self.bar:
-            self.bar.update(self.task, completed=module.samples, status=status)
+            self.bar.update(self.task, completed=module.samples_seen, status=status)
         else:
             log.info(status)
-        self.shown_time, self.shown_samples = time.monotonic(), module.samples
+        self.shown_time, self.shown_samples = time.monotonic(), module.samples_seen
 
     def status(self, trainer: pl.Trainer, module: AEVB, rate: float) -> str:
         """Where training stands, in one line."""
-        done = f"{module.samples:,}" + (f"/{self.total:,}" if self.total else " samples")
+        done = f"{module.samples_seen:,}" + (f"/{self.total:,}" if self.total else " samples")
         elbo = f"elbo {self.elbo:.2f}"
         if "val/elbo" in trainer.callback_metrics:
             elbo += f" (val {float(trainer.callback_metrics['val/elbo']):.2f})"
@@ -72,7 +72,7 @@ class Progress(pl.Callback):
     def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         assert isinstance(module, AEVB)
         if self.bar:
-            self.bar.update(self.task, completed=module.samples)
+            self.bar.update(self.task, completed=module.samples_seen)
         self.close()
 
     def on_exception(self, trainer: pl.Trainer, module: pl.LightningModule, exception: BaseException) -> None:

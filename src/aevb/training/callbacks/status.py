@@ -30,7 +30,7 @@ class Status(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         assert isinstance(module, AEVB)
-        self.start_samples, self.start = module.samples, time.monotonic()
+        self.start_samples, self.start = module.samples_seen, time.monotonic()
 
     def on_validation_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         self.validation_start = time.monotonic()
@@ -48,13 +48,13 @@ class Status(pl.Callback):
         """Report now."""
         assert isinstance(module, AEVB)
         if trainer.is_global_zero:
-            self.report(module.samples)
+            self.report(module.samples_seen)
         self.reported_time = time.monotonic()
 
     def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         assert isinstance(module, AEVB)
-        if module.samples > self.start_samples:
-            self.images_per_second = (module.samples - self.start_samples) / (time.monotonic() - self.start)
+        if module.samples_seen > self.start_samples:
+            self.images_per_second = (module.samples_seen - self.start_samples) / (time.monotonic() - self.start)
         self.finish(trainer, module)
 
     def on_exception(self, trainer: pl.Trainer, module: pl.LightningModule, exception: BaseException) -> None:

@@ -1,1 +1,48 @@
-"""How a training step is executed: eager, recorded or compiled."""
+"""How the optimizer steps of training are executed: `eager`, `recorded` or `compiled`, behind one interface.
+
+A `TrainingStep` is what is executed, a `StepRunner` a way to do so; `make_runner` chooses it, and only the module
+calls that. To add a way (a CUDA graph of a block, say):
+
+1. Subclass `StepRunner`, or `Verified` if a program made from the step is to take the eager step's place. A runner may
+   override `run`, which takes a whole block, in place of `take`, which takes one minibatch.
+2. Return it from `make_runner` for a value of the setting `steps`, with the runner to fall back on.
+
+Results must be those of `Eager`, to the last bit unless the setting's documentation says otherwise.
+"""
+
+import logging
+
+from aevb.checks import choice
+from aevb.training.steps.compiled import Compiled
+from aevb.training.steps.eager import Eager
+from aevb.training.steps.recorded import Recorded
+from aevb.training.steps.runner import StepRunner, TrainingStep
+from aevb.training.steps.verified import obstacle
+
+__all__ = ["StepRunner", "TrainingStep", "check_steps", "make_runner"]
+
+log = logging.getLogger("aevb")
+
+STEPS = ("auto", "eager", "recorded", "compiled")
+
+
+def check_steps(steps: str) -> str:
+    """The setting `steps`, if it is one of `STEPS`.
+
+    Raises:
+        ValueError: it is not.
+    """
+    return choice(steps, "steps", STEPS)
+
+
+def make_runner(steps: str, step: TrainingStep) -> StepRunner:
+    """The runner for the setting `steps`: `auto` records. What is not possible is logged, once, with the reason."""
+    eager = Eager(step)
+    if steps == "eager":
+        return eager
+    reason = obstacle(step)
+    if reason is not None:
+        log.info("training steps are eager: %s", reason)
+        return eager
+    recorded = Recorded(step, fallback=eager)
+    return Compiled(step, fallback=recorded) if steps == "compiled" else recorded

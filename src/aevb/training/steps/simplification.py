@@ -1,19 +1,10 @@
-"""A training step recorded once as a flat list of tensor operations, and replayed.
+"""Simplifies the graph of a training step: what is the same at every step, and what copies without need, goes."""
 
-A step of a small model spends much of its time in Python: modules, distributions, autograd and the optimizer decide
-anew, at every step, to do the same. A `Recording` is what is left of a step without them: the operations on tensors of
-forward pass, backward pass and update, in their order. It calls the same kernels on the same values, and draws the same
-noise, so its results are the same to the last bit.
-"""
-
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, fx
-from torch.distributions import Distribution
-from torch.fx.experimental.proxy_tensor import make_fx
 
 aten = torch.ops.aten
 
@@ -55,109 +46,6 @@ SHAPE_ONLY = {aten.ones_like.default, aten.zeros_like.default}
 """What follows from the shape of an operand, whatever its values."""
 
 IMMOVABLE = {torch.Tag.nondeterministic_seeded, torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape}
-
-
-class NotRecordableError(RuntimeError):
-    """A step does something that a list of operations cannot do again."""
-
-
-class Recording:
-    """The operations of a step.
-
-    Args:
-        step: Takes a minibatch, moves `state` in place, and returns metrics. It is called with gradients enabled, and
-            once more by replaying it: the caller restores the state afterwards.
-        x: A minibatch; others must be of its shape and type.
-        state: All tensors that the step reads and writes in place.
-        rates: The step size of each of `groups`. It may change from step to step.
-        groups: Parameters that share a step size.
-
-    Attributes:
-        fixed_rates: Whether the step sizes are part of the recording, so that it holds for these alone: a fused
-            optimizer's are arguments of one operation, others compute with them.
-
-    Raises:
-        NotRecordableError: the step makes Python decide by the value of a tensor.
-    """
-
-    def __init__(
-        self,
-        step: Callable[[Tensor], dict[str, Tensor]],
-        x: Tensor,
-        state: list[Tensor],
-        groups: Iterable[list[Tensor]],
-    ) -> None:
-        self.state = state
-        owners = [{id(parameter) for parameter in group} for group in groups]
-        graph = trace(step, x, state, len(owners))
-        self.fixed_rates = not lift_rates(graph, state, owners)
-        simplify(graph, [x, *state, *([0.0] * len(owners))])
-        self.run = graph.forward
-
-    def __call__(self, x: Tensor, rates: list[float]) -> dict[str, Tensor]:
-        """Take a step on a minibatch; returns its metrics."""
-        with torch.no_grad():
-            metrics: dict[str, Tensor] = self.run(x, *self.state, *rates)
-        return metrics
-
-
-def trace(step: Callable[[Tensor], Any], x: Tensor, state: list[Tensor], num_rates: int) -> fx.GraphModule:
-    """The operations of a step: placeholders for x, the state and the step sizes, in this order.
-
-    Raises:
-        NotRecordableError: see `Recording`.
-    """
-
-    def of_everything(x: Tensor, *_: Tensor) -> Any:
-        return step(x)
-
-    try:
-        with unvalidated_distributions():
-            graph = make_fx(of_everything, tracing_mode="real", _error_on_data_dependent_ops=True)(x, *state)
-    except Exception as error:  # whatever goes wrong under the tracer, the step itself may be sound
-        raise NotRecordableError(first_words(error)) from error
-    last = [node for node in graph.graph.nodes if node.op == "placeholder"][-1]
-    for number in reversed(range(num_rates)):
-        with graph.graph.inserting_after(last):
-            graph.graph.placeholder(f"rate_{number}")
-    for node in reversed(graph.graph.nodes):
-        if node.op == "call_function" and getattr(node.target, "namespace", "") == "profiler":
-            graph.graph.erase_node(node)
-    graph.recompile()
-    return graph
-
-
-def first_words(error: Exception) -> str:
-    """The first line of what an error says."""
-    return str(error).strip().partition("\n")[0] or type(error).__name__
-
-
-@contextmanager
-def unvalidated_distributions() -> Iterator[None]:
-    """Let torch's distributions not look at their parameters; a loss that is not finite is noticed without them."""
-    before = Distribution._validate_args
-    Distribution.set_default_validate_args(False)
-    try:
-        yield
-    finally:
-        Distribution.set_default_validate_args(before)
-
-
-def lift_rates(graph: fx.GraphModule, state: list[Tensor], groups: list[set[int]]) -> bool:
-    """Let fused updates take their step size from its placeholder; returns whether every group is updated so."""
-    placeholders = [node for node in graph.graph.nodes if node.op == "placeholder"]
-    owner = {node: id(tensor) for node, tensor in zip(placeholders[1:], state, strict=False)}
-    rates = placeholders[1 + len(state) :]
-    lifted = set()
-    for node in graph.graph.nodes:
-        if "lr" not in node.kwargs or isinstance(node.kwargs["lr"], fx.Node):
-            continue
-        first = owner.get(node.args[0][0])
-        for number, group in enumerate(groups):
-            if first in group:
-                node.update_kwarg("lr", rates[number])
-                lifted.add(number)
-    return len(lifted) == len(groups)
 
 
 class Values(fx.Interpreter):

@@ -1,7 +1,7 @@
 """A training step compiled as a whole, its update included, by torch.compile."""
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,76 +10,81 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.overrides import TorchFunctionMode
 
-from aevb.training.steps.recording import NotRecordableError, first_words, trace
+from aevb.config import first_line
+from aevb.training.steps.runner import Metrics, TrainingStep
+from aevb.training.steps.tracing import trace
+from aevb.training.steps.verified import NoProgramError, Verified, nearly_equal, outside_autograd
+
+
+class Compiled(Verified):
+    """Replays a `Compilation`, if it agrees with the eager step up to rounding."""
+
+    name = "compiled"
+
+    def make(self, x: Tensor) -> "Compilation":
+        return Compilation(self.step, x)
+
+    def agree(self, expected: Tensor, found: Tensor, before: Tensor) -> bool:
+        return nearly_equal(expected, found, before)
 
 
 class Compilation:
     """Forward pass, backward pass and update as one compiled program.
 
-    The operations are traced as for a `Recording`, those of the optimizer in its plain form, and Inductor joins the
+    The operations are traced as for a `Recording`, those of the optimizer in its unfused form, and Inductor joins the
     elementwise ones into few passes over memory. It may add in another order, so that results differ from the eager
     step's by rounding; the noise is the same.
 
     Args:
-        step: Takes a minibatch, moves `state` in place by a step of the optimizer it is given, and returns metrics.
+        step: It is taken twice; the caller restores the state afterwards.
         x: A minibatch; others must be of its shape and type.
-        state: All tensors that the step reads and writes in place.
-        optimizer: Of all parameters.
 
     Raises:
-        NotRecordableError: the step cannot be traced, or there is no compiler.
+        NoProgramError: the step cannot be traced, or there is no compiler.
     """
 
-    fixed_rates = False
+    fixed_learning_rates = False
 
-    def __init__(
-        self,
-        step: Callable[[Tensor, Optimizer], dict[str, Tensor]],
-        x: Tensor,
-        state: list[Tensor],
-        optimizer: Optimizer,
-    ) -> None:
-        self.given = [group["lr"] for group in optimizer.param_groups]
-        self.rates = [torch.tensor(rate, dtype=torch.float64, device=x.device) for rate in self.given]
-        self.state = state
-        plain = plain_form(optimizer, self.rates)
-        graph = trace(lambda x: step(x, plain), x, [*state, *self.rates], 0)
+    def __init__(self, step: TrainingStep, x: Tensor) -> None:
+        self.given = step.learning_rates()
+        self.learning_rates = [torch.tensor(rate, dtype=torch.float64, device=x.device) for rate in self.given]
+        self.inputs = [*step.state(), *self.learning_rates]
+        optimizer = unfused(step.optimizer, self.learning_rates)
+        graph = trace(lambda x: step.bare(x, optimizer), x, self.inputs)
         try:
             self.run = torch.compile(graph, dynamic=False, options={"fallback_random": True})
-            with torch.no_grad():
-                self.run(x, *state, *self.rates)
+            with outside_autograd(x.device):
+                self.run(x, *self.inputs)
         except Exception as error:  # a compiler may be missing, or may not know an operation
-            raise NotRecordableError(first_words(error)) from error
+            raise NoProgramError(first_line(error)) from error
 
-    def __call__(self, x: Tensor, rates: list[float]) -> dict[str, Tensor]:
-        """Take a step on a minibatch; returns its metrics."""
-        if rates != self.given:
-            self.given = rates
-            for tensor, rate in zip(self.rates, rates, strict=True):
+    def __call__(self, x: Tensor, learning_rates: list[float]) -> Metrics:
+        if learning_rates != self.given:
+            self.given = learning_rates
+            for tensor, rate in zip(self.learning_rates, learning_rates, strict=True):
                 tensor.fill_(rate)
-        with torch.no_grad():
-            metrics: dict[str, Tensor] = self.run(x, *self.state, *self.rates)
+        metrics: Metrics = self.run(x, *self.inputs)
         return metrics
 
 
-def plain_form(optimizer: Optimizer, rates: list[Tensor]) -> Optimizer:
-    """The optimizer with the same parameters and state, unfused, and with step sizes that are read at each step.
+def unfused(optimizer: Optimizer, learning_rates: list[Tensor]) -> Optimizer:
+    """The optimizer with the same parameters and state, unfused, and with learning rates that are tensors.
 
     The compiler makes one kernel of the update's elementwise operations itself; fused ones it takes as they are.
     """
-    plain = copy.copy(optimizer)
-    plain.param_groups = [
+    copied = copy.copy(optimizer)
+    copied.param_groups = [
         group | dict.fromkeys({"fused", "foreach"} & group.keys(), False) | {"lr": rate}
-        for group, rate in zip(optimizer.param_groups, rates, strict=True)
+        for group, rate in zip(optimizer.param_groups, learning_rates, strict=True)
     ]
-    take_step = plain.step
+    take_step = copied.step
 
     def step_as_compiled() -> None:
         with as_compiled(), TensorFactors():
             take_step()
 
-    plain.step = step_as_compiled  # type: ignore[method-assign, assignment]
-    return plain
+    copied.step = step_as_compiled  # type: ignore[method-assign, assignment]
+    return copied
 
 
 @contextmanager

@@ -1,0 +1,152 @@
+"""What is executed, `TrainingStep`, and the interface of what executes it, `StepRunner`."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.core.optimizer import LightningOptimizer
+from torch import Tensor, nn
+from torch.distributions import Distribution
+from torch.optim import Optimizer
+
+from aevb.objectives import Objective
+
+Metrics = dict[str, Tensor]
+
+CONSTANTS = (bool, int, float, str, tuple, type(None))
+"""Types of the attributes of modules that a program made from a step takes for constants."""
+
+
+class TrainingStep:
+    """The optimizer steps for one minibatch, with all that they read and write.
+
+    Args:
+        module: Attached to a trainer; has one optimizer, of all parameters.
+        p: Generative model.
+        q: Recognition model.
+        objective: Its estimates are minimised.
+    """
+
+    def __init__(self, module: pl.LightningModule, p: Any, q: Any, objective: Objective) -> None:
+        self.module, self.trainer = module, module.trainer
+        self.p, self.q, self.objective = p, q, objective
+        self.parts = nn.ModuleList([p, q, objective])
+        optimizer = module.optimizers()
+        assert isinstance(optimizer, LightningOptimizer)
+        self.lightning_optimizer = optimizer
+        self.optimizer: Optimizer = optimizer.optimizer
+        self.updates = 0
+
+    def eager(self, x: Tensor) -> Metrics:
+        """Take the optimizer steps for x (B, *data_shape); returns the metrics of the last one, () each."""
+        for estimate in self.objective.estimates(self.p, self.q, x):
+            self.lightning_optimizer.zero_grad()
+            self.module.manual_backward(estimate.loss)
+            self.lightning_optimizer.step()
+        return estimate.metrics()
+
+    def bare(self, x: Tensor, optimizer: Optimizer) -> Metrics:
+        """The same operations on tensors without Lightning's hooks, by `optimizer`, a form of the optimizer."""
+        self.updates = 0
+        for estimate in self.objective.estimates(self.p, self.q, x):
+            optimizer.zero_grad()
+            estimate.loss.backward()
+            self.trainer.strategy.post_backward(estimate.loss)
+            limit, algorithm = self.clipping()
+            self.trainer.precision_plugin.clip_gradients(optimizer, limit, algorithm)
+            optimizer.step()
+            self.updates += 1
+        return estimate.metrics()
+
+    def clipping(self) -> tuple[float, Any]:
+        """The limit of the gradient, 0 for none, and whether it is one of its norm or of its values."""
+        return self.trainer.gradient_clip_val or 0, self.trainer.gradient_clip_algorithm or "norm"
+
+    def count_updates(self) -> None:
+        """Tell Lightning of the optimizer steps that `bare` has taken for a minibatch."""
+        for _ in range(self.updates):
+            self.lightning_optimizer._on_before_step()
+            self.lightning_optimizer._on_after_step()
+
+    def learning_rates(self) -> list[float]:
+        """The learning rate of each group of parameters."""
+        return [group["lr"] for group in self.optimizer.param_groups]
+
+    def state(self) -> list[Tensor]:
+        """All tensors that a step changes: parameters, buffers, the optimizer's state."""
+        tensors = [*self.parts.parameters(), *self.parts.buffers()]
+        slots = [value for state in self.optimizer.state.values() for value in state.values()]
+        return tensors + [value for value in slots if isinstance(value, Tensor)]
+
+    def settings(self) -> tuple[Any, ...]:
+        """What a program made from the step takes for constant, the learning rates excepted."""
+        attributes = [
+            (name, value)
+            for part in self.parts.modules()
+            for name, value in vars(part).items()
+            if isinstance(value, CONSTANTS)
+        ]
+        groups = [
+            (name, value)
+            for group in self.optimizer.param_groups
+            for name, value in group.items()
+            if name not in ("params", "lr")
+        ]
+        tensors = [(id(tensor), tensor.data_ptr(), tensor.requires_grad) for tensor in self.state()]
+        return (attributes, groups, tensors, self.clipping())
+
+
+class StepRunner(ABC):
+    """Executes a training step for each minibatch of a block.
+
+    Args:
+        step: What is executed.
+    """
+
+    name: str
+    """The value of the setting `steps` that asks for it."""
+
+    def __init__(self, step: TrainingStep) -> None:
+        self.step = step
+
+    @property
+    def active(self) -> "StepRunner":
+        """The runner in use: this one, or what it has fallen back on."""
+        return self
+
+    def run(self, block: Tensor, samples_seen: int, batch_size: int) -> Metrics:
+        """Take the steps of a block (K, B, *data_shape); returns the metrics of each minibatch, (K,) each.
+
+        Args:
+            block: Minibatches of this process.
+            samples_seen: Training samples before the block, over all processes.
+            batch_size: Training samples of a minibatch, over all processes.
+        """
+        found = []
+        with unvalidated_distributions():
+            self.prepare(block[0])
+            for number, x in enumerate(block):
+                self.step.objective.samples_seen.fill_(samples_seen + number * batch_size)
+                found.append(self.take(x))
+        return {name: torch.stack([metrics[name] for metrics in found]) for name in found[0]}
+
+    def prepare(self, x: Tensor) -> None:  # noqa: B027 - most runners need nothing
+        """Called before each block with its first minibatch x (B, *data_shape)."""
+
+    @abstractmethod
+    def take(self, x: Tensor) -> Metrics:
+        """Take the step of a minibatch x (B, *data_shape); returns its metrics, () each."""
+
+
+@contextmanager
+def unvalidated_distributions() -> Iterator[None]:
+    """Let distributions accept any parameters: validation waits for the device, and a loss that is not finite shows."""
+    before = Distribution._validate_args
+    Distribution.set_default_validate_args(False)
+    try:
+        yield
+    finally:
+        Distribution.set_default_validate_args(before)

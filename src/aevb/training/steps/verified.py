@@ -1,0 +1,249 @@
+"""A program made from a training step takes its place once it has been verified against it."""
+
+import logging
+from abc import abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+import torch
+from pytorch_lightning.utilities.model_helpers import is_overridden
+from torch import Tensor
+
+from aevb.distributed.strategy import DataParallel, without_communication
+from aevb.training.steps.runner import Metrics, StepRunner, TrainingStep
+
+log = logging.getLogger("aevb")
+
+WARM_UP = 100
+"""Eager minibatches before a program is made: to make one takes as long as some hundred steps."""
+
+VERIFICATION = 3
+"""Minibatches whose step is taken both ways before the program replaces it."""
+
+MAX_PROGRAMS = 5
+"""A run whose settings keep changing falls back."""
+
+TOLERANCE = 1e-3
+"""Largest difference between two ways of changing a tensor, as a part of the change."""
+
+PRECISIONS = ("32-true", "64-true", "bf16-true", "bf16-mixed")
+
+
+class NoProgramError(RuntimeError):
+    """No program can be made from a step; the message says why."""
+
+
+class Program(Protocol):
+    """The tensor operations of a step."""
+
+    fixed_learning_rates: bool
+    """Whether the learning rates are constants of the program."""
+
+    def __call__(self, x: Tensor, learning_rates: list[float]) -> Metrics:
+        """Take the step of a minibatch x; returns its metrics."""
+
+
+class Verified(StepRunner):
+    """Makes a program from the step, and replays it, if its results are those of eager steps.
+
+    Phases: in the warm-up, steps are eager. Then a program is made. In the verification, steps are taken both ways:
+    parameters, buffers, the optimizer's state, the metrics and the random generators' states must agree. From then on
+    the program is replayed. Where none can be made, or results differ, the fallback takes over, and the log says why.
+
+    Several processes make each its own program, which averages their gradients, and replay it only if all can.
+
+    A program holds for the settings it was made with: attributes of the models' parts and of the objective, settings of
+    the optimizer, the shape of the minibatch. When one changes between blocks, the phases start anew.
+
+    Args:
+        step: What is executed.
+        fallback: Executes it where a program cannot.
+    """
+
+    def __init__(self, step: TrainingStep, fallback: StepRunner) -> None:
+        super().__init__(step)
+        self.fallback = fallback
+        self.failed = False
+        self.program: Program | None = None
+        self.settings: tuple[Any, ...] = ()
+        self.made_for: list[float] = []
+        """The learning rates when the program was made."""
+        self.warmed_up = self.verified = self.programs = 0
+
+    @abstractmethod
+    def make(self, x: Tensor) -> Program:
+        """The program for minibatches like x; the state is restored afterwards.
+
+        Raises:
+            NoProgramError: there is none.
+        """
+
+    @abstractmethod
+    def agree(self, expected: Tensor, found: Tensor, before: Tensor) -> bool:
+        """Whether a program changed a tensor as the eager step does; `before` is its value before the step."""
+
+    @property
+    def active(self) -> StepRunner:
+        return self.fallback.active if self.failed else self
+
+    def prepare(self, x: Tensor) -> None:
+        if self.failed:
+            return self.fallback.prepare(x)
+        settings = (x.shape, x.dtype, *self.step.settings())
+        stale = self.program and self.program.fixed_learning_rates and self.made_for != self.step.learning_rates()
+        if not self.all_agree(settings == self.settings and not stale):
+            self.settings, self.program = settings, None
+            self.warmed_up = self.verified = 0
+        return None
+
+    def take(self, x: Tensor) -> Metrics:
+        if self.failed:
+            return self.fallback.take(x)
+        if self.program is None:
+            return self.warm_up(x)
+        return self.replay(x) if self.verified == VERIFICATION else self.verify(x)
+
+    def warm_up(self, x: Tensor) -> Metrics:
+        """Take the step eagerly, or make the program once that was done often enough."""
+        if self.warmed_up >= WARM_UP:
+            self.prepare(x)  # the optimizer's state has come into being
+        if self.warmed_up >= WARM_UP:
+            return self.make_and_verify(x)
+        self.warmed_up += 1
+        return self.step.eager(x)
+
+    def make_and_verify(self, x: Tensor) -> Metrics:
+        """Make the program, and verify it on the same minibatch."""
+        reason = "another process cannot"
+        if self.programs == MAX_PROGRAMS:
+            return self.fall_back(x, "the settings of the run change too often")
+        self.programs += 1
+        self.made_for = self.step.learning_rates()
+        before = self.snapshot()
+        try:
+            with without_communication():
+                self.program = self.make(x)
+        except NoProgramError as error:
+            reason = str(error)
+        self.restore(before)
+        return self.verify(x) if self.all_agree(self.program is not None) else self.fall_back(x, reason)
+
+    def verify(self, x: Tensor) -> Metrics:
+        """Take the step both ways, and keep the results of the eager one."""
+        before = self.snapshot()
+        found = self.execute(x)
+        after = self.snapshot()
+        self.restore(before)
+        metrics = self.step.eager(x)
+        agree = all(self.agree(*tensors) for tensors in zip(self.snapshot(), after, before, strict=True)) and all(
+            self.agree(value, found[name], torch.zeros_like(value)) for name, value in metrics.items()
+        )
+        if not self.all_agree(agree):
+            self.fail("one differed from the eager step")
+            return metrics
+        self.verified += 1
+        if self.verified == VERIFICATION:
+            self.step.optimizer.zero_grad()
+        return metrics
+
+    def replay(self, x: Tensor) -> Metrics:
+        """Take the step by the program."""
+        metrics = self.execute(x)
+        self.step.count_updates()
+        return metrics
+
+    def execute(self, x: Tensor) -> Metrics:
+        """Run the program, in which casts to a lower precision are operations of their own."""
+        assert self.program is not None
+        with outside_autograd(x.device):
+            return self.program(x, self.step.learning_rates())
+
+    def fall_back(self, x: Tensor, reason: str) -> Metrics:
+        """Leave this step and all others to the fallback."""
+        self.fail(reason)
+        self.fallback.prepare(x)
+        return self.fallback.take(x)
+
+    def fail(self, reason: str) -> None:
+        """Leave all other steps to the fallback."""
+        self.failed, self.program = True, None
+        log.info("training steps are %s, not %s: %s", self.fallback.name, self.name, reason)
+
+    def all_agree(self, decision: bool) -> bool:
+        """Whether the decision is true in all processes."""
+        return self.step.trainer.strategy.reduce_boolean_decision(decision, all=True)
+
+    def snapshot(self) -> list[Tensor]:
+        """Copies of the state and of the random generators' states."""
+        with torch.no_grad():
+            copies = [tensor.clone() for tensor in self.step.state()]
+        return [*copies, *(get() for get, _ in self.generators())]
+
+    def restore(self, snapshot: list[Tensor]) -> None:
+        """Set the state and the random generators back."""
+        state, generators = self.step.state(), self.generators()
+        with torch.no_grad():
+            for tensor, copy in zip(state, snapshot, strict=False):
+                tensor.copy_(copy)
+        for (_, set_state), copy in zip(generators, snapshot[len(state) :], strict=True):
+            set_state(copy)
+
+    def generators(self) -> list[tuple[Callable[[], Tensor], Callable[[Tensor], None]]]:
+        """How to get and to set the state of each random generator that a step may draw from."""
+        found: list[tuple[Callable[[], Tensor], Callable[[Tensor], None]]]
+        found = [(torch.get_rng_state, torch.set_rng_state)]
+        if self.step.module.device.type == "cuda":
+            found.append((torch.cuda.get_rng_state, torch.cuda.set_rng_state))
+        return found
+
+
+@contextmanager
+def outside_autograd(device: torch.device) -> Iterator[None]:
+    """Without gradients and autocast, which a program has as operations."""
+    with torch.no_grad(), torch.autocast(device.type, enabled=False):
+        yield
+
+
+def bitwise_equal(expected: Tensor, found: Tensor) -> bool:
+    """Whether two tensors are equal, NaN included."""
+    same = torch.equal(expected.nan_to_num(), found.nan_to_num()) and torch.equal(expected.isnan(), found.isnan())
+    return expected.dtype == found.dtype and same
+
+
+def nearly_equal(expected: Tensor, found: Tensor, before: Tensor) -> bool:
+    """Whether two tensors were changed alike, up to rounding and to `TOLERANCE` of the change."""
+    if not expected.is_floating_point() or not expected.isfinite().all():
+        return bitwise_equal(expected, found)
+    rounding = 10 * torch.finfo(expected.dtype).eps * expected.norm()
+    allowed = TOLERANCE * (expected - before).norm() + rounding
+    return expected.dtype == found.dtype and bool((expected - found).norm() <= allowed)
+
+
+def obstacle(step: TrainingStep) -> str | None:
+    """Why no program may take the step's place, whatever its operations; None: nothing is in the way."""
+    trainer, module = step.trainer, step.module
+    if trainer.world_size > 1 and not isinstance(trainer.strategy, DataParallel):
+        return f"the strategy {type(trainer.strategy).__name__} works by hooks"
+    if trainer.precision not in PRECISIONS:
+        return f"with precision {trainer.precision} the scale of the loss is chosen in Python"
+    if module.device.type not in ("cpu", "cuda"):
+        return f"the device is {module.device.type}"
+    if not all(isinstance(rate, int | float) for rate in step.learning_rates()):
+        return "a learning rate is a tensor"
+    if torch.is_anomaly_enabled():
+        return "anomaly detection is on"
+    for part in module.modules():
+        if part._forward_hooks or part._forward_pre_hooks or part._backward_hooks or part._backward_pre_hooks:
+            return f"{type(part).__name__} has hooks"
+    for hook in ("on_before_zero_grad", "on_before_backward", "on_after_backward", "on_before_optimizer_step"):
+        callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
+        for owner in (module, *callbacks):
+            if is_overridden(hook, owner) and not definer(owner, hook).__module__.startswith("aevb."):
+                return f"{type(owner).__name__}.{hook} looks at gradients"
+    return None
+
+
+def definer(owner: Any, name: str) -> type:
+    """The class in which an object's method is defined."""
+    return next(kind for kind in type(owner).__mro__ if name in vars(kind))
