@@ -89,18 +89,29 @@ class Case:
 
 REALS = (-np.inf, np.inf)
 COUNTS = np.arange(4000.0)
+SQUASHED = {"bounded": True}
 CASES = [
     Case("Bernoulli", np.array([0.0, 1.0]), lambda x, f: x * log_expit(f) + (1 - x) * log_expit(-f)),
     Case("ContinuousBernoulli", (0, 1), lambda x, f: f * x - np.log(np.expm1(f) / f)),
-    Case("Gaussian", REALS, lambda x, m, s: scipy.stats.norm(expit(m), deviation_of(s)).logpdf(x)),
-    Case("GaussianPerValue", REALS, lambda x, m: scipy.stats.norm(expit(m), np.hypot(0.3, 1e-3)).logpdf(x)),
-    Case("ScalarGaussian", REALS, lambda x, m: scipy.stats.norm(expit(m), np.hypot(0.3, 1e-3)).logpdf(x)),
-    Case("FixedGaussian", REALS, lambda x, m: scipy.stats.norm(expit(m), 0.1).logpdf(x)),
-    Case("OptimalGaussian", REALS, lambda x, m: scipy.stats.norm(expit(m), 1).logpdf(x)),
+    Case("Gaussian", REALS, lambda x, m, s: scipy.stats.norm(expit(m), deviation_of(s)).logpdf(x), settings=SQUASHED),
+    Case(
+        "GaussianPerValue",
+        REALS,
+        lambda x, m: scipy.stats.norm(expit(m), np.hypot(0.3, 1e-3)).logpdf(x),
+        settings=SQUASHED,
+    ),
+    Case(
+        "ScalarGaussian",
+        REALS,
+        lambda x, m: scipy.stats.norm(expit(m), np.hypot(0.3, 1e-3)).logpdf(x),
+        settings=SQUASHED,
+    ),
+    Case("FixedGaussian", REALS, lambda x, m: scipy.stats.norm(expit(m), 0.1).logpdf(x), settings=SQUASHED),
+    Case("OptimalGaussian", REALS, lambda x, m: scipy.stats.norm(expit(m), 1).logpdf(x), settings=SQUASHED),
     Case("GaussianUniformMixture", REALS, gaussian_uniform),
-    Case("Laplace", REALS, lambda x, m, s: scipy.stats.laplace(expit(m), scale_of(s)).logpdf(x)),
-    Case("Logistic", REALS, lambda x, m, s: scipy.stats.logistic(expit(m), scale_of(s)).logpdf(x)),
-    Case("StudentT", REALS, lambda x, m, s: scipy.stats.t(3, expit(m), scale_of(s)).logpdf(x)),
+    Case("Laplace", REALS, lambda x, m, s: scipy.stats.laplace(expit(m), scale_of(s)).logpdf(x), settings=SQUASHED),
+    Case("Logistic", REALS, lambda x, m, s: scipy.stats.logistic(expit(m), scale_of(s)).logpdf(x), settings=SQUASHED),
+    Case("StudentT", REALS, lambda x, m, s: scipy.stats.t(3, expit(m), scale_of(s)).logpdf(x), settings=SQUASHED),
     Case("Beta", (-1 / 510, 1 + 1 / 510), stretched_beta, raw=(-0.2, 3)),
     Case("DiscretizedLogistic", LEVELS, discretized, raw=(-3, 1)),
     Case("DiscretizedLogisticMixture", LEVELS, mixture, raw=(-3, 1), settings={"components": 2}),

@@ -56,7 +56,7 @@ BAD = [
     ("initial_scale", ["GaussianPerValue", "ScalarGaussian"], 0.0, "positive number"),
     ("sigma", ["FixedGaussian"], 0, "positive number"),
     ("sigma", ["FixedGaussian"], True, "positive number"),
-    ("bounded", ["Gaussian", "FixedGaussian", "Laplace", "StudentT", "OptimalGaussian"], "no", "true or false"),
+    ("bounded", ["Gaussian", "FixedGaussian", "Laplace", "StudentT", "OptimalGaussian"], "no", "auto, true or false"),
     ("uniform_weight", ["GaussianUniformMixture"], 0, "between 0 and 1"),
     ("uniform_weight", ["GaussianUniformMixture"], 1, "between 0 and 1"),
     ("learn_uniform_weight", ["GaussianUniformMixture"], 1, "true or false"),

@@ -1,5 +1,6 @@
 """Shapes, mixed precision and checks that every head shares."""
 
+import re
 from typing import Any
 
 import pytest
@@ -83,9 +84,16 @@ def test_data_outside_the_support_are_named(case: Any) -> None:
     described, outside = SUPPORTS.get(case.name, ("the real numbers", float("nan")))
     x = case.data(300)
     x[7] = outside
-    message = rf"^likelihood {case.name} needs data in {described}, got {outside:.6g} among values from [^\n]*$"
+    message = rf"^likelihood {case.name} needs data in {described}, got {outside:.8g} among values from [^\n]*$"
     with pytest.raises(ValueError, match=message):
         case.head().check(x)
+
+
+@pytest.mark.parametrize(("value", "shown"), [(1.0000001, "1.0000001"), (-1e-9, "-1e-09"), (1.5, "1.5"), (2, "2")])
+def test_values_outside_are_shown_with_all_their_digits(value: float, shown: str) -> None:
+    head = likelihoods.Bernoulli((3,), (1, 1, 1))
+    with pytest.raises(ValueError, match=rf"got {re.escape(shown)} among values from .*; choose another"):
+        head.check(torch.tensor([0.1, 1.0, value]).view(3, 1, 1, 1))
 
 
 @pytest.mark.parametrize("levels", [2, 17, 256])

@@ -17,8 +17,8 @@ log = logging.getLogger("aevb")
 
 CHANGEABLE = ("allow", "callbacks", "logger", "max_samples", "resume", "steps", "sweep", "trainer")
 """What may be said beside `resume`, or differ when a sweep is continued: the rest is the run's own."""
-FILLED = ("data.shape", "optimizer.lr")
-"""What a run fills in where it is null."""
+FILLED = ("data.shape", "model.likelihood.bounded", "optimizer.lr")
+"""What a run fills in where it is null or auto."""
 
 
 def is_job() -> bool:
@@ -88,7 +88,7 @@ def require_same_settings(config: DictConfig, stored: DictConfig, folder: RunFol
     """
     asked, made = leaves(config), leaves(stored)
     for key in asked.keys() & made.keys():
-        is_open = key.split(".")[0] in CHANGEABLE or (key in FILLED and asked[key] is None)
+        is_open = key.split(".")[0] in CHANGEABLE or (key in FILLED and asked[key] in (None, "auto"))
         if not is_open and asked[key] != made[key]:
             raise ConfigError(
                 f"{key}: {folder.path} was made with {made[key]!r}, not {asked[key]!r}; name another sweep by "

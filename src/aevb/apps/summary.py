@@ -30,11 +30,16 @@ def print_start(
     p, q = module.vae.p, module.vae.q
     shape = " x ".join(map(str, data.shape))
     sizes = [len(split.x) for split in data.splits]
+    lowest, highest = data.value_range
+    values = f"{lowest:g} to {highest:g}" + (" (uint8 / 255)" if data.is_uint8 else "")
+    bounded = getattr(p.head, "bounded", None)
+    location = "" if bounded is None else f", location {'in (0, 1) by a sigmoid' if bounded is True else 'linear'}"
     rows = {
-        "data": f"{type(data).__name__}, {shape}: {sizes[0]:,} train, {sizes[1]:,} val, {sizes[2]:,} test",
+        "data": f"{type(data).__name__}, {shape}, values {values}: "
+        f"{sizes[0]:,} train, {sizes[1]:,} val, {sizes[2]:,} test",
         "q(z|x)": f"{type(q.head).__name__}, {type(q.encoder).__name__}, {parameters(q)}",
         "p(z)": f"{type(p.prior).__name__}, {p.latent_dim} dimensions, {parameters(p.prior)}",
-        "p(x|z)": f"{type(p.head).__name__}, {type(p.decoder).__name__}, {parameters(p.decoder, p.head)}",
+        "p(x|z)": f"{type(p.head).__name__}, {type(p.decoder).__name__}, {parameters(p.decoder, p.head)}{location}",
         "objective": f"{type(module.objective).__name__}, {config.optimizer._target_.split('.')[-1]}"
         f" with step size {config.optimizer.lr}, minibatches of {data.batch_size}",
         "device": f"{trainer.strategy.root_device}, {trainer.world_size} process(es), {trainer.precision}",

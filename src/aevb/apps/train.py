@@ -15,6 +15,7 @@ import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.loggers import Logger
+from torch.distributions import constraints
 
 from aevb.apps import summary
 from aevb.apps.claim import claim, is_job
@@ -242,17 +243,23 @@ def set_matmul_precision(config: DictConfig) -> None:
 
 
 def prepared_data(config: DictConfig, folder: RunFolder) -> InMemoryDataModule:
-    """The data module, its data loaded; the shape it finds is written to the run's configuration."""
+    """The data module, its data loaded; what the data decide is written to the run's configuration."""
     data: InMemoryDataModule = instantiate(config.data)
     try:
         data.prepare_data()
         data.setup()
     except ValueError as error:
         raise ConfigError(str(error)) from error
+    found: dict[str, Any] = {}
     if config.data.shape is None:
-        config.data.shape = list(data.shape)
-        if rank() == 0:
-            folder.write_config(config)
+        found["data.shape"] = list(data.shape)
+    if OmegaConf.select(config, "model.likelihood.bounded") == "auto":
+        lowest, highest = data.value_range
+        found["model.likelihood.bounded"] = lowest >= 0 and highest <= 1
+    for key, value in found.items():
+        OmegaConf.update(config, key, value)
+    if found and rank() == 0:
+        folder.write_config(config)
     return data
 
 
@@ -272,11 +279,15 @@ def check_fit(config: DictConfig, module: AEVB, data: InMemoryDataModule) -> Non
             the name that a sweep is to optimize.
     """
     module.objective.num_data = data.train_size
+    head = module.vae.p.head
     try:
         for chunk in (chunk for split in data.splits for chunk in split.x.split(500)):
-            module.vae.p.head.check(to_float(chunk))
+            head.check(to_float(chunk))
+        head.adapt_to(*data.value_range)
     except ValueError as error:
-        raise ConfigError(str(error)) from error
+        is_count = head.support is constraints.nonnegative_integer
+        hint = "; uint8 is read as x / 255: save counts as int64"
+        raise ConfigError(f"{error}{hint if is_count and data.is_uint8 else ''}") from error
     try:
         module.configure_optimizers()
     except (TypeError, ValueError) as error:

@@ -21,6 +21,30 @@ def to_float(x: Tensor) -> Tensor:
     return x.to(torch.float32)
 
 
+def value_range(x: Tensor) -> tuple[float, float]:
+    """The lowest and the highest value of x at rest, as in a batch."""
+    lowest, highest = to_float(torch.stack(x.aminmax())).tolist()
+    return lowest, highest
+
+
+def range_of_loader(loader: Any) -> tuple[float, float]:
+    """The lowest and the highest value of all datapoints of any loader, whose batches are x or start with it.
+
+    A loader other than `BatchLoader` is run through once; torch's generator is as before afterwards.
+
+    Raises:
+        ValueError: the loader has no end.
+    """
+    if isinstance(loader, BatchLoader):
+        return value_range(loader.x)
+    if not hasattr(loader, "__len__"):
+        raise ValueError("likelihood.bounded must be true or false, not auto, where the data loader has no length")
+    with torch.random.fork_rng(devices=[]):
+        ranges = [value_range(batch if isinstance(batch, Tensor) else batch[0]) for batch in loader]
+    lowest, highest = zip(*ranges, strict=True)
+    return min(lowest), max(highest)
+
+
 class BatchLoader:
     """Iterates over datapoints in memory in minibatches; no workers, no per-item Python, no copy of the data set.
 

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from aevb.checks import choice, list_of_sizes, whole_number
 from aevb.data.binarization import BINARIZATIONS, Binarization, bernoulli, generator, threshold
-from aevb.data.loader import BatchLoader, to_float
+from aevb.data.loader import BatchLoader, to_float, value_range
+from aevb.likelihoods.base import shortest
 
 _SPLIT, _SUBSET, _BINARIZATION, _EXAMPLES = range(4)
 
@@ -138,6 +139,16 @@ class InMemoryDataModule(pl.LightningDataModule, ABC):
         """The number of training datapoints that are used."""
         return len(self.splits.train.x)
 
+    @property
+    def value_range(self) -> tuple[float, float]:
+        """The lowest and the highest value of the training set, as in a batch."""
+        return value_range(self.splits.train.x)
+
+    @property
+    def is_uint8(self) -> bool:
+        """Whether values at rest are uint8, which a batch has as x / 255."""
+        return self.splits.train.x.dtype == torch.uint8
+
     def examples(self, split: str, n: int) -> tuple[Tensor, Tensor | None]:
         """Datapoints to look at: the same at each call and in each run, and the first of a larger `n`.
 
@@ -237,7 +248,7 @@ class InMemoryDataModule(pl.LightningDataModule, ABC):
         if x.is_floating_point() and not (x.min() >= 0 and x.max() <= 1):
             raise ValueError(
                 f"data.binarization={self.binarization} needs values in [0, 1], the data have values in"
-                f" [{x.min():g}, {x.max():g}]; rescale them or set data.binarization=none"
+                f" [{shortest(float(x.min()))}, {shortest(float(x.max()))}]; rescale them or set data.binarization=none"
             )
         if self.binarization == "threshold":
             return split._replace(x=threshold(x))

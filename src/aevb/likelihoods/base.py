@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, constraints
@@ -85,11 +86,23 @@ class Likelihood(nn.Module, ABC):
         """
         inside = torch.as_tensor(self.support.check(x))
         if not bool(inside.all()):
+            wrong, lowest, highest = (shortest(float(value)) for value in (x[~inside][0], x.min(), x.max()))
             raise ValueError(
-                f"likelihood {type(self).__name__} needs data in {describe(self.support)}, got "
-                f"{float(x[~inside][0]):.6g} among values from {float(x.min()):g} to {float(x.max()):g}; "
-                "choose another likelihood, or rescale or binarize the data"
+                f"likelihood {type(self).__name__} needs data in {describe(self.support)}, got {wrong} among values "
+                f"from {lowest} to {highest}; choose another likelihood, or rescale or binarize the data"
             )
+
+    def adapt_to(self, lowest: float, highest: float) -> None:
+        """Settle what the range of the training data decides; called before training.
+
+        Raises:
+            ValueError: a setting does not suit the data.
+        """
+
+
+def shortest(value: float) -> str:
+    """A number with as many digits as tell it from every other float32: 1.0000001, not 1."""
+    return str(np.float32(value)).removesuffix(".0")
 
 
 def describe(constraint: constraints.Constraint) -> str:

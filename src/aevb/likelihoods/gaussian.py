@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, Normal
 
 from aevb.checks import number
-from aevb.likelihoods.location_scale import LocationAndScale, LocationScale
+from aevb.likelihoods.location_scale import Bounded, LocationAndScale, LocationScale
 from aevb.likelihoods.positive import MAX_SCALE, positive
 
 HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
@@ -47,7 +47,7 @@ class GaussianPerValue(LocationScale):
         min_scale: Floor of σ.
 
     Raises:
-        ValueError: a scale is not positive, or bounded not true or false.
+        ValueError: a scale is not positive, or bounded not auto, true or false.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class GaussianPerValue(LocationScale):
         in_shape: Sequence[int],
         data_shape: Sequence[int],
         initial_scale: float = 0.3,
-        bounded: bool = True,
+        bounded: Bounded = "auto",
         min_scale: float = 1e-3,
     ) -> None:
         super().__init__(in_shape, data_shape, 1, bounded)
@@ -103,13 +103,13 @@ class FixedGaussian(LocationScale):
         bounded: See `LocationScale`.
 
     Raises:
-        ValueError: sigma is not positive, or bounded not true or false.
+        ValueError: sigma is not positive, or bounded not auto, true or false.
     """
 
     sigma: Tensor
 
     def __init__(
-        self, in_shape: Sequence[int], data_shape: Sequence[int], sigma: float = 0.1, bounded: bool = True
+        self, in_shape: Sequence[int], data_shape: Sequence[int], sigma: float = 0.1, bounded: Bounded = "auto"
     ) -> None:
         super().__init__(in_shape, data_shape, 1, bounded)
         self.register_buffer("sigma", torch.tensor(number(sigma, "likelihood.sigma", above=0)), persistent=False)

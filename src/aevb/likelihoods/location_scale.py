@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -11,33 +12,58 @@ from torch.distributions import StudentT as TorchStudentT
 
 from aevb.checks import flag, number
 from aevb.distributions.logistic import LogisticDistribution
-from aevb.likelihoods.base import Likelihood
+from aevb.likelihoods.base import Likelihood, shortest
 from aevb.likelihoods.positive import positive
 
 MAX_DEGREES_OF_FREEDOM = 1e3
+
+
+Bounded = bool | Literal["auto"]
 
 
 class LocationScale(Likelihood):
     """A head over the real numbers whose parameters are a location μ and mostly a scale.
 
     Args:
-        bounded: Squash μ into (0, 1) by a sigmoid, for data in [0, 1]; otherwise it is linear in the features.
+        bounded: Squash μ into (0, 1) by a sigmoid (True), or leave it linear in the features (False). `"auto"`: a
+            sigmoid exactly where all training data lie in [0, 1]; linear until that is known, see `adapt_to`.
 
     Raises:
-        ValueError: bounded is not true or false.
+        ValueError: bounded is something else.
     """
 
     support = constraints.real
 
     def __init__(
-        self, in_shape: Sequence[int], data_shape: Sequence[int], parameters_per_value: int, bounded: bool
+        self, in_shape: Sequence[int], data_shape: Sequence[int], parameters_per_value: int, bounded: Bounded
     ) -> None:
         super().__init__(in_shape, data_shape, parameters_per_value)
-        self.bounded = flag(bounded, "likelihood.bounded")
+        if bounded != "auto" and not isinstance(bounded, bool):
+            raise ValueError(f"likelihood.bounded must be auto, true or false, got {bounded!r}")
+        self.bounded = bounded
 
     def location(self, raw: Tensor) -> Tensor:
         """μ from the network's output."""
-        return raw.sigmoid() if self.bounded else raw
+        return raw.sigmoid() if self.bounded is True else raw
+
+    def adapt_to(self, lowest: float, highest: float) -> None:
+        inside = lowest >= 0 and highest <= 1
+        if self.bounded is True and not inside:
+            raise ValueError(
+                "model.likelihood.bounded=true keeps the location in (0, 1), but the training data have values from "
+                f"{shortest(lowest)} to {shortest(highest)}; set it to auto or false, or rescale the data"
+            )
+        if self.bounded == "auto":
+            self.bounded = inside
+
+    def get_extra_state(self) -> Tensor:
+        """Whether μ is squashed, kept with the weights: −1 where that is not known yet."""
+        return torch.tensor(-1 if self.bounded == "auto" else int(self.bounded))
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Decide as the head whose weights are loaded, where `bounded` left it open."""
+        if self.bounded == "auto" and int(state) >= 0:
+            self.bounded = bool(state)
 
 
 class LocationAndScale(LocationScale):
@@ -48,11 +74,11 @@ class LocationAndScale(LocationScale):
         min_scale: Floor of the scale.
 
     Raises:
-        ValueError: min_scale is not positive, or bounded not true or false.
+        ValueError: min_scale is not positive, or bounded not auto, true or false.
     """
 
     def __init__(
-        self, in_shape: Sequence[int], data_shape: Sequence[int], bounded: bool = True, min_scale: float = 1e-3
+        self, in_shape: Sequence[int], data_shape: Sequence[int], bounded: Bounded = "auto", min_scale: float = 1e-3
     ) -> None:
         super().__init__(in_shape, data_shape, 2, bounded)
         self.min_scale = number(min_scale, "likelihood.min_scale", above=0)
@@ -118,7 +144,7 @@ class StudentT(LocationAndScale):
         data_shape: Sequence[int],
         degrees_of_freedom: float = 3.0,
         learn_degrees_of_freedom: bool = True,
-        bounded: bool = True,
+        bounded: Bounded = "auto",
         min_scale: float = 1e-3,
     ) -> None:
         super().__init__(in_shape, data_shape, bounded, min_scale)

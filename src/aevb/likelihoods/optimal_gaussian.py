@@ -8,7 +8,7 @@ from torch.distributions import Distribution
 
 from aevb.checks import number
 from aevb.likelihoods.gaussian import GaussianDistribution
-from aevb.likelihoods.location_scale import LocationScale
+from aevb.likelihoods.location_scale import Bounded, LocationScale
 
 MOMENTUM = 0.01
 """Weight of the newest minibatch in the running variance, once it is older than 1 / MOMENTUM minibatches."""
@@ -39,14 +39,14 @@ class OptimalGaussian(LocationScale):
         min_scale: Floor of σ.
 
     Raises:
-        ValueError: min_scale is not positive, or bounded not true or false.
+        ValueError: min_scale is not positive, or bounded not auto, true or false.
     """
 
     variance: Tensor
     num_updates: Tensor
 
     def __init__(
-        self, in_shape: Sequence[int], data_shape: Sequence[int], bounded: bool = True, min_scale: float = 1e-3
+        self, in_shape: Sequence[int], data_shape: Sequence[int], bounded: Bounded = "auto", min_scale: float = 1e-3
     ) -> None:
         super().__init__(in_shape, data_shape, 1, bounded)
         self.min_scale = number(min_scale, "likelihood.min_scale", above=0)

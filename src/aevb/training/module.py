@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from aevb.checks import whole_number
+from aevb.data.loader import range_of_loader
 from aevb.errors import NonFiniteLossError
 from aevb.objectives import Objective
 from aevb.training.extension import End, end_of_training, restore_noise
@@ -90,8 +91,19 @@ class AEVB(pl.LightningModule):
         return self.max_samples is not None and self.samples_seen >= self.max_samples
 
     def on_train_start(self) -> None:
+        self.adapt_likelihood()
         self.trainer.should_stop = self.done
         self.runner = make_runner(self.steps, TrainingStep(self, self.vae.p, self.vae.q, self.objective))
+
+    def adapt_likelihood(self) -> None:
+        """Let the likelihood settle what the range of the training data, of all ranks, decides."""
+        head = self.vae.p.head
+        if getattr(head, "bounded", False) is not False:
+            mine = torch.tensor(range_of_loader(self.trainer.train_dataloader), device=self.device)
+            everyone = self.all_gather(mine)
+            assert isinstance(everyone, Tensor)
+            lowest, highest = everyone.view(-1, 2).unbind(1)
+            head.adapt_to(float(lowest.min()), float(highest.max()))
 
     def on_train_end(self) -> None:
         self.runner = None
