@@ -12,6 +12,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import open_dict
 
 from aevb.apps.train import train
@@ -34,9 +35,11 @@ def no_wandb_credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Non
 def run_train(tmp_path: Path) -> Iterator[Callable[..., tuple[RunFolder, float | None]]]:
     """Call `train` in this process, as Hydra would for these overrides; returns the run folder and the metric."""
 
-    def call(*overrides: str, folder: Path = tmp_path / "run") -> tuple[RunFolder, float | None]:
+    def call(*overrides: str, folder: Path = tmp_path / "run", is_job: bool = False) -> tuple[RunFolder, float | None]:
         with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
             config = compose("train", [*overrides], return_hydra_config=True)
+        if is_job:
+            config.hydra.mode = RunMode.MULTIRUN
         HydraConfig.instance().set_config(config)
         task = config.copy()
         with open_dict(task):

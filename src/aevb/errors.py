@@ -26,6 +26,10 @@ class ConfigError(ValueError):
         return one_line(super().__str__())
 
 
+class OtherRunError(ConfigError):
+    """A run folder was made with other settings than the command has."""
+
+
 class DownloadError(OSError, ValueError):
     """A file could not be had. The message is one line: why, and how to get it by hand.
 
@@ -82,3 +86,8 @@ class Stopped(Exception):  # noqa: N818 - a run may stop because its user said s
 
     def __str__(self) -> str:
         return one_line(super().__str__())
+
+
+def last_line(error: ConfigError | Stopped) -> str:
+    """The last line that a program prints about the error that ends it."""
+    return str(error) if isinstance(error, Stopped) else f"error: {error}"

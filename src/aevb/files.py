@@ -1,12 +1,20 @@
 """Files that are either whole or not there, and files of unknown origin."""
 
 import os
+import re
 import secrets
+import socket
 import stat
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from aevb.errors import ConfigError
+
+TEMPORARY = re.compile(r"\..+\.(?P<machine>\w+)-(?P<process>\d+)-\w{8}\.tmp")
+OLD_SECONDS = 24 * 60 * 60.0
+"""A temporary file of another machine that is older was left by a process that is gone."""
 
 
 def atomic_write(path: str | os.PathLike[str], data: bytes | str) -> None:
@@ -23,16 +31,20 @@ def atomic_write(path: str | os.PathLike[str], data: bytes | str) -> None:
         OSError: the folder is missing, not writable, or full.
     """
     path = Path(path)
+    number = f"{machine()}-{os.getpid()}-{secrets.token_hex(4)}"
     # Not `tempfile`: its files are private to the user whatever the umask says, and the rename would keep that.
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    temporary = path.with_name(f".{path.name[:150]}.{number}.tmp")
     try:
         with temporary.open("xb") as file:
             file.write(data.encode() if isinstance(data, str) else data)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
+    except BaseException as error:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            error.filename, error.filename2 = str(path), None  # not the temporary file's name
         raise
 
 
@@ -72,3 +84,35 @@ def require_inside(path: Path, root: Path) -> None:
     """Raise a `ConfigError` where a path is, or leads by a link, out of a folder."""
     if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(root)):
         raise ConfigError(f"{path} leads out of {root}: links out of a run folder are not followed")
+
+
+def remove_temporaries(folder: str | os.PathLike[str]) -> None:
+    """Remove what killed processes have left of their atomic writes, in a folder and below."""
+    for path in Path(folder).rglob(".*.tmp"):
+        match = TEMPORARY.fullmatch(path.name)
+        with suppress(OSError):
+            if match and not is_being_written(path, match["machine"], int(match["process"])):
+                path.unlink()
+
+
+def is_being_written(path: Path, of_machine: str, process: int) -> bool:
+    """Whether the process that made a temporary file may still write it."""
+    if of_machine == machine():
+        return is_alive(process)
+    return time.time() - path.stat().st_mtime < OLD_SECONDS
+
+
+def machine() -> str:
+    """A name for this machine or container, within which a process number means one process."""
+    return re.sub(r"\W", "_", socket.gethostname())[:40]
+
+
+def is_alive(process: int) -> bool:
+    """Whether a process of this number runs on this machine."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True

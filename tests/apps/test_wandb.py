@@ -63,7 +63,7 @@ def test_wandb_gets_the_exit_code_of_the_run(run_train, tmp_path, monkeypatch, e
         raise error
 
     with monkeypatch.context() as patch:
-        patch.setattr(aevb.apps.train, "run_trainer", stops)
+        patch.setattr(aevb.apps.train, "test", stops)
         with pytest.raises(Stopped) as stopped:
             run_train(*TINY)
     assert stopped.value.exit_code == code

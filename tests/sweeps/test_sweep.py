@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 
 import pytest
 import torch
@@ -20,11 +21,9 @@ TINY = ["model.encoder.hidden=[16]", "logger=none", "callbacks.images=null", "ca
 
 
 @pytest.fixture
-def run_job(run_train, monkeypatch):
+def run_job(run_train):
     """Call `train` in this process, as Hydra does for a job of a sweep."""
-    monkeypatch.setattr("aevb.apps.train.is_job", lambda: True)
-    monkeypatch.setattr("aevb.apps.claim.is_job", lambda: True)
-    return run_train
+    return partial(run_train, is_job=True)
 
 
 def test_failing_jobs_do_not_end_the_sweep_and_the_same_command_continues_it(command, tmp_path):
@@ -103,13 +102,11 @@ def test_failed_job_can_be_left(run_job):
     assert folder.status()["error"] is None
 
 
-def test_job_that_another_process_trains_is_left_alone(run_job, run_train, monkeypatch):
+def test_job_that_another_process_trains_is_skipped(run_job, run_train):
     folder, _ = run_job("max_samples=1300", *TINY)
     folder.write_status(state="running")
     with Lock(folder.path):
         assert run_job("max_samples=1300", *TINY)[1] is None
-        monkeypatch.setattr("aevb.apps.train.is_job", lambda: False)
-        monkeypatch.setattr("aevb.apps.claim.is_job", lambda: False)
         with pytest.raises(ConfigError, match=r"^resume: another process is at work in "):
             run_train(f"resume={folder.path}", folder=folder.path)
     assert folder.status()["state"] == "running"
@@ -120,10 +117,8 @@ def test_resume_makes_no_sweep(run_job, tmp_path):
         run_job("resume=somewhere", folder=tmp_path / "run")
 
 
-def test_job_of_a_sweep_can_be_resumed_by_its_folder(run_job, run_train, monkeypatch, tmp_path):
+def test_job_of_a_sweep_can_be_resumed_by_its_folder(run_job, run_train, tmp_path):
     folder, _ = run_job("max_samples=1300", *TINY, folder=tmp_path / "seed=1,model@prior=laplace")
-    monkeypatch.setattr("aevb.apps.train.is_job", lambda: False)
-    monkeypatch.setattr("aevb.apps.claim.is_job", lambda: False)
     run_train(f"resume='{folder.path}'", "max_samples=2600", folder=folder.path)
     assert folder.status()["samples"] == 2600
 

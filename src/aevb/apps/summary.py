@@ -1,5 +1,7 @@
 """What a person reads at the start and at the end of a run."""
 
+import shlex
+
 import pytorch_lightning as pl
 from omegaconf import DictConfig
 from pytorch_lightning.loggers import Logger
@@ -50,11 +52,17 @@ def print_start(
     print_table("Auto-Encoding Variational Bayes", rows)
 
 
-def print_end(folder: RunFolder, module: AEVB, results: dict[str, float], loggers: list[Logger]) -> None:
-    """The test's metrics with their units, and where to look."""
+def print_end(folder: RunFolder, module: AEVB, results: dict[str, float], loggers: list[Logger], ended_by: str) -> None:
+    """What ended the training, the test's metrics with their units, and where to look."""
     rows = {
         name: f"{value:,.2f} {UNITS.get(name.split('/')[1], 'nats per datapoint')}" for name, value in results.items()
     }
+    rows["ended by"] = ended_by
+    if ended_by not in ("max_samples", "trainer.max_epochs"):
+        of = f" of {module.max_samples:,}" if module.max_samples else ""
+        change = f" {ended_by}=null" if ended_by.startswith("trainer.") else ""
+        resume = f"python train.py resume={shlex.quote(str(folder.path))}{change}"
+        rows["ended by"] += f" at {module.samples_seen:,}{of} samples; continue with: {resume}"
     rows["pictures"] = str(folder.images)
     for logger in loggers:
         if isinstance(logger, GuardedLogger):

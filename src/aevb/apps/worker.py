@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 from aevb.apps import yield_idle_cores
@@ -12,10 +13,11 @@ from hydra.core.hydra_config import HydraConfig  # noqa: E402
 from hydra.core.utils import configure_log, setup_globals  # noqa: E402
 from omegaconf import OmegaConf  # noqa: E402
 
-from aevb.apps.train import fit_and_test, leave_train_log  # noqa: E402
+from aevb.apps.train import fit_and_test  # noqa: E402
 from aevb.distributed.processes import KNOWN, die_with_parent, say_last_words  # noqa: E402
 from aevb.distributed.world import rank  # noqa: E402
 from aevb.runs.folder import RunFolder  # noqa: E402
+from aevb.runs.log import logged  # noqa: E402
 
 log = logging.getLogger("aevb")
 
@@ -25,7 +27,8 @@ def main(folder: RunFolder) -> int:
     die_with_parent()
     restore_hydra(folder)
     try:
-        fit_and_test(folder.config(), folder)
+        with nullcontext() if rank() else logged(folder.log_file, "process 0"):  # the others' output has its own files
+            fit_and_test(folder.config(), folder)
     except BaseException as error:
         say_last_words(error)
         if not isinstance(error, (*KNOWN.values(), KeyboardInterrupt, SystemExit)):
@@ -35,17 +38,12 @@ def main(folder: RunFolder) -> int:
 
 
 def restore_hydra(folder: RunFolder) -> None:
-    """Let `${hydra:…}` be what it is in the process that has started this one, and log as that does.
-
-    train.log is the first process's; the others' words go to the files that their output goes to.
-    """
+    """Let `${hydra:…}` be what it is in the process that has started this one, and log as that does."""
     setup_globals()
     config = OmegaConf.load(folder.hydra_file)
     config.hydra.runtime.output_dir = str(folder.path.resolve())
     HydraConfig.instance().cfg = config  # type: ignore[assignment]
     configure_log(config.hydra.job_logging, config.hydra.verbose)
-    if rank():
-        leave_train_log()
 
 
 if __name__ == "__main__":

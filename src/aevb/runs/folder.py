@@ -9,13 +9,13 @@ images/<samples>_<what>.png           samples, reconstructions, manifold
 evaluation.json                       results of evaluate.py
 """
 
+import errno
 import shlex
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from aevb.errors import ConfigError
@@ -29,10 +29,14 @@ class RunFolder:
 
     Args:
         path: The folder; it need not exist yet.
+
+    Attributes:
+        id: Of the run, once this process has begun or resumed it; None before.
     """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
+        self.id: str | None = None
         self.config_file = self.path / ".hydra" / "config.yaml"
         self.hydra_file = self.path / ".hydra" / "hydra.yaml"
         self.overrides_file = self.path / ".hydra" / "overrides.yaml"
@@ -70,16 +74,33 @@ class RunFolder:
         self.config_file.parent.mkdir(exist_ok=True)
         atomic_write(self.overrides_file, OmegaConf.to_yaml(OmegaConf.create(list(overrides))))
         self.write_config(config)
+        self.id = run_id
         status = {"id": run_id, "state": "running", "samples": 0, "started": now(), "ended": None, "error": None}
         write_status(self.status_file, status)
+
+    def resume(self, config: DictConfig) -> None:
+        """Mark a run as running again, and write the configuration that it continues with."""
+        self.id = self.status()["id"]
+        self.write_status(state="running", ended=None, error=None)
+        self.write_config(config)
+
+    def require_whole(self) -> None:
+        """Check that the run can be loaded.
+
+        Raises:
+            FileNotFoundError: a file was removed while the run trained.
+        """
+        for file in (self.status_file, self.config_file, self.last_checkpoint, self.best_checkpoint):
+            if not file.is_file():
+                raise FileNotFoundError(errno.ENOENT, "was removed while the run trained", str(file))
 
     def write_config(self, config: DictConfig) -> None:
         """Write `.hydra/config.yaml`, interpolations kept."""
         atomic_write(self.config_file, OmegaConf.to_yaml(config))
 
-    def write_hydra(self) -> None:
-        """Write `.hydra/hydra.yaml`: what `${hydra:…}` stands for in the configuration."""
-        atomic_write(self.hydra_file, OmegaConf.to_yaml({"hydra": HydraConfig.get()}))
+    def write_hydra(self, hydra: DictConfig) -> None:
+        """Write `.hydra/hydra.yaml`: the values of `${hydra:…}` in the configuration."""
+        atomic_write(self.hydra_file, OmegaConf.to_yaml({"hydra": hydra}))
 
     def config(self) -> DictConfig:
         """What was asked.
@@ -119,9 +140,17 @@ class RunFolder:
         """Update fields of status.json.
 
         Raises:
-            ConfigError: there is none to update, or it is damaged.
+            ConfigError: it is damaged.
+            FileNotFoundError: the run folder was removed, or holds another run by now.
         """
-        write_status(self.status_file, self.status() | fields)
+        if not self.status_file.exists():
+            raise FileNotFoundError(errno.ENOENT, "was removed while the run trained", str(self.path))
+        status = self.status()
+        if self.id not in (None, status.get("id")):
+            raise FileNotFoundError(
+                errno.ENOENT, "was replaced by another run's while this one trained", str(self.path)
+            )
+        write_status(self.status_file, status | fields)
 
     def load_checkpoint(self, which: str) -> tuple[Path, dict[str, Any]]:
         """Read a checkpoint, `best` or `last`, without unpickling anything but tensors and plain values.

@@ -31,6 +31,7 @@ class Status(File):
     error: str | None = None
     results: dict[MetricName, Number] = Field(default_factory=dict)
     images_per_second: Number = None
+    ended_by: str | None = None
     resumed_after: str | None = None
 
 
@@ -56,7 +57,7 @@ def write_status(file: Path, status: dict[str, Any]) -> None:
 
 def overwrite(file: Path, data: bytes) -> None:
     """Write over the content of a file in one step, padded with spaces where it was longer."""
-    descriptor = os.open(file, os.O_WRONLY)
+    descriptor = os.open(file, os.O_WRONLY | os.O_NOFOLLOW)
     try:
         os.pwrite(descriptor, data.ljust(os.fstat(descriptor).st_size), 0)
     finally:

@@ -65,7 +65,7 @@ class Images(pl.Callback):
         """Make all pictures now."""
         if not trainer.is_global_zero:
             return
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self.folder.mkdir(exist_ok=True)
         seed_noise(module.seed, "images")
         for what, picture in self.pictures(trainer, module):
             path = self.folder / f"{module.samples_seen:09d}_{what}.png"

@@ -1,0 +1,160 @@
+"""The parts of a run, made from its configuration."""
+
+import logging
+import re
+import warnings
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.loggers import Logger
+from torch.distributions import constraints
+
+from aevb.checks import choice
+from aevb.config import instantiate
+from aevb.data import InMemoryDataModule
+from aevb.data.loader import to_float
+from aevb.distributed.strategy import trainer_options
+from aevb.distributed.world import rank
+from aevb.errors import ConfigError
+from aevb.runs.folder import RunFolder
+from aevb.training.callbacks import AtomicCheckpointIO, Checkpoint, Interruption, Status
+from aevb.training.loggers import MetricsFile, make_logger
+from aevb.training.module import AEVB
+
+PRECISIONS = ("highest", "high", "medium")
+
+
+def quiet_lightning() -> None:
+    """Keep Lightning's hints out of the terminal that do not apply to data in memory, or repeat our summary."""
+    for name in ("pytorch_lightning", "lightning_fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for hint in (
+        "does not have many workers",
+        "treespec, LeafSpec",
+        "The number of training batches",
+        "`srun` command",
+        "sync_dist=True",
+    ):
+        warnings.filterwarnings("ignore", f".*{re.escape(hint)}.*")
+
+
+def set_matmul_precision(config: DictConfig) -> None:
+    """Choose how float32 matrices are multiplied in this process; raises a `ConfigError` for an unknown precision."""
+    try:
+        torch.set_float32_matmul_precision(choice(config.matmul_precision, "matmul_precision", PRECISIONS))
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+
+
+def load_data(config: DictConfig, folder: RunFolder) -> InMemoryDataModule:
+    """The data module, its data loaded; what the data decide is written to the run's configuration."""
+    data: InMemoryDataModule = instantiate(config.data)
+    try:
+        data.prepare_data()
+        data.setup()
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    found: dict[str, Any] = {}
+    if config.data.shape is None:
+        found["data.shape"] = list(data.shape)
+    if OmegaConf.select(config, "model.likelihood.bounded") == "auto":
+        lowest, highest = data.value_range
+        found["model.likelihood.bounded"] = lowest >= 0 and highest <= 1
+    for key, value in found.items():
+        OmegaConf.update(config, key, value)
+    if found and rank() == 0:
+        folder.write_config(config)
+    return data
+
+
+def make_module(config: DictConfig, data: InMemoryDataModule) -> AEVB:
+    """The module at its start, a function of the configuration and the seed; see `check_fit` for what it raises."""
+    pl.seed_everything(config.seed, verbose=False)
+    module: AEVB = instantiate(config.module)
+    check_fit(config, module, data)
+    return module
+
+
+def check_fit(config: DictConfig, module: AEVB, data: InMemoryDataModule) -> None:
+    """Find out before training what would stop the run later.
+
+    Raises:
+        ConfigError: the likelihood cannot score the data, the optimizer refuses its settings, or there is no metric of
+            the name that a sweep is to optimize.
+    """
+    module.objective.num_data = data.train_size
+    head = module.vae.p.head
+    try:
+        for chunk in (chunk for split in data.splits for chunk in split.x.split(500)):
+            head.check(to_float(chunk))
+        head.adapt_to(*data.value_range)
+    except ValueError as error:
+        is_count = head.support is constraints.nonnegative_integer
+        hint = "; uint8 is read as x / 255: save counts as int64"
+        raise ConfigError(f"{error}{hint if is_count and data.is_uint8 else ''}") from error
+    try:
+        module.configure_optimizers()
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"optimizer: {error}") from error
+    x, _ = data.examples("val", 2)
+    with torch.no_grad():
+        found = module.objective.evaluate(module.vae.p, module.vae.q, x).metrics()
+    metrics = ["val/elbo", *(f"test/{name}" for name in found if name != "loss")]
+    if config.metric not in metrics:
+        raise ConfigError(f"metric must be one of {', '.join(metrics)}, got {config.metric!r}")
+
+
+def make_loggers(config: DictConfig, folder: RunFolder, metrics_rows: int) -> list[Logger]:
+    """The run folder's own metrics file, cut to the rows of the last checkpoint, and the logger that was chosen."""
+    if rank():
+        return []
+    metrics = MetricsFile(folder.metrics_file)
+    metrics.file.truncate(metrics_rows)
+    status = folder.status()
+    chosen = make_logger(config.logger, id=status["id"], resumed_after=status.get("resumed_after"))
+    return [metrics] if chosen is None else [metrics, chosen]
+
+
+def log_settings(config: DictConfig, loggers: list[Logger]) -> None:
+    """Give every logger what was asked; a wandb run starts here, so that none is left open by an earlier error."""
+    asked: Any = OmegaConf.to_container(config, resolve=True)
+    del asked["module"]  # says nothing that its parts do not say
+    for logger in loggers:
+        logger.log_hyperparams(asked)
+
+
+def make_trainer(config: DictConfig, folder: RunFolder, loggers: list[Logger], status: Status) -> pl.Trainer:
+    """Lightning's trainer, with the callbacks in the order in which they must see a block end."""
+    chosen = {name: node for name, node in config.callbacks.items() if node is not None and "_target_" in node}
+    folders = {"images": folder.images, "checkpoint": folder.last_checkpoint.parent}
+    callbacks = {
+        name: instantiate(node, **({"folder": str(folders[name])} if name in folders else {}))
+        for name, node in chosen.items()
+    }
+    checkpoint = callbacks.pop("checkpoint", None) or Checkpoint(folder.last_checkpoint.parent)
+    trainer: pl.Trainer = instantiate(
+        config.trainer,
+        max_epochs=-1 if config.trainer.max_epochs is None else config.trainer.max_epochs,
+        callbacks=[*callbacks.values(), status, checkpoint, Interruption(checkpoint)],
+        logger=loggers or False,
+        default_root_dir=str(folder.path),
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        enable_progress_bar=False,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+        **trainer_options(AtomicCheckpointIO()),
+    )
+    require_equal_shares(config, trainer.world_size)
+    return trainer
+
+
+def require_equal_shares(config: DictConfig, num_processes: int) -> None:
+    """Raise a `ConfigError` where the processes of a run cannot share a minibatch equally."""
+    if config.data.batch_size % num_processes:
+        raise ConfigError(
+            f"data.batch_size must be a multiple of {num_processes}, the number of processes that share a "
+            f"minibatch, got {config.data.batch_size}"
+        )

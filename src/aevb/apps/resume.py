@@ -1,0 +1,134 @@
+"""What a command does with a run folder: it starts the run, continues it, or finds nothing left to train."""
+
+import logging
+
+from omegaconf import DictConfig, Node, OmegaConf
+
+from aevb.apps.command import Command
+from aevb.config import require_allowed
+from aevb.errors import ConfigError, OtherRunError
+from aevb.runs.folder import RunFolder
+from aevb.runs.load import require_version
+from aevb.sweeps.names import parse, root
+
+log = logging.getLogger("aevb")
+
+CHANGEABLE = ("allow", "callbacks", "logger", "max_samples", "resume", "steps", "sweep", "trainer")
+"""What a command may change in a run that it continues; the rest is the run's own."""
+FILLED = ("data.shape", "model.likelihood.bounded", "optimizer.lr")
+"""What a run fills in where it is null or auto."""
+LIMITS = ("max_samples", "trainer.max_epochs", "trainer.max_steps", "trainer.max_time")
+"""What ends the training; a command may raise the first two, and change the others."""
+
+
+def start_or_resume(command: Command) -> DictConfig | None:
+    """The configuration to train by, written to the run folder; None where nothing is left to train.
+
+    The caller holds the folder's lock.
+
+    Raises:
+        ConfigError: the folder holds another run, or the command changes what a run that continues cannot change.
+    """
+    config, folder = command.config, command.folder
+    continues = config.resume is not None or command.is_job
+    if not continues or not folder.has_begun:
+        overrides = command.overrides
+        if config.resume is not None:
+            config, overrides = merged(command), folder.command()
+        folder.create(config, overrides)
+        return config
+    stored, status = folder.config(), folder.status()
+    if command.is_job:
+        require_same_settings(config, stored, folder)
+    resumed = merged(command)
+    if nothing_left(command, status["state"], is_longer(resumed, stored, folder)):
+        return None
+    if command.is_job and not folder.last_checkpoint.exists():
+        folder.begin(config, command.overrides, status["id"])
+        resumed = config
+    else:
+        folder.resume(resumed)
+    folder.write_status(resumed_after="killed" if status["state"] == "running" else status["state"])
+    return resumed
+
+
+def nothing_left(command: Command, state: str, is_longer: bool) -> bool:
+    """Whether the run came to its end, or is a failed job that is not to be tried again; says so."""
+    if state == "finished" and not is_longer:
+        advice = "" if command.is_job else "; raise max_samples or trainer.max_epochs to train it further"
+        log.info("finished already: %s%s", command.folder.path.name, advice)
+        return True
+    if command.is_job and state == "pruned":
+        log.info("pruned already: %s", command.folder.path.name)
+        return True
+    if command.is_job and state == "failed" and not command.config.sweep.retry_failed:
+        log.info("failed earlier; not retried: %s", command.folder.path.name)
+        return True
+    return False
+
+
+def merged(command: Command) -> DictConfig:
+    """The run's stored configuration with what this command changes in it.
+
+    Raises:
+        ConfigError: the command changes what a resumed run cannot change, or the run's configuration names what may not
+            be instantiated.
+    """
+    stored = command.folder.config()
+    for override in parse(command.overrides):
+        key = override.key_or_group
+        if root(override) not in CHANGEABLE:
+            if command.is_job:
+                continue  # its settings are the run's own, see `require_same_settings`
+            raise ConfigError(f"{key}: a resumed run keeps its own; drop {override.input_line}, or start a new run")
+        if key != "resume":
+            OmegaConf.update(stored, key, OmegaConf.select(command.config, key), merge=False, force_add=True)
+    require_version(stored, command.folder.path)
+    require_allowed(stored, command.config.allow)
+    return stored
+
+
+def is_longer(config: DictConfig, stored: DictConfig, folder: RunFolder) -> bool:
+    """Whether a configuration lets the run train further than the stored one did.
+
+    Raises:
+        ConfigError: it asks for a shorter run.
+    """
+    changed = False
+    for key in LIMITS:
+        before, now = OmegaConf.select(stored, key), OmegaConf.select(config, key)
+        is_shorter = before is None or (now is not None and now < before)
+        if before != now and key in LIMITS[:2] and is_shorter:
+            raise OtherRunError(
+                f"{key}: {folder.path} was made with {before!r}, which may grow, but not become {now!r}; start a new "
+                "run (in a sweep, name another sweep by sweep.name=…)"
+            )
+        changed |= before != now
+    return changed
+
+
+def require_same_settings(config: DictConfig, stored: DictConfig, folder: RunFolder) -> None:
+    """Refuse a job whose folder was made with other settings.
+
+    Raises:
+        OtherRunError: they differ in what a run keeps.
+    """
+    asked, made = leaves(config), leaves(stored)
+    for key in asked.keys() & made.keys():
+        is_open = key.split(".")[0] in CHANGEABLE or (key in FILLED and asked[key] in (None, "auto"))
+        if not is_open and asked[key] != made[key]:
+            raise OtherRunError(
+                f"{key}: {folder.path} was made with {made[key]!r}, not {asked[key]!r}; name another sweep by "
+                "sweep.name=…"
+            )
+
+
+def leaves(config: DictConfig, prefix: str = "") -> dict[str, object]:
+    """The values of a configuration by their full keys, interpolations as they are written."""
+    found: dict[str, object] = {}
+    for key, value in config.items_ex(resolve=False):
+        if isinstance(value, DictConfig) and not value._is_none() and not value._is_interpolation():
+            found |= leaves(value, f"{prefix}{key!s}.")
+        else:
+            found[f"{prefix}{key!s}"] = value._value() if isinstance(value, Node) else value
+    return found

@@ -1,0 +1,74 @@
+"""How a run ends: written to its status.json, whatever happens."""
+
+import logging
+import shlex
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from aevb.config import first_line
+from aevb.distributed.world import rank
+from aevb.errors import ConfigError, Interrupted, NonFiniteLossError, Pruned, RankFailedError, Stopped
+from aevb.runs.folder import RunFolder
+from aevb.runs.status import now
+
+log = logging.getLogger("aevb")
+
+
+@contextmanager
+def recorded(folder: RunFolder) -> Iterator[None]:
+    """Write to status.json how what happens within ends; of several processes the first does.
+
+    A trial that is pruned ends here: it has a result.
+
+    Raises:
+        ConfigError: a setting makes no sense.
+        Stopped: the run was interrupted, or failed for another reason.
+    """
+    try:
+        yield
+        if rank() == 0:
+            folder.require_whole()
+            folder.write_status(state="finished", ended=now(), error=None)
+    except (Interrupted, KeyboardInterrupt, SystemExit) as stop:  # Lightning makes a SystemExit of Ctrl-C
+        reason = str(stop) if isinstance(stop, Interrupted) else "interrupted"
+        write_end(folder, state="interrupted", error=None)
+        raise Stopped(
+            f"{reason}; continue with: python train.py resume={shlex.quote(str(folder.path))}", exit_code_of(stop)
+        ) from stop
+    except Pruned as pruned:
+        write_end(folder, state="pruned", results={"val/elbo": pruned.best_elbo})
+        log.info("%s", pruned)
+    except ConfigError as error:
+        write_end(folder, state="failed", error=first_line(error))
+        raise
+    except OSError as error:
+        message = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else first_line(error)
+        write_end(folder, state="failed", error=message)
+        raise Stopped(f"error: {message}", 1) from error
+    except (NonFiniteLossError, RankFailedError) as error:
+        write_end(folder, state="failed", error=first_line(error))
+        kept = f"; the last good state is {folder.last_checkpoint}" if folder.last_checkpoint.exists() else ""
+        raise Stopped(f"error: {first_line(error)}{kept}", 1) from error
+    except Exception as error:
+        write_end(folder, state="failed", error=first_line(error))
+        log.exception("failed")
+        raise Stopped(f"error: {first_line(error)}", 1) from error
+
+
+def write_end(folder: RunFolder, **fields: Any) -> None:
+    """Write how a run ended, where its folder is there and can be written; the error that ended it matters more."""
+    if rank():
+        return
+    with suppress(OSError, ConfigError):
+        folder.write_status(ended=now(), **fields)
+
+
+def exit_code_of(error: BaseException) -> int:
+    """128 + the signal's number for an interruption, 0 for a trial that was pruned, 1 for anything else."""
+    if isinstance(error, Interrupted):
+        return 128 + error.signum
+    if isinstance(error, Pruned):
+        return 0
+    return 128 + signal.SIGINT if isinstance(error, KeyboardInterrupt | SystemExit) else 1
