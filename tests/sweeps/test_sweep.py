@@ -86,7 +86,7 @@ def test_interrupted_job_without_a_checkpoint_starts_anew(run_job):
     folder, _ = run_job("max_samples=1300", *TINY)
     results = folder.status()["results"]
     folder.last_checkpoint.unlink()
-    folder.write_status(state="running", samples=600, results=None)
+    folder.write_status(state="running", samples=600, results={})
     run_job("max_samples=1300", *TINY)
     assert folder.status()["state"] == "finished"
     assert folder.status()["results"] == results
