@@ -48,12 +48,12 @@ def atomic_write(path: str | os.PathLike[str], data: bytes | str) -> None:
         raise
 
 
-def read_file(path: Path, root: Path, max_bytes: int) -> bytes:
+def read_file(path: Path, root: Path | None, max_bytes: int) -> bytes:
     """The content of a file in a folder of unknown origin.
 
     Args:
         path: The file.
-        root: The folder; a link that leads out of it is not followed.
+        root: The folder; a link that leads out of it is not followed. None: the user's own file, wherever it is.
         max_bytes: A larger file is not read.
 
     Raises:
@@ -63,10 +63,11 @@ def read_file(path: Path, root: Path, max_bytes: int) -> bytes:
         return file.read(max_bytes)
 
 
-def open_file(path: Path, root: Path, max_bytes: int) -> BinaryIO:
+def open_file(path: Path, root: Path | None, max_bytes: int) -> BinaryIO:
     """The file of `read_file`, open for reading."""
     try:
-        require_inside(path, root)
+        if root is not None:
+            require_inside(path, root)
         # A pipe without a writer blocks an ordinary `open` for ever.
         file = os.fdopen(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb")
     except OSError as error:

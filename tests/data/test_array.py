@@ -1,10 +1,17 @@
+import io
+import os
 import re
+import tracemalloc
+import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from aevb.data import Array
+from aevb.errors import ConfigError
+from aevb.likelihoods import Poisson
 
 rng = np.random.default_rng(0)
 
@@ -38,10 +45,18 @@ def in_order(x: np.ndarray) -> torch.Tensor:
         ((30, 8, 6, 3), None, (3, 8, 6)),
         ((30, 8, 6, 4), None, (4, 8, 6)),
         ((30, 8, 6, 1), None, (1, 8, 6)),
-        ((30, 5, 8, 6), None, (5, 8, 6)),
-        ((30, 3, 8, 3), None, (3, 8, 3)),
+        ((30, 2, 8, 6), None, (2, 8, 6)),
+        ((30, 16, 12, 5), None, (5, 16, 12)),
+        ((30, 5, 12, 16), None, (5, 12, 16)),
+        ((30, 8, 8, 2), None, (2, 8, 8)),
+        ((30, 16, 16, 5), None, (5, 16, 16)),
+        ((30, 32, 4, 4), None, (32, 4, 4)),
+        ((30, 4, 4, 32), None, (32, 4, 4)),
+        ((30, 1, 1, 48), None, (1, 1, 48)),
         ((30, 3, 8, 4), [4, 3, 8], (4, 3, 8)),
         ((30, 8, 6, 2), [2, 8, 6], (2, 8, 6)),
+        ((30, 5, 8, 6), [5, 8, 6], (5, 8, 6)),
+        ((30, 5, 8, 6), [6, 5, 8], (6, 5, 8)),
         ((30, 48), None, (1, 1, 48)),
         ((30, 48), [1, 8, 6], (1, 8, 6)),
         ((30, 48), [3, 4, 4], (3, 4, 4)),
@@ -56,6 +71,25 @@ def test_shapes(tmp_path, stored, shape, expected):
     assert torch.equal(everything(dm), in_order((x.transpose(0, 3, 1, 2) if last else x).reshape(30, *expected)))
     (batch,) = next(iter(dm.train_dataloader()))
     assert batch.shape[2:] == expected
+
+
+@pytest.mark.parametrize("stored", [(5, 8, 6), (3, 8, 3), (3, 8, 4), (4, 4, 4), (1, 8, 1), (7, 9, 6)])
+def test_channels_that_may_be_first_or_last_must_be_said(tmp_path, stored):
+    np.save(tmp_path / "x.npy", x := images(30, *stored))
+    first, middle, last = stored
+    message = (
+        f"data.channels_last must be true or false: {tmp_path}/x.npy has x of shape (N, {first}, {middle}, {last})"
+    )
+    with pytest.raises(ConfigError, match=rf"^{re.escape(message)}.* \(or set data\.shape\)$"):
+        load(tmp_path / "x.npy")
+    with pytest.raises(ConfigError, match=r"^data\.channels_last must be"):
+        load(tmp_path / "x.npy", shape=[1, 1, 1])
+    is_first = load(tmp_path / "x.npy", channels_last=False)
+    assert torch.equal(everything(is_first), in_order(x))
+    is_last = load(tmp_path / "x.npy", channels_last=True)
+    assert torch.equal(everything(is_last), in_order(x.transpose(0, 3, 1, 2).copy()))
+    again = load(tmp_path / "x.npy", channels_last=True, shape=is_last.shape)  # as a run stores it
+    assert torch.equal(everything(again), everything(is_last))
 
 
 @pytest.mark.parametrize("dtype", ["f2", "f4", ">f4", "f8"])
@@ -112,10 +146,11 @@ def test_splits_of_the_file(tmp_path):
         (np.zeros((5, 2, 2, 2, 2), np.uint8), "must hold images"),
         (np.zeros((0, 4, 4), np.uint8), "must hold images"),
         (np.zeros((5, 4, 0), np.uint8), "must hold images"),
-        (np.array([[1, None]]), "cannot be read (it holds Python objects, not numbers, or is damaged)"),
-        (np.zeros((9, 4, 4), np.int64), "must hold uint8, bool or floats; x is int64"),
-        (np.zeros((9, 4, 4), complex), "must hold uint8, bool or floats; x is complex128"),
-        (np.array([["a", "b"]]), "must hold uint8, bool or floats; x is <U1"),
+        (np.array([[1, None]]), "cannot be read: it holds Python objects, not numbers"),
+        (np.full((9, 4, 4), 2**24 + 1), "has integers beyond 16,777,216 in x, which float32 would round"),
+        (np.full((9, 4, 4), -(2**40)), "has integers beyond 16,777,216 in x, which float32 would round"),
+        (np.zeros((9, 4, 4), complex), "must hold uint8, bool, integers or floats; x is complex128"),
+        (np.array([["a", "b"]]), "must hold uint8, bool, integers or floats; x is <U1"),
         (np.full((9, 4, 4), np.nan), "has values in x that are NaN, infinite or too large"),
         (np.full((9, 4, 4), np.inf), "has values in x that are NaN, infinite or too large"),
         (np.full((9, 4, 4), 1e300), "has values in x that are NaN, infinite or too large"),
@@ -157,13 +192,106 @@ def test_files_that_cannot_be_read(tmp_path, suffix):
     whole = (tmp_path / f"whole.{suffix}").read_bytes()
     for content in (b"", b"<html>", whole[:100], whole[:-200], whole[: len(whole) // 2]):
         path.write_bytes(content)
-        with pytest.raises(ValueError, match=r"data\.path: .* cannot be read \(.+\)") as error:
+        with pytest.raises(ConfigError, match=r"data\.path: .* cannot be read: .+") as error:
             load(path)
         assert "\n" not in str(error.value)
     path.unlink()
     path.mkdir()
     with pytest.raises(ValueError, match=r"data\.path: .* cannot be read"):
         load(path)
+
+
+def link_to_a_device(path):
+    path.symlink_to("/dev/zero")
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, link_to_a_device, Path.mkdir], ids=["fifo", "device", "folder"])
+def test_what_is_no_file_is_not_waited_for(tmp_path, make):
+    make(tmp_path / "x.npy")
+    message = f"data.path: {tmp_path}/x.npy cannot be read: "
+    with pytest.raises(ConfigError, match=rf"^{re.escape(message)}(it is no regular file|Is a directory)$"):
+        load(tmp_path / "x.npy")
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2])
+@pytest.mark.parametrize("name", ["x", "y_test"])
+def test_bomb_is_refused_before_it_is_inflated(tmp_path, monkeypatch, compression, name):
+    monkeypatch.setattr("aevb.data.numpy_file.HARMLESS_BYTES", 1 << 20)
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": (2**24, 4, 4)})
+    with zipfile.ZipFile(tmp_path / "x.npz", "w", compression) as archive:
+        if name != "x":
+            archive.writestr("x.npy", b"")
+        with archive.open(f"{name}.npy", "w") as part:
+            part.write(header.getvalue())
+            for _ in range(16):
+                part.write(bytes(2**18))
+    size = 16 * 2**18 + len(header.getvalue())
+    message = rf"cannot be read: its [\d,]+ bytes inflate to {size:,}; save it by numpy.savez"
+    tracemalloc.start()
+    with pytest.raises(ConfigError, match=message):
+        load(tmp_path / "x.npz")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1 << 20
+
+
+def test_arrays_that_are_not_used_are_not_inflated(tmp_path, monkeypatch):
+    monkeypatch.setattr("aevb.data.numpy_file.HARMLESS_BYTES", 1 << 20)
+    np.savez_compressed(tmp_path / "x.npz", x=images(30, 4, 4), other=np.zeros(2**24, np.uint8))
+    assert load(tmp_path / "x.npz").train_size == 24
+
+
+@pytest.mark.parametrize("shape", [(10**12, 4, 4), (-1, 4, 4), (9, 4, 5), (9, 4, 3)])
+@pytest.mark.parametrize("suffix", ["npy", "npz"])
+def test_header_that_speaks_of_other_sizes_is_refused(tmp_path, shape, suffix):
+    file = io.BytesIO()
+    np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+    file.write(bytes(9 * 4 * 4))
+    (tmp_path / "x.npy").write_bytes(file.getvalue())
+    with zipfile.ZipFile(tmp_path / "x.npz", "w") as archive:
+        archive.writestr("x.npy", file.getvalue())
+    with pytest.raises(ConfigError, match=r"cannot be read: it should hold -?[\d,]+ bytes of numbers, and holds 144"):
+        load(tmp_path / f"x.{suffix}")
+
+
+def test_sparse_file_larger_than_memory_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("aevb.data.numpy_file.MAX_MEMORY", 10**6)
+    with (tmp_path / "x.npy").open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": (10**8, 4, 4)})
+        file.truncate(file.tell() + 16 * 10**8)
+    with pytest.raises(ConfigError, match=r"cannot be read: it has 1,600,000,128 bytes, more than 1,000,000"):
+        load(tmp_path / "x.npy")
+
+
+def test_encrypted_archive_is_refused(tmp_path):
+    np.savez(tmp_path / "x.npz", x=images(30, 4, 4))
+    content = bytearray((tmp_path / "x.npz").read_bytes())
+    for signature, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        content[content.index(signature) + offset] |= 1
+    (tmp_path / "x.npz").write_bytes(content)
+    with pytest.raises(ConfigError, match=r"x\.npz cannot be read: it is encrypted$"):
+        load(tmp_path / "x.npz")
+
+
+@pytest.mark.parametrize("dtype", ["i1", "i2", "u2", "i4", "i8", ">i8", "u8"])
+def test_integers_are_counts(tmp_path, dtype):
+    x = rng.integers(0, 100, (30, 4, 4)).astype(dtype)
+    np.save(tmp_path / "x.npy", x)
+    dm = load(tmp_path / "x.npy")
+    assert torch.equal(everything(dm), in_order(x.astype(np.float32)[:, None]))
+    Poisson((3,), (1, 4, 4)).check(dm.splits.train.x)
+
+
+def test_uint8_for_a_count_head_is_explained(run_train, tmp_path):
+    np.save(tmp_path / "x.npy", images(200, 4, 4))
+    run = ["data=array", f"data.path={tmp_path}/x.npy", "model=poisson", "logger=none", "max_samples=100"]
+    with pytest.raises(
+        ConfigError, match=r"^likelihood Poisson needs .*; uint8 is read as x / 255: save counts as int64$"
+    ):
+        run_train(*run)
+    np.save(tmp_path / "x.npy", images(200, 4, 4).astype(np.int64))
+    assert run_train(*run, folder=tmp_path / "counts")[0].status()["state"] == "finished"
 
 
 def test_other_files_are_refused(tmp_path):

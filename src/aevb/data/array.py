@@ -1,19 +1,23 @@
 """Anybody's own images, from a NumPy file."""
 
 import os
-import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from aevb.checks import number
+from aevb.checks import flag, number
+from aevb.config import first_line
 from aevb.data.module import InMemoryDataModule, Split, Splits, split_at_random
+from aevb.data.numpy_file import read_arrays
+from aevb.errors import ConfigError
 
 _LIKELY_CHANNELS = (1, 3, 4)
-_FORMS = "x, y or x_train, y_train, x_val, y_val, x_test, y_test"
+_NAMES = tuple(name + part for part in ("", "_train", "_val", "_test") for name in "xy")
+_MAX_INTEGER = 1 << 24
+"""Up to here, float32 holds every integer."""
 
 
 class Array(InMemoryDataModule):
@@ -23,15 +27,18 @@ class Array(InMemoryDataModule):
     have labels beside it (y, y_train, y_val, y_test: integers). A .npz file with one array of any name holds x. What
     the file does not split off, `val_fraction` and `test_fraction` do, by seed.
 
-    **The shape** of x may be (N, H, W); (N, C, H, W); (N, H, W, C) for 1, 3 or 4 channels; or (N, D), vectors, which
-    become (N, 1, 1, D). Give `shape` to have vectors taken for images, or to say which axis of four has the channels
-    where it could be either.
+    **The shape** of x may be (N, H, W); (N, C, H, W); (N, H, W, C); or (N, D), vectors, which become (N, 1, 1, D), or
+    images where `shape` says so. Which of four axes has the channels is read from the sizes: square images (C, S, S) or
+    (S, S, C), or 1, 3 or 4 channels, or a number far smaller than the others. Where it could be either, `shape` or
+    `channels_last` must say so.
 
-    **The type** of x is uint8, read as x / 255; bool, read as 0 and 1; or floats, which are taken as they are.
+    **The type** of x is uint8, read as x / 255; bool, read as 0 and 1; other integers, which are counts, or floats,
+    both taken as they are.
 
     Args:
         path: the file.
         val_fraction, test_fraction: of the datapoints that are not split in the file.
+        channels_last: whether four axes are (N, H, W, C) or (N, C, H, W); None: see above.
         kwargs: see `InMemoryDataModule`.
 
     Raises:
@@ -39,10 +46,16 @@ class Array(InMemoryDataModule):
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], val_fraction: float = 0.1, test_fraction: float = 0.1, **kwargs: Any
+        self,
+        path: str | os.PathLike[str],
+        val_fraction: float = 0.1,
+        test_fraction: float = 0.1,
+        channels_last: bool | None = None,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.path = Path(path).expanduser()
+        self.channels_last = None if channels_last is None else flag(channels_last, "data.channels_last")
         self.val_fraction = number(val_fraction, "data.val_fraction", above=0, below=1)
         self.test_fraction = number(test_fraction, "data.test_fraction", above=0, below=1)
         if val_fraction + test_fraction >= 1:
@@ -50,7 +63,7 @@ class Array(InMemoryDataModule):
 
     def load(self) -> Splits:
         """Reads and checks the file."""
-        arrays = self._named(self._read())
+        arrays = self._read()
         given = {name: self._split(arrays, name) for name in ("x", "x_train", "x_val", "x_test") if name in arrays}
         data = given.get("x") or given["x_train"]
         sizes = {
@@ -69,34 +82,29 @@ class Array(InMemoryDataModule):
             raise self._error("has labels for some splits only")
         return splits
 
-    def _error(self, what: str) -> ValueError:
-        return ValueError(f"data.path: {self.path} {what}")
+    def _error(self, what: str) -> ConfigError:
+        return ConfigError(f"data.path: {self.path} {what}")
 
     def _read(self) -> dict[str, np.ndarray]:
-        """All arrays in the file, by name; "x" for a .npy file."""
+        """The arrays in the file under the names that the class documents."""
         if self.path.suffix not in (".npy", ".npz"):
             raise self._error("must be a .npy or .npz file; write one with numpy.save or numpy.savez")
+        if not self.path.exists():
+            raise self._error("does not exist")
         try:
-            # Pickled objects are refused: reading them would run what the file says.
-            loaded = np.load(self.path, allow_pickle=False)
-            if isinstance(loaded, np.ndarray):
-                return {"x": loaded}
-            with loaded:
-                return {name: loaded[name] for name in loaded.files}
-        except FileNotFoundError as error:
-            raise self._error("does not exist") from error
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile, MemoryError) as error:
-            pickled = "pickle" in str(error)
-            reason = "it holds Python objects, not numbers, or is damaged" if pickled else error
-            raise self._error(f"cannot be read ({reason})") from error
+            arrays = read_arrays(self.path, self._chosen)
+        except ConfigError as error:
+            raise ConfigError(f"data.path: {error}") from error
+        except Exception as error:  # what the readers of damaged files raise is not documented
+            raise self._error(f"cannot be read: {first_line(error)}") from error
+        return arrays if len(arrays) > 1 else dict(zip(["x"], arrays.values(), strict=True))
 
-    def _named(self, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """The arrays under the names that `Array` documents."""
-        if "x" in arrays or "x_train" in arrays:
-            return arrays
-        if len(arrays) == 1:
-            return {"x": next(iter(arrays.values()))}
-        raise self._error(f"has the arrays {', '.join(arrays) or 'none'}; name them {_FORMS}")
+    def _chosen(self, names: Sequence[str]) -> Sequence[str]:
+        """The arrays of a file that are read: those of known names, or the only one."""
+        if len(names) == 1 or not {"x", "x_train"}.isdisjoint(names):
+            return names if len(names) == 1 else [name for name in names if name in _NAMES]
+        shown = ", ".join(names[:10]) or "none"
+        raise ConfigError(f"{self.path} has the arrays {shown}; name them x, y or {', '.join(_NAMES[2:])}")
 
     def _split(self, arrays: Mapping[str, np.ndarray], name: str) -> Split:
         """The datapoints under `name` and their labels, checked and in the form of all data sets."""
@@ -120,8 +128,12 @@ class Array(InMemoryDataModule):
             if not np.isfinite(x).all():
                 raise self._error(f"has values in {name} that are NaN, infinite or too large")
             return x
+        if x.dtype.kind in "iu" and x.dtype != np.uint8:
+            if x.min() < -_MAX_INTEGER or x.max() > _MAX_INTEGER:
+                raise self._error(f"has integers beyond {_MAX_INTEGER:,} in {name}, which float32 would round")
+            return x.astype(np.float32)
         if x.dtype not in (np.uint8, np.bool_):
-            raise self._error(f"must hold uint8, bool or floats; {name} is {x.dtype}")
+            raise self._error(f"must hold uint8, bool, integers or floats; {name} is {x.dtype}")
         if x.dtype == np.uint8 and x.max() == 1:
             raise self._error(f"has only 0 and 1 of 255 in {name}; save black and white as bool")
         return x
@@ -129,18 +141,38 @@ class Array(InMemoryDataModule):
     def _images(self, x: np.ndarray, name: str) -> np.ndarray:
         """(N, C, H, W), contiguous."""
         wanted = self._wanted_shape
+        if x.ndim != 4 and self.channels_last is not None:
+            raise ConfigError(f"data.channels_last is for arrays of four axes; {name} is {_form(x)}")
         if x.ndim == 2:
             fits = wanted is not None and np.prod(wanted) == x.shape[1]
             x = x.reshape(len(x), *(wanted if fits and wanted is not None else (1, 1, x.shape[1])))
         elif x.ndim == 3:
             x = x[:, None]
-        else:
-            last = np.moveaxis(x, -1, 1)
-            if wanted in (x.shape[1:], last.shape[1:]):
-                x = x if wanted == x.shape[1:] else last
-            elif x.shape[1] not in _LIKELY_CHANNELS and x.shape[-1] in _LIKELY_CHANNELS:
-                x = last
+        elif self._has_channels_last(x.shape[1:], name):
+            x = np.moveaxis(x, -1, 1)
         return np.ascontiguousarray(x)
+
+    def _has_channels_last(self, shape: tuple[int, ...], name: str) -> bool:
+        """Whether datapoints of this shape are (H, W, C), not (C, H, W)."""
+        if self.channels_last is not None:
+            return self.channels_last
+        first, middle, last = shape
+        as_last = (last, first, middle)
+        if self._wanted_shape in (shape, as_last) and shape != as_last:
+            return self._wanted_shape == as_last
+        if (first == middle > 1) != (middle == last > 1):
+            return first == middle
+        few = min(first, last)
+        if few <= middle and first != last:
+            likely = [size in _LIKELY_CHANNELS for size in (first, last)]
+            if likely.count(True) == 1 and few in _LIKELY_CHANNELS:
+                return last == few
+            if not any(likely) and 2 * few <= min(middle, max(first, last)):
+                return last == few
+        raise ConfigError(
+            f"data.channels_last must be true or false: {self.path} has {name} of shape (N, {first}, {middle}, {last}),"
+            f" {first} channels of {middle}x{last} or {last} channels of {first}x{middle} (or set data.shape)"
+        )
 
 
 def _form(array: np.ndarray) -> str:

@@ -1,0 +1,65 @@
+"""Arrays from .npy and .npz files of any origin: nothing is inflated or allocated before its size is known."""
+
+import os
+import zipfile
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+from numpy.lib import format as npy
+
+from aevb.files import open_file
+
+MAX_MEMORY = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2 if hasattr(os, "sysconf") else 4 << 30
+"""Bytes of the arrays that are read; half of the machine's memory, as what is read is copied."""
+
+MAX_RATIO, HARMLESS_BYTES = 100, 256 << 20
+"""How many times the size of the file its arrays may have, where they have more than some bytes. Images have less."""
+
+
+def read_arrays(path: Path, choose: Callable[[Sequence[str]], Iterable[str]]) -> dict[str, np.ndarray]:
+    """Arrays of a file by name; "x" for a .npy file.
+
+    Args:
+        path: The file.
+        choose: Names of all arrays of a .npz file → names of those to read.
+
+    Raises:
+        ValueError: it is no such file, damaged, encrypted, holds Python objects, or more than fits into memory.
+    """
+    with open_file(path, None, MAX_MEMORY) as file:
+        if file.read(2) != b"PK":
+            return {"x": read_array(file, file.seek(0, os.SEEK_END))}
+        with zipfile.ZipFile(file) as archive:
+            entries = {entry.filename.removesuffix(".npy"): entry for entry in archive.infolist()}
+            chosen = {name: entries[name] for name in choose(list(entries))}
+            size = sum(entry.file_size for entry in chosen.values())
+            packed = sum(entry.compress_size for entry in chosen.values())
+            if any(entry.flag_bits & 1 for entry in chosen.values()):
+                raise ValueError("it is encrypted")
+            if size > MAX_MEMORY or (size > HARMLESS_BYTES and size > MAX_RATIO * packed):
+                raise ValueError(f"its {packed:,} bytes inflate to {size:,}; save it by numpy.savez, uncompressed")
+            arrays = {}
+            for name, entry in chosen.items():
+                with archive.open(entry) as part:
+                    arrays[name] = read_array(part, entry.file_size)
+            return arrays
+
+
+def read_array(file: IO[bytes], size: int) -> np.ndarray:
+    """The array of a .npy file, whose header must speak of no more than the bytes that are there."""
+    file.seek(0)
+    version = npy.read_magic(file)
+    read_header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+    shape, _, dtype = read_header(file)
+    needed = dtype.itemsize
+    for length in shape:
+        needed *= length
+    if dtype.hasobject:
+        raise ValueError("it holds Python objects, not numbers")
+    if needed != size - file.tell():
+        raise ValueError(f"it should hold {needed:,} bytes of numbers, and holds {size - file.tell():,}")
+    file.seek(0)
+    array: np.ndarray = npy.read_array(file, allow_pickle=False)
+    return array
