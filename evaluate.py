@@ -1,9 +1,12 @@
 """Evaluate a trained model: `python evaluate.py run=outputs/…`; `python evaluate.py --help` lists what can be said."""
 
+from pathlib import Path
+
 import hydra
 from omegaconf import DictConfig
 
-from aevb.apps import quote_folders, run, yield_idle_cores
+from aevb.apps import run, yield_idle_cores
+from aevb.apps.command_line import check_command_line
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="evaluate")
@@ -14,6 +17,6 @@ def main(config: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    quote_folders("run")
+    check_command_line("evaluate", Path(__file__).parent / "conf")
     yield_idle_cores()
     main()

@@ -1,9 +1,12 @@
 """Make a report: `python report.py runs=outputs/sweeps/<name>`; `python report.py --help` says what can be said."""
 
+from pathlib import Path
+
 import hydra
 from omegaconf import DictConfig
 
-from aevb.apps import quote_folders, run, yield_idle_cores
+from aevb.apps import run, yield_idle_cores
+from aevb.apps.command_line import check_command_line
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="report")
@@ -14,6 +17,6 @@ def main(config: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    quote_folders("runs")
+    check_command_line("report", Path(__file__).parent / "conf")
     yield_idle_cores()
     main()

@@ -1,9 +1,12 @@
 """Train a model: `python train.py model=gaussian data=freyface`; `python train.py --help` lists what can be said."""
 
+from pathlib import Path
+
 import hydra
 from omegaconf import DictConfig
 
-from aevb.apps import check_arguments, run, yield_idle_cores
+from aevb.apps import run, yield_idle_cores
+from aevb.apps.command_line import check_command_line
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="train")
@@ -14,6 +17,6 @@ def main(config: DictConfig) -> float | None:
 
 
 if __name__ == "__main__":
-    check_arguments()
+    check_command_line("train", Path(__file__).parent / "conf")
     yield_idle_cores()
     main()

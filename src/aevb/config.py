@@ -4,17 +4,19 @@ Nothing heavy is imported here, so that `--help` and tab completion answer at on
 """
 
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate as hydra_instantiate
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from aevb.errors import ConfigError
+from aevb.errors import first_line as first_line
 
 ALLOWED_TARGETS = (
     "aevb",
@@ -44,11 +46,6 @@ def instantiate(config: DictConfig, **arguments: Any) -> Any:
         raise cause from error
     except OmegaConfBaseException as error:
         raise ConfigError(f"{key}: {first_line(error)}") from error
-
-
-def first_line(error: BaseException) -> str:
-    """What an exception says, in one line."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def with_key(message: str, config: DictConfig) -> str:
@@ -146,16 +143,25 @@ def unique_folder(path: str) -> str:
 _made_folders: dict[str, str] = {}
 
 
+def option_groups(choices: Iterable[str]) -> str:
+    """A line for each of a program's groups, with its options; Hydra's own are left out."""
+    loader = GlobalHydra.instance().config_loader()
+    groups = sorted(group for group in map(str, choices) if not group.startswith("hydra/"))
+    return "\n".join(f"  {group}: {', '.join(loader.get_group_options(group))}" for group in groups)
+
+
 def register_resolvers() -> None:
     """Register the resolvers that the YAML files use.
 
     `${reverse:list}` is the list backwards. `${unless:a,b}` is null where a is set, else b.
-    `${run_folder:resume,path}` is the folder to resume, else a new folder at path.
+    `${run_folder:resume,path}` is the folder to resume, else a new folder at path. `${option_groups:choices}` lists the
+    groups that a program chooses from, and their options.
     """
     resolvers: dict[str, Callable[..., Any]] = {
         "reverse": lambda values: ListConfig(list(values)[::-1]) if isinstance(values, list | ListConfig) else values,
         "unless": lambda condition, value: value if condition is None else None,
         "run_folder": lambda resume, path: str(resume) if resume is not None else unique_folder(path),
+        "option_groups": option_groups,
     }
     for name, resolver in resolvers.items():
         OmegaConf.register_new_resolver(name, resolver, replace=True)

@@ -19,6 +19,11 @@ def one_line(text: object) -> str:
     return line if len(line) <= LONGEST_LINE else f"{line[:LONGEST_LINE]} …"
 
 
+def first_line(error: BaseException) -> str:
+    """What an exception says, in one line."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
 class ConfigError(ValueError):
     """A setting that makes no sense; the message is one line that names the key, the value and the remedy."""
 

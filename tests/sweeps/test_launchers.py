@@ -77,16 +77,3 @@ def test_search_is_continued_by_the_same_command(command, tmp_path):
     for trial in done:
         run = RunFolder(folder / f"optimizer.lr={trial.params['optimizer.lr']}")
         assert run.status()["results"]["val/elbo"] == trial.value
-
-
-def test_missing_package_is_named_with_its_extra(monkeypatch, capsys):
-    from aevb import apps
-
-    monkeypatch.setattr(apps, "find_spec", lambda name: None)
-    for argument, extra in {"hydra/launcher=joblib": "joblib", "sweep=learning_rate": "optuna"}.items():
-        monkeypatch.setattr("sys.argv", ["train.py", argument])
-        with pytest.raises(SystemExit) as stop:
-            apps.check_arguments()
-        assert stop.value.code == 2
-        expected = f"error: {argument} is an extra; install it with: pip install 'aevb[{extra}]'\n"
-        assert capsys.readouterr().err == expected

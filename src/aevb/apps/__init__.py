@@ -3,8 +3,6 @@
 import os
 import sys
 from collections.abc import Callable
-from importlib.util import find_spec
-from pathlib import Path
 from typing import NoReturn, TypeVar
 
 from omegaconf import DictConfig
@@ -44,46 +42,3 @@ def yield_idle_cores() -> None:
     """
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "10000")
-
-
-EXTRAS = {
-    "hydra/launcher=joblib": ("hydra_plugins.hydra_joblib_launcher", "joblib"),
-    "hydra/sweeper=optuna": ("hydra_plugins.hydra_optuna_sweeper", "optuna"),
-    "sweep=learning_rate": ("hydra_plugins.hydra_optuna_sweeper", "optuna"),
-}
-"""Arguments that need a package of Hydra's which is an extra: its name, and the extra's."""
-
-
-RENAMED = {"record_steps": "steps=recorded or steps=eager", "compile_steps": "steps=compiled"}
-"""Former keys, and what replaces them."""
-
-
-def check_arguments() -> None:
-    """Stop before Hydra makes a folder of a mistyped `resume=`, misses a package or a key, and quote the folders.
-
-    The folders of a sweep's jobs hold characters (= and ,) that mean something to Hydra, and shells complete them as
-    they are.
-    """
-    for index, argument in enumerate(sys.argv):
-        module, extra = EXTRAS.get(argument, ("", ""))
-        if module and find_spec(module) is None:
-            fail(f"error: {argument} is an extra; install it with: pip install 'aevb[{extra}]'", 2)
-        key, _, value = argument.partition("=")
-        if key.lstrip("+~") in RENAMED:
-            fail(f"error: {key} is no longer a setting; use {RENAMED[key.lstrip('+~')]}", 2)
-        value = value.strip("'\"")
-        if key != "resume" or value in ("", "null"):
-            continue
-        if not (Path(value) / ".hydra" / "config.yaml").is_file():
-            fail(f"error: resume: {value} is no run folder: it has no .hydra/config.yaml", 2)
-        escaped = value.replace("'", "\\'")
-        sys.argv[index] = f"resume='{escaped}'"
-
-
-def quote_folders(key: str) -> None:
-    """Quote the value of an argument that names a folder, for the same reason; a list is left to its user to quote."""
-    for index, argument in enumerate(sys.argv):
-        name, _, value = argument.partition("=")
-        if name == key and value and value[0] not in "'\"[":
-            escaped = value.replace("'", "\\'")
-            sys.argv[index] = f"{key}='{escaped}'"

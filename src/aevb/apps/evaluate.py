@@ -25,6 +25,7 @@ from aevb.runs.find import find_runs
 from aevb.runs.folder import RunFolder
 from aevb.runs.load import load_trained
 from aevb.runs.status import now
+from aevb.settings import validate
 from aevb.tasks import Task
 from aevb.vae import VAE
 
@@ -40,6 +41,7 @@ def evaluate(config: DictConfig) -> None:
         ConfigError: a setting makes no sense, or there is no such run.
         Stopped: it was interrupted.
     """
+    validate(config, "evaluate")
     folders = asked_runs(config)
     check_settings(config)
     work = instantiate(config.task) if config.get("task") else make_estimators(config)

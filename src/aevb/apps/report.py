@@ -11,6 +11,7 @@ from aevb import reports
 from aevb.checks import choice
 from aevb.errors import ConfigError
 from aevb.reports import Item, Run, Skipped
+from aevb.settings import validate
 
 PARTS = ("table", "learning_curves", "figure2", "figure3", "figure4", "figure5")
 
@@ -21,6 +22,7 @@ def report(config: DictConfig) -> Path:
     Raises:
         ConfigError: a setting makes no sense, or there is no run.
     """
+    validate(config, "report")
     patterns = strings(config, "runs")
     try:
         parts = [choice(part, "parts", PARTS) for part in strings(config, "parts")]

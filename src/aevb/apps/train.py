@@ -33,6 +33,7 @@ from aevb.runs.folder import RunFolder
 from aevb.runs.lock import Lock
 from aevb.runs.log import logged
 from aevb.runs.outcome import exit_code_of, recorded, write_end
+from aevb.settings import validate
 from aevb.training import learning_rate_search
 from aevb.training.callbacks import Status
 from aevb.training.limits import ended_by
@@ -112,6 +113,7 @@ def ends_the_sweep(error: ConfigError | Stopped) -> bool:
 
 def fit_in_processes(command: Command, config: DictConfig) -> None:
     """Train in this process, or start one for each device and wait for them."""
+    validate(config, "train")
     count = 1 if is_one_of_many() else num_processes(config.trainer)
     if count == 1:
         fit_and_test(config, command.folder)

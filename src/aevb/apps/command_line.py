@@ -1,0 +1,316 @@
+"""The command line, checked before Hydra acts on it: one line for whatever it cannot mean, and nothing written.
+
+Hydra makes the run folder before it calls a program, and what it says of a misspelt option is about its own workings.
+So the configuration is composed here once more, which takes a fifth of a second.
+"""
+
+import argparse
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
+from itertools import islice
+from pathlib import Path
+from typing import Any, NoReturn
+
+from hydra import compose, initialize_config_dir
+from hydra._internal.utils import get_args_parser
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.object_type import ObjectType
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import ChoiceSweep, Override, RangeSweep
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+import aevb.config  # noqa: F401 - registers the resolvers of the YAML files
+from aevb.apps import fail
+from aevb.errors import ConfigError
+from aevb.settings import RENAMED, SCHEMAS, keys_of, unknown_key, validate
+from aevb.signatures import signature_of
+from aevb.types import did_you_mean, shown
+
+FOLDERS = (
+    "data.path",
+    "hydra.run.dir",
+    "hydra.sweep.dir",
+    "output",
+    "paths.data",
+    "paths.run",
+    "resume",
+    "run",
+    "runs",
+)
+"""Keys whose values are paths, which may hold characters that mean something to Hydra."""
+
+EXTRAS = {
+    "hydra/launcher=joblib": ("hydra_plugins.hydra_joblib_launcher", "joblib"),
+    "hydra/sweeper=optuna": ("hydra_plugins.hydra_optuna_sweeper", "optuna"),
+    "sweep=learning_rate": ("hydra_plugins.hydra_optuna_sweeper", "optuna"),
+}
+"""Arguments that need a package of Hydra's which is an extra: its name, and the extra's."""
+
+SWEPT_VALUES = 12
+"""So many values of a sweep are checked before it begins; the others when their jobs do."""
+
+
+def check_command_line(program: str, conf: Path) -> None:
+    """Quote the paths in `sys.argv`, and exit with one line and code 2 where the command cannot be meant.
+
+    Args:
+        program: train, evaluate or report.
+        conf: The folder of its configuration.
+    """
+    parser = get_args_parser()
+    parser.error = refuse_flag  # type: ignore[method-assign]
+    arguments = parser.parse_args()
+    is_sweep = arguments.multirun
+    sys.argv[1:] = [quoted(argument, is_sweep) for argument in sys.argv[1:]]
+    arguments.overrides = [quoted(argument, is_sweep) for argument in arguments.overrides]
+    does_nothing = arguments.hydra_help or arguments.shell_completion or arguments.config_path is not None
+    if does_nothing or arguments.experimental_rerun is not None:
+        return
+    try:
+        check_command(program, conf, arguments)
+    except ConfigError as error:
+        fail(f"error: {error}", 2)
+
+
+def refuse_flag(message: str) -> NoReturn:
+    """Exit for what argparse does not know."""
+    fail(f"error: {message}; --help lists what can be said", 2)
+
+
+def check_command(program: str, conf: Path, arguments: argparse.Namespace) -> None:
+    """Compose what a command asks for, and validate it, each value of a sweep among it.
+
+    Args:
+        program: train, evaluate or report.
+        conf: The folder of its configuration.
+        arguments: As Hydra's parser has read them.
+
+    Raises:
+        ConfigError: it cannot be composed, or a value is none that its key can have; one line.
+    """
+    for argument in arguments.overrides:
+        module, extra = EXTRAS.get(argument, ("", ""))
+        if module and find_spec(module) is None:
+            raise ConfigError(f"{argument} is an extra; install it with: pip install 'aevb[{extra}]'")
+    name = arguments.config_name or program
+    overrides = [parsed(argument) for argument in arguments.overrides]
+    if arguments.config_dir is not None:
+        overrides.append(parsed(f"hydra.searchpath=[file://{Path(arguments.config_dir).absolute()}]"))
+    try:
+        with initialize_config_dir(str(conf.absolute()), version_base="1.3"):
+            config = composed(name, without_sweeps(overrides), program)
+            if arguments.help or arguments.cfg or arguments.info:
+                return
+            is_sweep = arguments.multirun or config.hydra.mode == RunMode.MULTIRUN
+            if not is_sweep:
+                require_single(overrides)
+            check_composed(config, program)
+            others = variants(overrides, config) if is_sweep else ()
+            for variant in islice(others, SWEPT_VALUES):
+                check_composed(composed(name, variant, program), program)
+    finally:
+        HydraConfig.instance().cfg = None
+
+
+def composed(name: str, overrides: Sequence[Override], program: str) -> DictConfig:
+    """The configuration with Hydra's own node.
+
+    Raises:
+        ConfigError: there is none for these overrides.
+    """
+    lines = [override.input_line or "" for override in overrides]
+    try:
+        return compose(name, lines, return_hydra_config=True)
+    except (HydraException, OmegaConfBaseException, ValueError, TypeError) as error:
+        raise ConfigError(explained(error, name, overrides, program)) from error
+
+
+def check_composed(config: DictConfig, program: str) -> None:
+    """Validate a configuration, and the run folder that it names.
+
+    Raises:
+        ConfigError: a value is none that its key can have.
+    """
+    own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+    config.hydra.runtime.output_dir = "."
+    HydraConfig.instance().set_config(config)
+    validate(own, program)
+    if program == "train":
+        if own.resume is not None and not (Path(own.resume) / ".hydra" / "config.yaml").is_file():
+            raise ConfigError(f"resume: {own.resume} is no run folder: it has no .hydra/config.yaml")
+        check_run_folder(config)
+
+
+def check_run_folder(config: DictConfig) -> None:
+    """Raise a `ConfigError` where Hydra cannot use a given `hydra.run.dir` or `resume`, whose name it interpolates."""
+    if "run_folder:" in str(config.hydra.run._get_node("dir")):
+        key, folder = "resume", config.get("resume")
+    else:
+        key = "hydra.run.dir"
+        try:
+            folder = config.hydra.run.dir
+        except OmegaConfBaseException as error:
+            raise ConfigError(f"{key}: {str(error).splitlines()[0]}") from error
+        if not folder:
+            raise ConfigError(f"{key} must be a folder, got {shown(folder)}")
+    if "${" in str(folder):
+        raise ConfigError(f"{key}: the name of a run folder cannot hold ${{, got {shown(str(folder))}")
+
+
+def parsed(argument: str) -> Override:
+    """An argument as Hydra reads it.
+
+    Raises:
+        ConfigError: it is no override.
+    """
+    try:
+        return OverridesParser.create().parse_override(argument)
+    except HydraException as error:
+        if "=" not in argument and not argument.startswith("~"):
+            raise ConfigError(f"{argument}: an argument is of the form key=value") from error
+        key, _, value = argument.partition("=")
+        raise ConfigError(
+            f"{key}: the value cannot be read: {value}; where it is a text, quote it twice: \"{key}='…'\""
+        ) from error
+
+
+def require_single(overrides: Sequence[Override]) -> None:
+    """Raise a `ConfigError` where a command that is no sweep gives a key several values."""
+    for override in overrides:
+        if override.is_sweep_override():
+            key = override.key_or_group
+            raise ConfigError(
+                f"{key}: {override.input_line} gives several values; add -m for a sweep over them, or write a list as "
+                f"{key}=[…]"
+            )
+
+
+def without_sweeps(overrides: Sequence[Override]) -> list[Override]:
+    """The overrides with the first value of each that has several; those without known values are left out."""
+    single = [values_of(override)[:1] if override.is_sweep_override() else [override] for override in overrides]
+    return [override for found in single for override in found]
+
+
+def variants(overrides: Sequence[Override], config: DictConfig) -> Iterator[list[Override]]:
+    """The overrides with each further value of each that has several, one at a time; a preset's among them."""
+    params = OmegaConf.select(config, "hydra.sweeper.params") or {}
+    given = {override.key_or_group for override in overrides}
+    preset = [parsed(f"{key}={value}") for key, value in params.items() if key not in given]
+    varied = [*(override for override in preset if override.is_sweep_override()), *overrides]
+    for index, override in enumerate(varied):
+        if override.is_sweep_override():
+            first = [] if override in preset else [1]
+            for value in values_of(override)[len(first) :]:
+                yield without_sweeps([*varied[:index], value, *varied[index + 1 :]])
+
+
+def values_of(override: Override) -> list[Override]:
+    """An override for each value that a sweep lists; none for an interval or a glob, whose values nobody lists."""
+    if not isinstance(override.value(), ChoiceSweep | RangeSweep):
+        return []
+    values = islice(override.sweep_string_iterator(), SWEPT_VALUES + 1)
+    return [parsed(f"{override.get_key_element()}={value}") for value in values]
+
+
+def explained(error: Exception, name: str, overrides: Sequence[Override], program: str) -> str:
+    """What is wrong with overrides that cannot be composed, in one line."""
+    loader = GlobalHydra.instance().config_loader()
+    groups = [*groups_of(loader)]
+    for override in overrides:
+        root = re.split("[./]", override.key_or_group)[0]
+        is_elsewhere = root in RENAMED or any(root in schema for schema in SCHEMAS.values())
+        if root not in SCHEMAS[program] and is_elsewhere:
+            return unknown_key(root, program)
+        if override.key_or_group in groups and not override.is_delete() and (said := wrong_option(override, loader)):
+            return said
+    chosen = [override.input_line or "" for override in overrides if override.key_or_group in groups]
+    try:
+        config = compose(name, chosen, return_hydra_config=True)
+    except (HydraException, OmegaConfBaseException, ValueError, TypeError):
+        return one_line(error)
+    keys = [*keys_of(config)]
+    used = [group for group in groups if group in config.hydra.runtime.choices]
+    for override in overrides:
+        key = override.key_or_group
+        if override.is_add() and key in keys and not override.is_force_add():
+            return f"{key} is there already; write {override.input_line.lstrip('+')}"  # type: ignore[union-attr]
+        if key in (used if key in groups else keys) or override.is_add() or override.is_force_add():
+            continue
+        return unknown(override, config, [*keys, *used], program)
+    return one_line(error)
+
+
+def wrong_option(override: Override, loader: ConfigLoader) -> str | None:
+    """What is wrong with the option that is chosen from a group, if anything."""
+    options = loader.get_group_options(override.key_or_group, ObjectType.CONFIG)
+    value = override.value()
+    for option in value if isinstance(value, list) else [value]:
+        if option not in options:
+            its = f"it may be {', '.join(options)}"
+            hint = did_you_mean(str(option), options)
+            return f"{override.key_or_group}: there is no {shown(option)}{hint or '; ' + its}"
+    return None
+
+
+def unknown(override: Override, config: DictConfig, keys: Sequence[str], program: str) -> str:
+    """What to say of an override whose key is not among those that there are."""
+    key = override.key_or_group
+    parent, _, name = key.rpartition(".")
+    node = OmegaConf.select(config, parent) if parent in keys else None
+    if isinstance(node, DictConfig) and "_target_" in node:
+        signature = signature_of(str(node._get_node("_target_")))
+        if signature is not None and name in signature.parameters:
+            return f"{key} is at its default and not in the configuration; add it with +{override.input_line}"
+    near = did_you_mean(key, keys)
+    same = [other for other in keys if other.rpartition(".")[2] == name and not other.startswith("hydra.")]
+    hint = near if not same or near else f"; did you mean {same[0]}?"
+    return f"{key} is no setting of {program}.py{hint}"
+
+
+def groups_of(loader: ConfigLoader, parent: str = "") -> Iterator[str]:
+    """All groups of options, in full."""
+    for group in loader.list_groups(parent):
+        name = f"{parent}/{group}" if parent else group
+        yield name
+        yield from groups_of(loader, name)
+
+
+def one_line(error: Exception) -> str:
+    """What an exception says, its lines joined."""
+    return " ".join(str(error).split())
+
+
+def quoted(argument: str, is_sweep: bool) -> str:
+    """An argument that names a path, quoted where Hydra would read it as something else.
+
+    The folders of a sweep's jobs hold = and , and shells complete them as they are. A value that is quoted already, a
+    list of runs, and in a sweep several values stay as they are; ${…} is Hydra's but in the name of what exists.
+    """
+    key, _, value = argument.partition("=")
+    if key.lstrip("+") not in FOLDERS or value in ("", "null") or (key == "runs" and value[0] == "["):
+        return argument
+    if not ("${" in value and Path(value).exists()) and is_read_as_written(argument, value, is_sweep):
+        return argument
+    value = re.sub(r"(\\*)\$\{", r"\1\1\\${", value)
+    value = re.sub(r"(\\*)'", r"\1\1\\'", value)
+    value = re.sub(r"(\\+)$", r"\1\1", value)
+    return f"{key}='{value}'"
+
+
+def is_read_as_written(argument: str, value: str, is_sweep: bool) -> bool:
+    """Whether Hydra reads the value as the text that it is, or as a quoted one."""
+    try:
+        override = OverridesParser.create().parse_override(argument)
+    except HydraException:
+        return False
+    if override.is_sweep_override():
+        return is_sweep
+    found: Any = override.value()
+    return isinstance(found, str) and (found == value or value[0] in "'\"")

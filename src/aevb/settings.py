@@ -1,0 +1,389 @@
+"""Validation of the configuration: every value of every key by its own type, in one place, before torch is imported.
+
+The type of an argument of a class is the one in the class's signature, which `aevb.signatures` reads; those of classes
+of other libraries are narrowed by `NARROWED`, and those of keys that belong to no class are in `SCHEMAS`.
+"""
+
+import os
+from collections.abc import Iterator, Mapping, Set
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple
+
+from annotated_types import Interval
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from aevb.errors import ConfigError, first_line
+from aevb.signatures import Signature, names_near, signature_of, source
+from aevb.types import (
+    Count,
+    CountOrZero,
+    Fraction,
+    NonNegative,
+    Opaque,
+    Positive,
+    Seed,
+    check,
+    did_you_mean,
+    shown,
+    simplified,
+    takes_objects,
+)
+
+
+@dataclass(frozen=True)
+class Part:
+    """A node with a `_target_`; its arguments are those of the class that it names.
+
+    Args:
+        or_null: Whether null may stand in its place.
+        or_empty: Whether {} may.
+        or_absent: Whether there need be none.
+    """
+
+    or_null: bool = False
+    or_empty: bool = False
+    or_absent: bool = False
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A mapping of names to parts; null in place of a part leaves it out.
+
+    Args:
+        or_absent: Whether there need be none.
+    """
+
+    or_absent: bool = False
+
+
+class Refused(str):
+    """An argument that is not for users; the text says what to do in its place."""
+
+
+Text = Annotated[str, "a text"]
+Texts = list[str] | str
+Below1 = Annotated[float, Interval(ge=0, lt=1)]
+Names = Annotated[list[str], "a list of names, such as [mymodule]"]
+
+SCHEMAS: dict[str, dict[str, Any]] = {
+    "train": {
+        "seed": Seed,
+        "max_samples": Count | None,
+        "steps": Literal["auto", "eager", "recorded", "compiled"],
+        "matmul_precision": Literal["highest", "high", "medium"],
+        "resume": Text | None,
+        "metric": Text,
+        "step_size_search": {"candidates": list[Positive], "samples": Count},
+        "allow": Names,
+        "sweep": {"name": str | int | float | None, "retry_failed": bool, "first_trials": list[dict[str, Any]]},
+        "paths": {"data": Text, "run": Text},
+        "data": Part(),
+        "model": Part(),
+        "objective": Part(),
+        "optimizer": Part(),
+        "schedule": Part(or_null=True),
+        "callbacks": Parts(),
+        "logger": Part(or_empty=True),
+        "trainer": Part(),
+        "module": Part(),
+    },
+    "evaluate": {
+        "run": Text,
+        "split": Literal["train", "val", "test"],
+        "limit": Count | None,
+        "checkpoint": Literal["best", "last"],
+        "device": Literal["auto", "cpu", "cuda"],
+        "max_batch_values": Count | None,
+        "seed": Seed,
+        "allow": Names,
+        "paths": {"data": Text | None},
+        "estimators": Parts(or_absent=True),
+        "mask": Part(),
+        "task": Part(or_null=True, or_absent=True),
+    },
+    "report": {
+        "runs": Texts,
+        "output": Text,
+        "title": Text,
+        "parts": list[Literal["table", "learning_curves", "figure2", "figure3", "figure4", "figure5"]],
+        "metrics": Texts,
+        "allow": Names,
+    },
+}
+"""The keys of each program. A dict is a section, whose keys are all there."""
+
+REQUIRED = {"run": "run=<run folder>, or the folder of a sweep", "runs": "runs=<run folder, folder of runs, or glob>"}
+"""Keys without a default, and how they are given."""
+
+RENAMED = {"record_steps": "steps=recorded or steps=eager", "compile_steps": "steps=compiled"}
+"""Former keys, and what replaces them."""
+
+SET_BY_TRAIN = Refused("is set by train.py itself")
+Batches = Annotated[int, Interval(ge=1)] | Annotated[float, Interval(gt=0, le=1)] | None
+Epochs = Count | Literal[-1] | None
+
+NARROWED: dict[str, dict[str, Any]] = {
+    "pytorch_lightning.trainer.trainer.Trainer": {
+        "accelerator": Literal["auto", "cpu", "gpu", "cuda", "mps", "tpu"],
+        "devices": Count | Literal["auto", -1] | list[CountOrZero],
+        "num_nodes": Count,
+        "precision": Literal["32-true", "16-mixed", "bf16-mixed", "bf16-true", "64-true"],
+        "max_epochs": Epochs,
+        "min_epochs": Count | None,
+        "max_steps": Count | Literal[-1],
+        "min_steps": Count | None,
+        "check_val_every_n_epoch": Count,
+        "limit_train_batches": Batches,
+        "limit_val_batches": Batches,
+        "limit_test_batches": Batches,
+        "limit_predict_batches": Batches,
+        "fast_dev_run": Annotated[Literal[False], "false (max_samples=1000 is a short run)"],
+        "overfit_batches": Annotated[Literal[0], "0 (data.train_size=100 trains on few datapoints)"],
+        "accumulate_grad_batches": Annotated[Literal[1], "1 (data.batch_size sets the size of a minibatch)"],
+        "gradient_clip_val": Annotated[None, "null, as gradients are not clipped"],
+        "barebones": Annotated[Literal[False], "false, as a run folder needs what it leaves out"],
+        "reload_dataloaders_every_n_epochs": CountOrZero,
+        "log_every_n_steps": CountOrZero | None,
+        **dict.fromkeys(
+            (
+                "callbacks",
+                "default_root_dir",
+                "enable_checkpointing",
+                "enable_model_summary",
+                "enable_progress_bar",
+                "logger",
+                "num_sanity_val_steps",
+                "plugins",
+                "strategy",
+                "use_distributed_sampler",
+            ),
+            SET_BY_TRAIN,
+        ),
+    },
+    "torch.optim": {
+        "alpha": Below1,
+        "betas": tuple[Below1, Below1],
+        "eps": NonNegative,
+        "etas": tuple[Fraction, Annotated[float, Interval(gt=1)]],
+        "fused": bool | None,
+        "initial_accumulator_value": NonNegative,
+        "lr": Positive | None,
+        "lr_decay": NonNegative,
+        "momentum": NonNegative,
+        "rho": Annotated[float, Interval(ge=0, le=1)],
+        "weight_decay": NonNegative,
+    },
+}
+"""Types of arguments of other libraries' classes where their own are wider than what makes sense here, by a prefix of
+the class's name."""
+
+HYDRA_KEYS = {"_target_": str, "_partial_": bool, "_args_": list, "_convert_": str, "_recursive_": bool}
+
+
+class Problem(NamedTuple):
+    """What is wrong with a value.
+
+    Args:
+        message: One line that begins with the key.
+        is_reference: Whether the value is taken from elsewhere in the configuration, which is more to blame.
+    """
+
+    message: str
+    is_reference: bool = False
+
+
+def validate(config: DictConfig, program: str) -> None:
+    """Check every value of a composed configuration.
+
+    Args:
+        config: Without Hydra's own node.
+        program: train, evaluate or report.
+
+    Raises:
+        ConfigError: a key that there is not, or a value that its key cannot have: one line that begins with the key.
+    """
+    schema = SCHEMAS[program]
+    problems = [*problems_of_keys(config, schema, program)]
+    for problem in sorted(problems, key=lambda problem: problem.is_reference):
+        raise ConfigError(problem.message)
+    if program == "train":
+        require_end(config)
+        require_data_file(config)
+    if program == "evaluate" and not config.get("task") and not config.get("estimators"):
+        raise ConfigError("estimators must name at least one, such as [elbo]")
+
+
+def problems_of_keys(config: DictConfig, schema: Mapping[str, Any], program: str) -> Iterator[Problem]:
+    """The problems of all keys at the top."""
+    for name in map(str, config):
+        if name not in schema:
+            yield Problem(unknown_key(name, program))
+    for name, kind in schema.items():
+        if name in config.keys():  # noqa: SIM118 - a missing value is there
+            yield from problems_of(config, name, name, kind)
+        elif not (isinstance(kind, Part | Parts) and kind.or_absent):
+            choice = f"; choose one by {name}=<name>" if isinstance(kind, Part) else ""
+            yield Problem(f"{name} must be given, but is not in the configuration{choice}")
+
+
+def unknown_key(name: str, program: str) -> str:
+    """What to say of a key at the top that a program does not have."""
+    if name in RENAMED:
+        return f"{name} is no longer a setting; use {RENAMED[name]}"
+    others = [f"{other}.py" for other, schema in SCHEMAS.items() if name in schema]
+    if others:
+        return f"{name} is a setting of {' and '.join(others)}, not of {program}.py"
+    return f"{name} is no setting of {program}.py{did_you_mean(name, SCHEMAS[program])}"
+
+
+def problems_of(node: DictConfig, name: str, key: str, kind: Any, is_ours: bool = True) -> Iterator[Problem]:
+    """The problems of the value of a key.
+
+    Args:
+        node: That holds the key.
+        name: The key within it.
+        key: The key in full.
+        kind: `Part`, `Parts`, `Refused`, a dict of a section's keys, or an annotation.
+        is_ours: Whether the annotation is to be relied on, in that what is no type of settings is an object.
+    """
+    is_reference = OmegaConf.is_interpolation(node, name)
+    if isinstance(kind, Refused):
+        yield Problem(f"{key} {kind}; drop it")
+        return
+    if OmegaConf.is_missing(node, name):
+        yield Problem(f"{key} must be given: {REQUIRED.get(key, f'{key}=…')}")
+        return
+    try:
+        value = node[name]
+    except OmegaConfBaseException as error:
+        yield Problem(f"{key}: {first_line(error)}")
+        return
+    if isinstance(value, DictConfig) and value._is_none():
+        value = None
+    if isinstance(kind, dict):
+        yield from problems_of_section(value, key, kind)
+    elif isinstance(kind, Parts):
+        yield from problems_of_parts(value, key)
+    elif isinstance(value, DictConfig) and "_target_" in value:
+        if not is_reference:
+            yield from problems_of_part(value, key)
+        if not isinstance(kind, Part) and not takes_objects(kind):
+            yield Problem(f"{key} must be a plain value, got the part {value._get_node('_target_')}", is_reference)
+    elif isinstance(kind, Part):
+        if not ((value is None and kind.or_null) or (value == {} and kind.or_empty)):
+            choice = "" if "." in key else f"; choose one by {key}=<name>"
+            null = " or null" if kind.or_null else ""
+            yield Problem(f"{key} must be a part with a _target_{null}, got {shown(value)}{choice}")
+    elif simplified(kind) is Opaque:
+        if is_ours:
+            yield Problem(f"{key} must be a part with a _target_, got {shown(value)}", is_reference)
+    elif not (is_reference and value is None):  # what a run fills in, such as data.shape
+        try:
+            check(value, kind, key)
+        except ConfigError as error:
+            yield Problem(str(error), is_reference)
+
+
+def problems_of_section(value: Any, key: str, kinds: Mapping[str, Any]) -> Iterator[Problem]:
+    """The problems of a section, all of whose keys must be there."""
+    if not isinstance(value, DictConfig):
+        yield Problem(f"{key} must have {' and '.join(f'{key}.{name}' for name in kinds)}, got {shown(value)}")
+        return
+    for name in map(str, value):
+        if name not in kinds:
+            yield Problem(f"{key}.{name} is no setting{did_you_mean(name, kinds)}")
+    for name, kind in kinds.items():
+        if name in value.keys():  # noqa: SIM118
+            yield from problems_of(value, name, f"{key}.{name}", kind)
+        else:
+            yield Problem(f"{key}.{name} must be given, but is not in the configuration")
+
+
+def problems_of_parts(value: Any, key: str) -> Iterator[Problem]:
+    """The problems of a mapping of names to parts."""
+    if not isinstance(value, DictConfig):
+        yield Problem(f"{key} must be a mapping of names to parts, got {shown(value)}")
+        return
+    for name in map(str, value):
+        yield from problems_of(value, name, f"{key}.{name}", Part(or_null=True))
+
+
+def problems_of_part(node: DictConfig, key: str) -> Iterator[Problem]:
+    """The problems of a node with a `_target_`, by the signature of what it names, and of the parts in it."""
+    for name, kind in HYDRA_KEYS.items():
+        if name in node:
+            yield from problems_of(node, name, f"{key}.{name}", kind)
+    target = str(node._get_node("_target_"))
+    signature = signature_of(target)
+    if signature is None:
+        hint = did_you_mean(target, names_near(target))
+        if hint or target.startswith("aevb.") or source(target.partition(".")[0]) is None:
+            yield Problem(f"{key}._target_: there is no {target}{hint}")
+            return
+        signature = Signature(target, is_open=True)
+    kinds = signature.parameters | narrowed(signature)
+    is_ours = signature.name.startswith("aevb.")
+    for name in map(str, node):
+        if name in HYDRA_KEYS:
+            continue
+        if name in kinds:
+            yield from problems_of(node, name, f"{key}.{name}", kinds[name], is_ours)
+        elif signature.is_open:
+            yield from problems_of(node, name, f"{key}.{name}", Any, is_ours=False)
+        else:
+            hint = (
+                did_you_mean(name, settings_of(kinds, signature.required))
+                or f"; it has {', '.join(settings_of(kinds, signature.required)) or 'none'}"
+            )
+            yield Problem(f"{key}.{name} is no setting of {signature.name.rpartition('.')[2]}{hint}")
+
+
+def narrowed(signature: Signature) -> dict[str, Any]:
+    """The types of `NARROWED` for the arguments that a class has."""
+    found: dict[str, Any] = {}
+    for prefix, kinds in NARROWED.items():
+        if f"{signature.name}.".startswith(f"{prefix}."):
+            found |= {name: kind for name, kind in kinds.items() if name in signature.parameters}
+    return found
+
+
+def settings_of(kinds: Mapping[str, Any], required: Set[str]) -> list[str]:
+    """The arguments that a configuration may name: those that have a default and are not for the program to give."""
+    return [name for name, kind in kinds.items() if not (isinstance(kind, Refused) or name in required)]
+
+
+def require_end(config: DictConfig) -> None:
+    """Raise a `ConfigError` where nothing ends the training; a run that is resumed has its own end."""
+    ends = (config.max_samples, *(config.trainer.get(name) for name in ("max_epochs", "max_time", "max_steps")))
+    if config.resume is None and all(end in (None, -1) for end in ends):
+        raise ConfigError("max_samples must be given where trainer.max_epochs is not, as nothing ends the training")
+
+
+def require_data_file(config: DictConfig) -> None:
+    """Raise a `ConfigError` where `data.path` is no file that can be read; a run that is resumed has its own."""
+    signature = signature_of(str(config.data["_target_"]))
+    if config.resume is not None or signature is None or signature.name != "aevb.data.array.Array":
+        return
+    path = Path(str(config.data.path)).expanduser()
+    try:
+        problem = (
+            "does not exist" if not path.exists()
+            else "is no regular file" if not path.is_file()
+            else "cannot be read: permission denied" if not os.access(path, os.R_OK)
+            else None
+        )  # fmt: skip
+    except (OSError, ValueError) as error:
+        problem = f"cannot be read: {getattr(error, 'strerror', None) or error}"
+    if problem:
+        raise ConfigError(f"data.path: {config.data.path} {problem}")
+
+
+def keys_of(config: DictConfig, prefix: str = "") -> Iterator[str]:
+    """All keys of a configuration, in full."""
+    for name in map(str, config):
+        yield f"{prefix}{name}"
+        child = config._get_node(name)
+        if isinstance(child, DictConfig) and not child._is_none() and not child._is_interpolation():
+            yield from keys_of(child, f"{prefix}{name}.")

@@ -1,0 +1,118 @@
+"""What a command cannot mean is one line and exit code 2, before Hydra has made a folder."""
+
+import sys
+from pathlib import Path
+
+import pytest
+from hydra._internal.utils import get_args_parser
+
+from aevb.apps import command_line
+from aevb.apps.command_line import check_command, check_command_line, quoted
+from aevb.errors import ConfigError
+
+CONF = Path(__file__).parents[2] / "conf"
+
+
+def check(program: str, *arguments: str) -> None:
+    check_command(program, CONF, get_args_parser().parse_args(list(arguments)))
+
+
+REFUSED = {
+    "model=gausian": "model: there is no 'gausian'; did you mean gaussian?",
+    "model=null": "model: there is no null; it may be bernoulli, beta",
+    "model/prior=vamb": "model/prior: there is no 'vamb'; did you mean vamp?",
+    "modl=gaussian": "modl is no setting of train.py; did you mean model?",
+    "model/priorr=vamp": "model/priorr is no setting of train.py; did you mean model/prior?",
+    "optimizer.lrr=1": "optimizer.lrr is no setting of train.py; did you mean optimizer.lr?",
+    "latent_dim=2": "latent_dim is no setting of train.py; did you mean model.latent_dim?",
+    "~optimizer": "optimizer must be given, but is not in the configuration; choose one by optimizer=<name>",
+    "~optimiser": "optimiser is no setting of train.py; did you mean optimizer?",
+    "optimizer.weight_decay=0.1": "optimizer.weight_decay is at its default and not in the configuration; add it with "
+    "+optimizer.weight_decay=0.1",
+    "+seed=1": "seed is there already; write seed=1",
+    "task=probe": "task is a setting of evaluate.py, not of train.py",
+    "+task=probe": "task is a setting of evaluate.py, not of train.py",
+    "seed": "seed: an argument is of the form key=value",
+    "model.encoder.hidden=[200": "model.encoder.hidden: the value cannot be read: [200",
+    "model.latent_dim=2,3": "model.latent_dim: model.latent_dim=2,3 gives several values; add -m",
+    "resume=nowhere": "resume: nowhere is no run folder: it has no .hydra/config.yaml",
+    "hydra.run.dir=": "hydra.run.dir must be a folder, got ''",
+    "hydra.run.dir='a\\${b'": "hydra.run.dir: the name of a run folder cannot hold ${, got 'a${b'",
+    "hydra.run.dir=${nothing}": "hydra.run.dir: Interpolation key 'nothing' not found",
+    "-m seed=1,2,-3": "seed must be a whole number from 0 to 4,294,967,295, got -3",
+    "-m seed=1,2 model=gaussian,gausian": "model: there is no 'gausian'",
+    "sweep=figure5 sweep.name=[1]": "sweep.name must be a text",
+}
+
+
+@pytest.mark.parametrize("command", REFUSED)
+def test_what_a_command_cannot_mean_is_one_line(command):
+    with pytest.raises(ConfigError) as error:
+        check("train", *command.split())
+    assert str(error.value).startswith(REFUSED[command])
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("command", ["sweep=figure3", "sweep=learning_rate", "-m seed=1,2 model=glob(g*)", "--help"])
+def test_commands_that_can_be_meant_pass(command):
+    check("train", *command.split())
+
+
+@pytest.mark.parametrize(
+    ("argument", "expected"),
+    [
+        ("resume=runs/a=1,b=2", "resume='runs/a=1,b=2'"),
+        ("run=runs/plain", "run=runs/plain"),
+        ("run=2013", "run='2013'"),
+        ("run=it's", r"run='it\'s'"),
+        ("run=it's\\", "run='it\\'s\\\\'"),
+        ("runs=[a,b]", "runs=[a,b]"),
+        ("runs='a=1'", "runs='a=1'"),
+        ("seed=1,2", "seed=1,2"),
+        ("resume=null", "resume=null"),
+        ("hydra.run.dir=a${b", r"hydra.run.dir='a\${b'"),
+        ("hydra.run.dir=${seed}", "hydra.run.dir=${seed}"),
+    ],
+)
+def test_paths_are_quoted_where_hydra_would_read_them_as_something_else(argument, expected):
+    assert quoted(argument, is_sweep=False) == expected
+
+
+@pytest.mark.parametrize(
+    "name", ["a=1,b=2", "it's", 'say "hi"', "back\\", "a\\'b", "a${b}", "${seed}", "a b", "[x]", "7"]
+)
+def test_a_run_folder_of_any_name_can_be_evaluated(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path(name).mkdir()
+    with command_line.initialize_config_dir(str(CONF), version_base="1.3"):
+        config = command_line.compose("evaluate", [quoted(f"run={name}", is_sweep=False)])
+    assert config.run == name
+
+
+def test_unknown_flag_is_one_line(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["train.py", "--hepl"])
+    with pytest.raises(SystemExit) as stop:
+        check_command_line("train", CONF)
+    assert stop.value.code == 2
+    assert capsys.readouterr().err == "error: unrecognized arguments: --hepl; --help lists what can be said\n"
+
+
+@pytest.mark.parametrize(
+    ("argument", "extra"), {"hydra/launcher=joblib": "joblib", "sweep=learning_rate": "optuna"}.items()
+)
+def test_missing_package_is_named_with_its_extra(monkeypatch, argument, extra):
+    monkeypatch.setattr(command_line, "find_spec", lambda name: None)
+    with pytest.raises(ConfigError) as error:
+        check("train", argument)
+    assert str(error.value) == f"{argument} is an extra; install it with: pip install 'aevb[{extra}]'"
+
+
+def test_help_lists_the_groups_of_the_program_alone(command):
+    groups = {
+        program: {line.split(":")[0].strip() for line in command("--help", program=program).stdout.splitlines()}
+        for program in ("train.py", "evaluate.py")
+    }
+    assert {"model", "model/encoder", "objective", "data"} < groups["train.py"]
+    assert not {"task", "estimators", "mask", "hydra/launcher"} & groups["train.py"]
+    assert {"task", "estimators", "mask"} < groups["evaluate.py"]
+    assert "model" not in groups["evaluate.py"]
