@@ -4,6 +4,7 @@ from functools import partial
 
 import pytest
 import torch
+from torch.optim.lr_scheduler import LambdaLR
 
 from aevb.data import InMemoryDataModule, Split, Splits
 from aevb.objectives import SGVB
@@ -29,7 +30,7 @@ def fit(path, ckpt_path=None, max_samples=None, **options) -> AEVB:
         SGVB(weight_prior=False),
         partial(torch.optim.Adam, lr=0.01),
         max_samples=max_samples,
-        schedule=lambda epoch: 1 / (1 + epoch),
+        schedule=partial(LambdaLR, lr_lambda=lambda epoch: 1 / (1 + epoch)),
         steps="eager",
     )
     options = {"max_epochs": -1, "num_sanity_val_steps": 0, "plugins": [AtomicCheckpointIO()]} | options

@@ -1,5 +1,6 @@
 """Schedules of the step size: closed forms, and what reaches the optimizer."""
 
+import math
 from functools import partial
 from itertools import groupby
 
@@ -7,8 +8,10 @@ import numpy
 import pytest
 import pytorch_lightning as pl
 import torch
+from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, ReduceLROnPlateau, SequentialLR, StepLR
 
 from aevb.data import Array
+from aevb.errors import ConfigError
 from aevb.objectives import SGVB
 from aevb.training.module import AEVB
 from aevb.training.schedules import Burda
@@ -16,18 +19,23 @@ from aevb.training.schedules import Burda
 from ..small import quiet_trainer, small_model
 
 
+def sgd():
+    return torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+
+
 def test_burda_has_the_stages_of_the_paper():
-    factors = [Burda()(epoch) for epoch in range(3280)]
+    schedule = Burda(sgd())
+    factors = [schedule.factor(epoch) for epoch in range(3280)]
     stages = [(factor, len(list(group))) for factor, group in groupby(factors)]
     assert [length for _, length in stages] == [3**i for i in range(8)]
     assert [factor for factor, _ in stages] == pytest.approx([10 ** (-i / 7) for i in range(8)])
-    assert Burda()(100_000) == pytest.approx(0.1)
+    assert schedule.factor(100_000) == pytest.approx(0.1)
 
 
 @pytest.mark.parametrize("setting", [{"stages": 0}, {"growth": 0}, {"decay": 0}])
 def test_bad_setting_is_named(setting):
     with pytest.raises(ValueError, match=f"^schedule.{next(iter(setting))} must be"):
-        Burda(**setting)
+        Burda(sgd(), **setting)
 
 
 class StepSizes(pl.Callback):
@@ -38,21 +46,48 @@ class StepSizes(pl.Callback):
         self.seen.append(trainer.optimizers[0].param_groups[0]["lr"])
 
 
-def trained(tmp_path, epochs, checkpoint=None):
-    module = AEVB(
-        small_model((1, 2, 2)), SGVB(weight_prior=False), partial(torch.optim.Adam, lr=0.5), schedule=Burda(stages=3)
-    )
+BURDA = partial(Burda, stages=3)
+SEVENTH = 10 ** (-1 / 7)
+SCHEDULES = {
+    "burda": (BURDA, [1, *3 * [SEVENTH], *3 * [SEVENTH**2]]),
+    "cosine": (partial(CosineAnnealingLR, T_max=6), [0.5 * (1 + math.cos(math.pi * epoch / 6)) for epoch in range(7)]),
+    "linear, then steps": (
+        lambda optimizer: SequentialLR(
+            optimizer, [LinearLR(optimizer, 0.5, total_iters=2), StepLR(optimizer, 2, gamma=0.1)], [2]
+        ),
+        [0.5, 0.75, 1, 1, 0.1, 0.1, 0.01],
+    ),
+    # A threshold that nothing passes: only the first validation counts as better than none.
+    "plateau": (
+        partial(ReduceLROnPlateau, factor=0.5, patience=0, threshold=1e9, threshold_mode="abs"),
+        [1, 1, 0.5, 0.25, 0.125, 0.0625, 0.03125],
+    ),
+}
+
+
+def trained(tmp_path, epochs, schedule=BURDA, checkpoint=None):
+    optimizer = partial(torch.optim.Adam, lr=0.05)
+    module = AEVB(small_model((1, 2, 2)), SGVB(weight_prior=False), optimizer, schedule=schedule)
     seen = StepSizes()
-    trainer = quiet_trainer(max_epochs=epochs, callbacks=[seen], limit_val_batches=0)
+    trainer = quiet_trainer(max_epochs=epochs, callbacks=[seen], num_sanity_val_steps=2)
     data = Array(path=str(tmp_path / "x.npy"), batch_size=10, block_size=4, val_fraction=0.1, test_fraction=0.1)
     trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
     trainer.save_checkpoint(tmp_path / "last.ckpt")
     return seen.seen
 
 
-def test_optimizer_follows_the_schedule_also_when_resumed(tmp_path):
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_learning_rate_follows_the_schedule_also_when_resumed(name, tmp_path):
     numpy.save(tmp_path / "x.npy", numpy.random.default_rng(0).random((50, 1, 2, 2), dtype=numpy.float32))
-    expected = [0.5] + 3 * [0.5 * 10 ** (-1 / 7)] + 3 * [0.5 * 10 ** (-2 / 7)]
-    assert trained(tmp_path, 7) == pytest.approx(expected)
-    assert trained(tmp_path, 3) == pytest.approx(expected[:3])
-    assert trained(tmp_path, 7, tmp_path / "last.ckpt") == pytest.approx(expected[3:])
+    schedule, factors = SCHEDULES[name]
+    expected = [0.05 * factor for factor in factors]
+    assert trained(tmp_path, 7, schedule) == pytest.approx(expected)
+    assert trained(tmp_path, 3, schedule) == pytest.approx(expected[:3])
+    assert trained(tmp_path, 7, schedule, tmp_path / "last.ckpt") == pytest.approx(expected[3:])
+
+
+@pytest.mark.parametrize("schedule", [partial(Burda, stages=0), partial(StepLR, step=3), partial(StepLR)])
+def test_bad_schedule_is_named(schedule):
+    module = AEVB(small_model((1, 2, 2)), SGVB(), partial(torch.optim.Adam), schedule=schedule)
+    with pytest.raises(ConfigError, match=r"^schedule"):
+        module.configure_optimizers()

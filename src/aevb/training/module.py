@@ -8,16 +8,16 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from aevb.checks import whole_number
 from aevb.data.loader import range_of_loader
-from aevb.errors import NonFiniteLossError
+from aevb.errors import ConfigError, NonFiniteLossError
 from aevb.objectives import Objective
 from aevb.training.extension import End, end_of_training, restore_noise
-from aevb.training.steps import StepRunner, TrainingStep, check_steps, make_runner
+from aevb.training.steps import StepRunner, TrainingStep, check_steps, clip_gradients, make_runner
 from aevb.vae import VAE
 
 log = logging.getLogger("aevb")
@@ -38,7 +38,9 @@ class AEVB(pl.LightningModule):
         optimizer: Called with the parameters; returns the optimizer.
         seed: Of the noise.
         max_samples: Training ends when this many training samples have been evaluated; None: never by this count.
-        schedule: Called with the number of the epoch, from 0; returns the factor of the step size.
+        schedule: Called with the optimizer; returns a scheduler of its learning rate, torch's or one like it, which is
+            stepped at the start of every epoch but the first. `ReduceLROnPlateau` is given −val/elbo, after each
+            validation.
         steps: How optimizer steps are executed, see `aevb.training.steps`: `eager`; `recorded`, faster with the same
             results to the last bit; `compiled`, faster still after half a minute of compilation, with results that
             differ by rounding; or `auto`, recorded. What is not possible falls back, and the log says why.
@@ -58,7 +60,7 @@ class AEVB(pl.LightningModule):
         optimizer: Callable[..., Optimizer],
         seed: int = 0,
         max_samples: int | None = None,
-        schedule: Callable[[int], float] | None = None,
+        schedule: Callable[[Optimizer], LRScheduler] | None = None,
         steps: str = "auto",
     ) -> None:
         super().__init__()
@@ -67,7 +69,7 @@ class AEVB(pl.LightningModule):
         self.objective = objective
         objective.connect(vae.p, vae.q)
         self.make_optimizer = optimizer
-        self.schedule = schedule
+        self.make_schedule = schedule
         self.seed = seed
         self.max_samples = None if max_samples is None else whole_number(max_samples, "max_samples")
         self.steps = check_steps(steps)
@@ -75,15 +77,55 @@ class AEVB(pl.LightningModule):
         self.samples_seen = 0
         self.validated_samples: int | None = None
         self.end: End | None = None
+        self.scheduled_epoch = 0
+        """The epoch for which the learning rate is set."""
+        self.val_elbo: float | None = None
+        """Of a validation that the schedule has not seen."""
+        self.clip_val: float | None = None
         self.totals: dict[str, Tensor] = {}
 
     # Training
 
-    def configure_optimizers(self) -> Optimizer:
+    def configure_callbacks(self) -> list[pl.Callback]:
+        """Lightning calls this before it checks the trainer's settings, which it does for automatic optimization.
+
+        Raises:
+            ConfigError: gradients are to be accumulated.
+        """
+        if self.trainer.accumulate_grad_batches != 1:
+            raise ConfigError(
+                "trainer.accumulate_grad_batches must be 1: every minibatch is an optimizer step; choose a larger "
+                f"data.batch_size instead; got {self.trainer.accumulate_grad_batches}"
+            )
+        self.clip_val, self.trainer.gradient_clip_val = self.trainer.gradient_clip_val, None
+        return []
+
+    def setup(self, stage: str) -> None:
+        self.trainer.gradient_clip_val = self.clip_val
+
+    def configure_optimizers(self) -> Any:
+        optimizer = self.configured_optimizer()
+        if self.make_schedule is None:
+            return optimizer
+        try:
+            return [optimizer], [self.make_schedule(optimizer)]
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"schedule: {str(error).removeprefix('schedule: ')}") from error
+
+    def configured_optimizer(self) -> Optimizer:
+        """The optimizer, unfused where it cannot be fused."""
+        reason = None
         if not runs_on(self.make_optimizer, self.device):
-            log.info("the optimizer has no fused form on %s; it runs unfused", self.device)
-            return self.make_optimizer(self.parameters(), fused=False)
-        return self.make_optimizer(self.parameters())
+            reason = f"it has no fused form on {self.device}"
+        elif self.clip_val and getattr(self.trainer.precision_plugin, "scaler", None) and is_fused(self.make_optimizer):
+            reason = "its fused form takes the scale out of the gradients only after they are clipped"
+        if reason is None:
+            return self.make_optimizer(self.parameters())
+        log.info("the optimizer runs unfused: %s", reason)
+        return self.make_optimizer(self.parameters(), fused=False)
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        clip_gradients(self.trainer, optimizer)
 
     @property
     def done(self) -> bool:
@@ -109,11 +151,15 @@ class AEVB(pl.LightningModule):
         self.runner = None
 
     def on_train_epoch_start(self) -> None:
-        if self.schedule is not None:
-            optimizer = self.optimizers()
-            assert isinstance(optimizer, LightningOptimizer)
-            for group in optimizer.param_groups:
-                group["lr"] = optimizer.defaults["lr"] * self.schedule(self.current_epoch)
+        scheduler: Any = self.lr_schedulers()
+        if scheduler is None or self.scheduled_epoch == self.current_epoch:
+            return
+        self.scheduled_epoch = self.current_epoch
+        if not isinstance(scheduler, ReduceLROnPlateau):
+            scheduler.step()
+        elif self.val_elbo is not None:
+            scheduler.step(-self.val_elbo)
+            self.val_elbo = None
 
     def on_train_batch_start(self, batch: tuple[Tensor, ...], batch_idx: int) -> None:
         if self.end is not None and len(self.end.noise) == self.trainer.world_size:
@@ -177,6 +223,8 @@ class AEVB(pl.LightningModule):
 
     def on_validation_end(self) -> None:
         self.validated_samples = self.samples_seen
+        if self.end is None and not self.trainer.sanity_checking:  # an extended run has no validation where it ended
+            self.val_elbo = float(self.trainer.callback_metrics["val/elbo"])
 
     def on_test_start(self) -> None:
         seed_noise(self.seed, self.global_rank, "test")
@@ -221,17 +269,24 @@ class AEVB(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["samples"], checkpoint["validated_samples"] = self.samples_seen, self.validated_samples
+        checkpoint["schedule"] = {"epoch": self.scheduled_epoch, "val_elbo": self.val_elbo}
         if self.end is not None:
             checkpoint["loops"]["fit_loop"], checkpoint["noise"] = self.end
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.samples_seen, self.validated_samples = checkpoint["samples"], checkpoint.get("validated_samples")
+        self.scheduled_epoch, self.val_elbo = checkpoint["schedule"]["epoch"], checkpoint["schedule"]["val_elbo"]
         self.end = End(checkpoint["loops"]["fit_loop"], checkpoint["noise"]) if "noise" in checkpoint else None
+
+
+def is_fused(make_optimizer: Callable[..., Optimizer]) -> bool:
+    """Whether an optimizer asks to be fused."""
+    return bool(getattr(make_optimizer, "keywords", {}).get("fused"))
 
 
 def runs_on(make_optimizer: Callable[..., Optimizer], device: torch.device) -> bool:
     """Whether an optimizer that asks to be fused has the kernels for it on a device; found out by a step."""
-    if not getattr(make_optimizer, "keywords", {}).get("fused"):
+    if not is_fused(make_optimizer):
         return True
     parameter = nn.Parameter(torch.zeros(1, device=device))
     parameter.grad = torch.zeros_like(parameter)

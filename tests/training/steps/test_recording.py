@@ -8,10 +8,13 @@ from typing import Any
 import pytest
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.plugins import MixedPrecision
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader
 
 from aevb import likelihoods, posteriors, priors
+from aevb.errors import ConfigError
 from aevb.networks import ConvDecoder, ConvEncoder
 from aevb.objectives import IWAE, SGVB, FullVB, MonteCarloEM, ScoreFunction, WakeSleep
 from aevb.training.module import AEVB
@@ -49,6 +52,9 @@ OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "sgd": partial(torch.optim.SGD, lr=0.01, momentum=0.9),
     "plain_sgd": partial(torch.optim.SGD, lr=0.01),
 }
+
+
+HALVED = partial(LambdaLR, lr_lambda=lambda epoch: 1.0 - 0.5 * epoch)
 
 
 def conv_model() -> VAE:
@@ -98,7 +104,12 @@ class Watch(pl.Callback):
 
 
 def train(
-    objective: Any, model: Callable[[], VAE], optimizer: str, steps: str = "recorded", **settings: Any
+    objective: Any,
+    model: Callable[[], VAE],
+    optimizer: str,
+    steps: str = "recorded",
+    options: Any = None,
+    **settings: Any,
 ) -> tuple[AEVB, Watch, pl.Trainer]:
     torch.manual_seed(0)
     objective.num_data = 400
@@ -107,7 +118,7 @@ def train(
     generator = torch.Generator().manual_seed(0)
     x = torch.randint(2, (BLOCKS, BLOCK, BATCH, *module.vae.p.data_shape), generator=generator).float()
     watch = Watch()
-    trainer = quiet_trainer(max_epochs=2, callbacks=[watch, *callbacks])
+    trainer = quiet_trainer(max_epochs=2, callbacks=[watch, *callbacks], **(options or {}))
     trainer.fit(module, DataLoader([(block,) for block in x], batch_size=None))
     return module, watch, trainer
 
@@ -135,6 +146,54 @@ def test_recorded_steps_are_the_eager_ones(name: str) -> None:
     assert watch.runner.active.program is not None
     assert watch.runner.verified == verified.VERIFICATION
     assert_same(recorded, train(objective(), model, optimizer, steps="eager"))
+
+
+@pytest.mark.parametrize(
+    "options", [{"gradient_clip_val": 0.5}, {"gradient_clip_val": 0.01, "gradient_clip_algorithm": "value"}]
+)
+@pytest.mark.parametrize("optimizer", ["adam", "plain_sgd"])
+def test_gradients_are_clipped(options: dict[str, Any], optimizer: str) -> None:
+    model = partial(small_model, SHAPE)
+    torch.manual_seed(0)
+    start = model().state_dict()
+    recorded = train(SGVB(), model, optimizer, options=options)
+    assert recorded[1].runner.verified == verified.VERIFICATION
+    assert recorded[2].gradient_clip_val == options["gradient_clip_val"]
+    assert_same(recorded, train(SGVB(), model, optimizer, "eager", options))
+    if optimizer == "plain_sgd":
+        moved = [(end - start[name]).flatten() for name, end in recorded[0].vae.state_dict().items()]
+        norm = float("inf") if "gradient_clip_algorithm" in options else 2
+        limit = 0.01 * options["gradient_clip_val"] * 2 * BLOCKS * BLOCK  # learning rate × limit × steps
+        assert 0.25 * limit < float(torch.cat(moved).norm(norm)) < 1.0001 * limit
+
+
+@pytest.mark.parametrize("precision", ["bf16-mixed", "64-true"])
+def test_steps_are_recorded_in_each_precision(precision: str) -> None:
+    model, options = partial(small_model, SHAPE), {"precision": precision, "gradient_clip_val": 1.0}
+    recorded = train(SGVB(), model, "adagrad", options=options)
+    assert recorded[1].runner.verified == verified.VERIFICATION
+    assert_same(recorded, train(SGVB(), model, "adagrad", "eager", options))
+    other = train(SGVB(), model, "adagrad", "eager", {"gradient_clip_val": 1.0})
+    assert not all(torch.equal(a, b) for a, b in zip(recorded[0].parameters(), other[0].parameters(), strict=True))
+
+
+def test_steps_are_eager_where_python_scales_the_loss(caplog) -> None:
+    caplog.set_level(logging.INFO, "aevb")
+    model = partial(small_model, SHAPE)
+    # By its name, Lightning takes bf16 on a CPU.
+    options = {"plugins": [MixedPrecision("16-mixed", "cpu")], "gradient_clip_val": 1.0}
+    _, watch, trainer = train(SGVB(), model, "adagrad", options=options)
+    assert watch.runner.name == "eager"
+    assert not trainer.optimizers[0].defaults["fused"]
+    assert all(values.isfinite().all() for values in watch.metrics)
+    assert [line for line in caplog.messages if line.startswith("training steps")] == [
+        "training steps are eager: with precision 16-mixed the scale of the loss is chosen in Python"
+    ]
+
+
+def test_gradients_are_not_accumulated() -> None:
+    with pytest.raises(ConfigError, match=r"^trainer.accumulate_grad_batches must be 1: .*; got 2$"):
+        train(SGVB(), partial(small_model, SHAPE), "adagrad", options={"accumulate_grad_batches": 2})
 
 
 class Deciding(SGVB):
@@ -212,8 +271,7 @@ def test_steps_are_eager_where_gradients_are_looked_at() -> None:
 @pytest.mark.parametrize("optimizer", ["adagrad", "sgd"])
 def test_step_size_may_change(optimizer: str) -> None:
     results = [
-        train(SGVB(), partial(small_model, SHAPE), optimizer, steps, schedule=lambda epoch: 1.0 - 0.5 * epoch)
-        for steps in ("recorded", "eager")
+        train(SGVB(), partial(small_model, SHAPE), optimizer, steps, schedule=HALVED) for steps in ("recorded", "eager")
     ]
     assert_same(*results)
     assert results[0][1].runner.programs == (1 if optimizer == "adagrad" else 2)
@@ -286,8 +344,7 @@ def test_compiled_steps_are_the_eager_ones_up_to_rounding(name: str, caplog) -> 
 @pytest.mark.parametrize("optimizer", ["adagrad", "sgd"])
 def test_compiled_steps_follow_the_step_size(optimizer: str) -> None:
     (module, watch, _), (other, _, _) = [
-        train(SGVB(), partial(small_model, SHAPE), optimizer, steps, schedule=lambda epoch: 1.0 - 0.5 * epoch)
-        for steps in ("compiled", "eager")
+        train(SGVB(), partial(small_model, SHAPE), optimizer, steps, schedule=HALVED) for steps in ("compiled", "eager")
     ]
     assert watch.runner.programs == 1
     assert type(watch.runner.active.program).__name__ == "Compilation"

@@ -16,10 +16,10 @@ from aevb.checks import choice
 from aevb.training.steps.compiled import Compiled
 from aevb.training.steps.eager import Eager
 from aevb.training.steps.recorded import Recorded
-from aevb.training.steps.runner import StepRunner, TrainingStep
+from aevb.training.steps.runner import StepRunner, TrainingStep, clip_gradients
 from aevb.training.steps.verified import obstacle
 
-__all__ = ["StepRunner", "TrainingStep", "check_steps", "make_runner"]
+__all__ = ["StepRunner", "TrainingStep", "check_steps", "clip_gradients", "make_runner"]
 
 log = logging.getLogger("aevb")
 

@@ -8,6 +8,8 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.core.optimizer import LightningOptimizer
+from pytorch_lightning.plugins.precision import Precision
+from pytorch_lightning.utilities.enums import GradClipAlgorithmType
 from torch import Tensor, nn
 from torch.distributions import Distribution
 from torch.optim import Optimizer
@@ -55,15 +57,10 @@ class TrainingStep:
             optimizer.zero_grad()
             estimate.loss.backward()
             self.trainer.strategy.post_backward(estimate.loss)
-            limit, algorithm = self.clipping()
-            self.trainer.precision_plugin.clip_gradients(optimizer, limit, algorithm)
+            clip_gradients(self.trainer, optimizer)
             optimizer.step()
             self.updates += 1
         return estimate.metrics()
-
-    def clipping(self) -> tuple[float, Any]:
-        """The limit of the gradient, 0 for none, and whether it is one of its norm or of its values."""
-        return self.trainer.gradient_clip_val or 0, self.trainer.gradient_clip_algorithm or "norm"
 
     def count_updates(self) -> None:
         """Tell Lightning of the optimizer steps that `bare` has taken for a minibatch."""
@@ -96,7 +93,19 @@ class TrainingStep:
             if name not in ("params", "lr")
         ]
         tensors = [(id(tensor), tensor.data_ptr(), tensor.requires_grad) for tensor in self.state()]
-        return (attributes, groups, tensors, self.clipping())
+        return (attributes, groups, tensors, self.trainer.gradient_clip_val, self.trainer.gradient_clip_algorithm)
+
+
+def clip_gradients(trainer: pl.Trainer, optimizer: Optimizer) -> None:
+    """Limit the gradients by the trainer's `gradient_clip_val` and `gradient_clip_algorithm`."""
+    limit, algorithm = trainer.gradient_clip_val, trainer.gradient_clip_algorithm or GradClipAlgorithmType.NORM
+    plugin = trainer.precision_plugin
+    if not limit:
+        return
+    if getattr(plugin, "scaler", None) is not None:
+        plugin.clip_gradients(optimizer, limit, algorithm)
+    else:  # Lightning's mixed precision refuses fused optimizers here, also where it scales no loss
+        Precision.clip_gradients(plugin, optimizer, limit, algorithm)
 
 
 class StepRunner(ABC):
