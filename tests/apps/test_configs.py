@@ -46,7 +46,8 @@ def test_choice_composes_and_can_be_built(choice, tmp_path):
     require_allowed(config)
     module = instantiate(config.module)
     module.objective.num_data = 1000
-    assert module.configure_optimizers().param_groups
+    assert module.configured_optimizer().param_groups
+    module.configure_optimizers()
     x = torch.bernoulli(torch.full((3, *config.data.shape), 0.5))
     assert module.objective.evaluate(module.vae.p, module.vae.q, x).elbo.isfinite().all()
     if "logger" in choice and config.logger:

@@ -96,6 +96,8 @@ def check_fit(config: DictConfig, module: AEVB, data: InMemoryDataModule) -> Non
         raise ConfigError(f"{error}{hint if is_count and data.is_uint8 else ''}") from error
     try:
         module.configure_optimizers()
+    except ConfigError:
+        raise
     except (TypeError, ValueError) as error:
         raise ConfigError(f"optimizer: {error}") from error
     x, _ = data.examples("val", 2)

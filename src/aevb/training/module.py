@@ -90,8 +90,10 @@ class AEVB(pl.LightningModule):
         """Lightning calls this before it checks the trainer's settings, which it does for automatic optimization.
 
         Raises:
-            ConfigError: gradients are to be accumulated.
+            ConfigError: gradients are to be accumulated, or clipped at a negative value.
         """
+        if (self.trainer.gradient_clip_val or 0) < 0:
+            raise ConfigError(f"trainer.gradient_clip_val must be at least 0, got {self.trainer.gradient_clip_val}")
         if self.trainer.accumulate_grad_batches != 1:
             raise ConfigError(
                 "trainer.accumulate_grad_batches must be 1: every minibatch is an optimizer step; choose a larger "
@@ -102,6 +104,8 @@ class AEVB(pl.LightningModule):
 
     def setup(self, stage: str) -> None:
         self.trainer.gradient_clip_val = self.clip_val
+        if stage == "fit":
+            self.scheduled_epoch, self.val_elbo = 0, None
 
     def configure_optimizers(self) -> Any:
         optimizer = self.configured_optimizer()
@@ -110,7 +114,8 @@ class AEVB(pl.LightningModule):
         try:
             return [optimizer], [self.make_schedule(optimizer)]
         except (TypeError, ValueError) as error:
-            raise ConfigError(f"schedule: {str(error).removeprefix('schedule: ')}") from error
+            message = str(error)
+            raise ConfigError(message if message.startswith("schedule.") else f"schedule: {message}") from error
 
     def configured_optimizer(self) -> Optimizer:
         """The optimizer, unfused where it cannot be fused."""
