@@ -4,6 +4,9 @@ import hashlib
 import os
 import re
 import shutil
+import struct
+import tracemalloc
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +16,8 @@ import torch
 from sklearn.datasets import load_digits
 
 from aevb.data import MNIST, Digits, FreyFace
-from aevb.data.freyface import PIXELS_SHA256
+from aevb.data.freyface import PIXELS_SHA256, frames
+from aevb.errors import ConfigError
 
 FOLDER = os.environ.get("AEVB_DATA_DIR")
 real_data = pytest.mark.skipif(not FOLDER, reason="set AEVB_DATA_DIR to the folder with MNIST and FreyFace")
@@ -91,7 +95,6 @@ def test_data_that_are_there_are_read_from_a_folder_that_cannot_be_written(tmp_p
     def refuse(*args, **kwargs):
         raise AssertionError("a lock or a file was made")
 
-    monkeypatch.setattr("aevb.data.mnist.lock", refuse)
     monkeypatch.setattr("aevb.data.download.lock", refuse)
     monkeypatch.setattr("aevb.data.download.atomic_write", refuse)
     monkeypatch.setattr(Path, "mkdir", refuse)
@@ -122,13 +125,45 @@ def test_a_wrong_frey_face_file_gets_one_line(tmp_path, content):
         scipy.io.savemat(path, {"ff": np.zeros((560, 1965), np.uint8)})
     else:
         path.write_bytes(content)
-    reason = (
-        "not the published Frey Face pixels, their SHA-256 differs"
-        if content is None
-        else "not a MATLAB file with the variable ff"
-    )
+    reason = "not the published Frey Face pixels, their SHA-256 differs"
     message = f"data: cannot read {path} ({reason}); delete it to have it downloaded again"
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        FreyFace(root=tmp_path).setup()
+
+
+@real_data
+@pytest.mark.parametrize("options", [{}, {"do_compression": True}, {"format": "4"}])
+def test_frey_face_is_read_from_every_kind_of_matlab_file(tmp_path, options):
+    pixels = scipy.io.loadmat(Path(FOLDER, "FreyFace/frey_rawface.mat"))["ff"]
+    scipy.io.savemat(tmp_path / "a.mat", {"ff": pixels}, **options)
+    assert np.array_equal(frames((tmp_path / "a.mat").read_bytes()), pixels.T.reshape(1965, 1, 28, 20))
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, Path.mkdir, lambda path: path.symlink_to("/dev/zero")])
+@pytest.mark.parametrize("data", [FreyFace, MNIST])
+def test_what_is_no_file_is_not_waited_for(tmp_path, make, data):
+    for file in ("FreyFace/frey_rawface.mat", "MNIST/raw/train-images-idx3-ubyte"):
+        (tmp_path / file).parent.mkdir(parents=True)
+        make(tmp_path / file)
+    with pytest.raises(ConfigError, match=r"^data: cannot read .*(no regular file|Is a directory)"):
+        data(root=tmp_path).setup()
+
+
+def test_matlab_bomb_is_not_inflated(tmp_path):
+    header = b"MATLAB 5.0 MAT-file".ljust(124) + b"\x00\x01IM"
+    packed = zlib.compress(bytes(100_000_000))
+    (tmp_path / "FreyFace").mkdir()
+    path = tmp_path / "FreyFace/frey_rawface.mat"
+    path.write_bytes(header + struct.pack("<II", 15, len(packed)) + packed)
+    tracemalloc.start()
+    with pytest.raises(ConfigError, match="SHA-256 differs"):
+        FreyFace(root=tmp_path).setup()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 40_000_000
+    with path.open("wb") as file:
+        file.truncate(10**12)
+    with pytest.raises(ConfigError, match="1,000,000,000,000 bytes, more than 16,000,000"):
         FreyFace(root=tmp_path).setup()
 
 

@@ -1,21 +1,24 @@
 """Files from the Web: whole, verified, and fetched by one process at a time."""
 
 import hashlib
+import io
+import logging
 import os
 import tempfile
+import threading
 import time
-import urllib.error
-import urllib.parse
-import urllib.request
 from collections.abc import Callable, Sequence
-from http.client import HTTPException, HTTPResponse
+from concurrent.futures import Future
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 from filelock import FileLock
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
 from aevb.errors import DownloadError
 from aevb.files import atomic_write
+
+log = logging.getLogger("aevb")
 
 _CHUNK = 1 << 16
 _WORTH_ANOTHER_TRY = (408, 425, 429, 500, 502, 503, 504)
@@ -25,16 +28,30 @@ class _GiveUpError(Exception):
     """What this URL gives will not do, also not at a second try."""
 
 
+class _Buffer(io.BytesIO):
+    """Takes no more than `max_bytes`."""
+
+    def __init__(self, max_bytes: int) -> None:
+        super().__init__()
+        self.max_bytes = max_bytes
+
+    def write(self, piece: Any) -> int:
+        if self.tell() + len(piece) > self.max_bytes:
+            raise _GiveUpError(f"the file has more than the {self.max_bytes} bytes that were expected")
+        return super().write(piece)
+
+
 def download(
     urls: Sequence[str],
     path: str | os.PathLike[str],
     *,
-    verify: Callable[[bytes], object],
+    accept: Callable[[bytes], bytes],
     max_bytes: int,
     timeout: float = 20,
     deadline: float = 300,
     retries: int = 2,
     pause: float = 1,
+    note: str = "",
 ) -> None:
     """Fetch a file from the first of `urls` that gives the right one. Does nothing if the file is there.
 
@@ -46,12 +63,13 @@ def download(
     Args:
         urls: http or https, in the order of preference.
         path: the file; its folder is made where missing.
-        verify: raises ValueError if the content is not what it should be.
-        max_bytes: give up on a file that is larger.
+        accept: content → what is saved; raises ValueError if the content is not what it should be.
+        max_bytes: give up on content that is larger.
         timeout: seconds to wait for the connection, and then for each next piece.
-        deadline: seconds for the whole file, against a server that sends a little for ever.
+        deadline: seconds for the whole answer, its headers included, against a server that sends a little for ever.
         retries: further tries of the same URL.
         pause: seconds before the second try; doubles with each.
+        note: said behind the path at which a file that is fetched by hand is to be saved.
 
     Raises:
         DownloadError: no URL gave the file, or it cannot be written.
@@ -65,14 +83,14 @@ def download(
         failures = []
         for url in urls:
             try:
-                data = _fetch_with_retries(url, verify, max_bytes, timeout, deadline, retries, pause)
+                data = _fetch_with_retries(url, accept, max_bytes, timeout, deadline, retries, pause)
             except _GiveUpError as error:
                 failures.append(f"{url}: {error}")
                 continue
             _save(path, data)
             return
     tried = "; ".join(failures) or "no URL is given"
-    raise DownloadError(f"could not download {path.name} ({tried}); fetch it by hand and save it as {path}")
+    raise DownloadError(f"could not download {path.name} ({tried}); fetch it by hand and save it as {path}{note}")
 
 
 def lock(path: Path) -> FileLock:
@@ -87,87 +105,65 @@ def lock(path: Path) -> FileLock:
 
 def _fetch_with_retries(
     url: str,
-    verify: Callable[[bytes], object],
+    accept: Callable[[bytes], bytes],
     max_bytes: int,
     timeout: float,
     deadline: float,
     retries: int,
     pause: float,
 ) -> bytes:
-    """The verified content of `url`. Raises _GiveUpError with the last reason."""
+    """The accepted content of `url`. Raises _GiveUpError with the last reason."""
+    log.info("downloading %s from %s", urlsplit(url).path.rpartition("/")[2], urlsplit(url).netloc)
     for attempt in range(retries + 1):
         try:
-            data = _fetch(url, max_bytes, timeout, deadline)
-            verify(data)
-            return data
-        except urllib.error.HTTPError as error:
-            reason = f"HTTP {error.code} {error.reason}"
-            if error.code not in _WORTH_ANOTHER_TRY:
-                raise _GiveUpError(reason) from error
-        except ValueError as error:
+            return accept(_fetch(url, max_bytes, timeout, deadline))
+        except ValueError as error:  # of `accept`, or an URL that is none; redirects to other schemes are such, too
             raise _GiveUpError(str(error)) from error
-        except TimeoutError:
-            reason = f"no answer within {timeout:g} s"
-        except (OSError, HTTPException) as error:
-            cause = getattr(error, "reason", error)
+        except OSError as error:
+            response, cause = getattr(error, "response", None), _innermost(error)
             reason = f"no answer within {timeout:g} s" if isinstance(cause, TimeoutError) else str(cause) or repr(cause)
+            if response is not None:
+                reason = f"HTTP {response.status_code} {response.reason}"
+                if response.status_code not in _WORTH_ANOTHER_TRY:
+                    raise _GiveUpError(reason) from error
         if attempt < retries:
             time.sleep(pause * 2**attempt)
     raise _GiveUpError(f"{reason}, {retries + 1} times" if retries else reason)
 
 
 def _fetch(url: str, max_bytes: int, timeout: float, deadline: float) -> bytes:
-    """The content of `url`. Raises OSError if another try may help, _GiveUpError if not."""
-    if urllib.parse.urlsplit(url).scheme not in ("http", "https"):
-        raise _GiveUpError("only http and https URLs are supported")
-    end = time.monotonic() + deadline
-    request = urllib.request.Request(url, headers={"User-Agent": "aevb"})
-    with _opener().open(request, timeout=timeout) as response, _progress() as progress:
-        size = _content_length(response)
-        if size is not None and size > max_bytes:
-            raise _GiveUpError(f"the file has {size} bytes, at most {max_bytes} were expected")
-        name = urllib.parse.urlsplit(url).path.rpartition("/")[2]
-        task = progress.add_task(f"{name} from {urllib.parse.urlsplit(url).netloc}", total=size)
-        data = bytearray()
-        while piece := response.read1(_CHUNK):
-            data += piece
-            progress.update(task, completed=len(data))
-            if len(data) > max_bytes:
-                raise _GiveUpError(f"the file has more than the {max_bytes} bytes that were expected")
-            if time.monotonic() > end:
-                raise _GiveUpError(f"only {len(data)} bytes came within {deadline:g} s")
-    if size is not None and len(data) < size:
-        raise OSError(f"the transfer stopped after {len(data)} of {size} bytes")
-    return bytes(data)
+    """The content of `url`. Raises OSError if another try may help, ValueError or _GiveUpError if not.
+
+    A server that sends its headers a byte at a time stays within any timeout of a socket, so that pooch waits for it in
+    a thread of its own, which is left behind when the deadline has passed.
+    """
+    import pooch  # with requests, half a second that data which are there need not wait for
+
+    buffer, done = _Buffer(max_bytes), Future[None]()
+
+    def fetch() -> None:
+        try:
+            pooch.HTTPDownloader(timeout=timeout, chunk_size=_CHUNK)(url, buffer, None)
+            done.set_result(None)
+        except BaseException as error:
+            done.set_exception(error)
+
+    threading.Thread(target=fetch, daemon=True).start()
+    try:
+        done.result(deadline)
+    except TimeoutError as error:
+        if done.done():
+            raise
+        size, buffer.max_bytes = buffer.tell(), 0  # ends the thread at the next piece
+        raise _GiveUpError(f"only {size} bytes came within {deadline:g} s") from error
+    return buffer.getvalue()
 
 
-def _content_length(response: HTTPResponse) -> int | None:
-    value = response.headers.get("Content-Length", "")
-    return int(value) if value.isdecimal() else None
-
-
-def _opener() -> urllib.request.OpenerDirector:
-    """Opens http and https and nothing else, also after a redirect; `urllib`'s own opener also reads local files."""
-    opener = urllib.request.OpenerDirector()
-    for handler in (
-        urllib.request.ProxyHandler,
-        urllib.request.UnknownHandler,
-        urllib.request.HTTPHandler,
-        urllib.request.HTTPSHandler,
-        urllib.request.HTTPDefaultErrorHandler,
-        urllib.request.HTTPRedirectHandler,
-        urllib.request.HTTPErrorProcessor,
-    ):
-        opener.add_handler(handler())
-    return opener
-
-
-def _progress() -> Progress:
-    """A bar that is seen in a terminal, and nowhere else, and is gone when the download is over."""
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    progress = Progress(*columns, transient=True)
-    progress.disable = not progress.console.is_terminal
-    return progress
+def _innermost(error: BaseException) -> BaseException:
+    """The error that began a chain of them."""
+    while (before := error.__cause__ or error.__context__) is not None:
+        error = before
+    return error
 
 
 def _save(path: Path, data: bytes) -> None:

@@ -1,28 +1,38 @@
-"""MNIST, by torchvision."""
+"""MNIST."""
 
+import hashlib
 import os
-import socket
-import tempfile
 import zlib
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from torch import Tensor
 
-from aevb.data.download import lock
+from aevb.data.download import download
 from aevb.data.module import InMemoryDataModule, Split, Splits
-from aevb.errors import DownloadError
+from aevb.errors import ConfigError
+from aevb.files import read_file
 
-_FILES = tuple(f"{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1"))
-_TIMEOUT = 30
+URLS = ("https://ossci-datasets.s3.amazonaws.com/mnist/", "http://yann.lecun.com/exdb/mnist/")
+
+FILES = {
+    "train-images-idx3-ubyte": (47_040_016, "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db"),
+    "train-labels-idx1-ubyte": (60_008, "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5"),
+    "t10k-images-idx3-ubyte": (7_840_016, "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7"),
+    "t10k-labels-idx1-ubyte": (10_008, "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2"),
+}
+"""Bytes and SHA-256 of the files, unpacked: a header of 16 (images) or 8 (labels) bytes, then a byte a value."""
 
 
 class MNIST(InMemoryDataModule):
     """70,000 grey 28×28 images of handwritten digits, with labels.
 
     The first 50,000 training images are trained on, the last 10,000 of them are for validation, and the 10,000 test
-    images are for the test. The files are those of `torchvision.datasets.MNIST(root)`, in `<root>/MNIST/raw`, and
-    torchvision downloads them if they are not there (11 MB).
+    images are for the test. The files lie in `<root>/MNIST/raw`, unpacked, as torchvision has them, and are downloaded
+    if they are not there (11 MB).
 
     Source: LeCun, Cortes and Burges, The MNIST database of handwritten digits.
 
@@ -33,70 +43,52 @@ class MNIST(InMemoryDataModule):
 
     def __init__(self, root: str | os.PathLike[str], **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.root = Path(root).expanduser()
-
-    @property
-    def _raw(self) -> Path:
-        return self.root / "MNIST" / "raw"
+        self.raw = Path(root).expanduser() / "MNIST" / "raw"
 
     def prepare_data(self) -> None:
-        """Downloads the files if they are not there; nothing is written, and no lock taken, if they are.
+        """Downloads the files that are not there; nothing is written, and no lock taken, if they are.
 
         Raises:
             DownloadError: the download failed, or `root` cannot be written.
         """
-        if self._complete():
-            return
-        with lock(self._raw):
-            if not self._complete():
-                try:
-                    self._download()
-                # torchvision lets many kinds of error through: of the network, of decompression, and its own.
-                except (OSError, RuntimeError, EOFError, zlib.error) as error:
-                    raise DownloadError(
-                        f"could not download MNIST ({' '.join(str(error).split()) or repr(error)}); put the files"
-                        f" {', '.join(_FILES)}, uncompressed, into {self._raw.absolute()}, or set paths.data to the"
-                        " folder that has MNIST/raw"
-                    ) from error
+        for name in FILES:
+            urls = [f"{url}{name}.gz" for url in URLS]
+            accept = partial(unpacked, name)
+            download(urls, self.raw / name, accept=accept, max_bytes=20_000_000, note=", unpacked")
 
     def load(self) -> Splits:
         """Reads the four files."""
-        x, y = self._read(train=True, size=60_000)
-        x_test, y_test = self._read(train=False, size=10_000)
+        x, y, x_test, y_test = (self._read(name) for name in FILES)
         return Splits(Split(x[:-10_000], y[:-10_000]), Split(x[-10_000:], y[-10_000:]), Split(x_test, y_test))
 
-    def _complete(self) -> bool:
-        return all((self._raw / name).is_file() for name in _FILES)
-
-    def _download(self) -> None:
-        from torchvision import datasets  # takes seconds, which other data sets need not wait for
-
-        self.root.mkdir(parents=True, exist_ok=True)
-        # Into a folder of its own first: torchvision takes a file that is there for whole, also when an earlier
-        # download was stopped in the middle of it. And torchvision itself would wait for a silent server for ever.
-        patience = socket.getdefaulttimeout()
-        socket.setdefaulttimeout(_TIMEOUT)
+    def _read(self, name: str) -> Tensor:
+        """Images (N, 1, 28, 28), uint8, or labels (N,), int64."""
+        size, _ = FILES[name]
         try:
-            with tempfile.TemporaryDirectory(dir=self.root, prefix=".mnist-") as folder:
-                datasets.MNIST(folder, download=True)
-                self._raw.mkdir(parents=True, exist_ok=True)
-                for name in _FILES:
-                    Path(folder, "MNIST", "raw", name).replace(self._raw / name)
-        finally:
-            socket.setdefaulttimeout(patience)
-
-    def _read(self, train: bool, size: int) -> tuple[torch.Tensor, torch.Tensor]:
-        from torchvision import datasets  # see above
-
-        try:
-            part = datasets.MNIST(self.root, train=train, download=False)
-            x, y = part.data.unsqueeze(1), part.targets
-            if x.shape != (size, 1, 28, 28) or x.dtype != torch.uint8 or y.shape != (size,):
-                raise ValueError(f"expected {size} images of 28x28, found {tuple(part.data.shape)}")
-        except (OSError, RuntimeError, ValueError, AssertionError, KeyError) as error:
-            reason = " ".join(str(error).split()) or "the files are damaged"
-            raise ValueError(
-                f"data: cannot read MNIST from {self._raw.absolute()} ({reason}); delete the files there to have them"
+            content = read_file(self.raw / name, None, size)
+            if len(content) != size:
+                raise ConfigError(f"{name} has {len(content)} bytes, not {size}")
+        except ConfigError as error:
+            raise ConfigError(
+                f"data: cannot read MNIST from {self.raw.absolute()} ({error}); delete the files there to have them"
                 " downloaded again"
             ) from error
-        return x, y
+        if "labels" in name:
+            return torch.from_numpy(np.frombuffer(content, np.uint8, offset=8).astype(np.int64))
+        return torch.from_numpy(np.frombuffer(content, np.uint8, offset=16).copy()).view(-1, 1, 28, 28)
+
+
+def unpacked(name: str, packed: bytes) -> bytes:
+    """The content of a gzipped file of `FILES`; no more is inflated than it should have.
+
+    Raises:
+        ValueError: it is another file.
+    """
+    size, sha256 = FILES[name]
+    try:
+        content = zlib.decompressobj(wbits=31).decompress(packed, size)
+    except zlib.error as error:
+        raise ValueError(f"not a gzip file: {error}") from error
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise ValueError("not the published file, its SHA-256 differs")
+    return content
