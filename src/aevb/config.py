@@ -4,6 +4,7 @@ Nothing heavy is imported here, so that `--help` and tab completion answer at on
 """
 
 import inspect
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -18,14 +19,31 @@ from omegaconf.errors import OmegaConfBaseException
 from aevb.errors import ConfigError
 from aevb.errors import first_line as first_line
 
-ALLOWED_TARGETS = (
-    "aevb",
-    "pytorch_lightning.callbacks",
-    "pytorch_lightning.loggers",
-    "pytorch_lightning.trainer.trainer",
-    "torch.optim",
-)
-"""Modules whose classes the configuration of a run folder may instantiate."""
+PARTS = {
+    "model": ("aevb.vae.VAE", "aevb.likelihoods", "aevb.networks", "aevb.posteriors", "aevb.priors"),
+    "objective": ("aevb.objectives",),
+    "optimizer": ("torch.optim",),
+    "schedule": ("aevb.training.schedules", "torch.optim.lr_scheduler"),
+    "data": ("aevb.data",),
+    "callbacks": (
+        "aevb.training.callbacks",
+        "aevb.estimators",
+        "pytorch_lightning.callbacks.EarlyStopping",
+        "pytorch_lightning.callbacks.LearningRateMonitor",
+        "pytorch_lightning.callbacks.StochasticWeightAveraging",
+        "pytorch_lightning.callbacks.Timer",
+    ),
+    "logger": (
+        "aevb.training.loggers.WandbLogger",
+        "pytorch_lightning.loggers.CSVLogger",
+        "pytorch_lightning.loggers.TensorBoardLogger",
+    ),
+    "trainer": ("pytorch_lightning.Trainer",),
+    "module": ("aevb.training.module.AEVB",),
+}
+"""What the sections of a run's configuration may instantiate: classes, or the classes of a package. None of them
+executes what it is given, or writes or sends to a place that `aevb.runs.stored.confine` does not see."""
+EVERYTHING = tuple(name for names in PARTS.values() for name in names)
 
 
 def instantiate(config: DictConfig, **arguments: Any) -> Any:
@@ -62,47 +80,61 @@ def with_key(message: str, config: DictConfig) -> str:
 
 
 def require_allowed(config: DictConfig, allow: Sequence[str] = ()) -> None:
-    """Refuse a config that names a target outside the classes in `ALLOWED_TARGETS`, and `allow`.
+    """Refuse a config that names a target which its section has not among its `PARTS`, nor `allow` among its modules.
 
     A target is judged by the object it resolves to, not by its spelling: `aevb.runs.find.os.system` is
     `posix.system`. Nothing outside the lists is imported to find out.
 
     Args:
         config: Any node; all `_target_` values below it are judged, also those behind interpolations.
-        allow: Further modules, such as the one that holds the user's own heads.
+        allow: Further modules, such as the one that holds the user's own heads. They cannot be modules of aevb: what
+            its parts may be is listed.
 
     Raises:
         ConfigError: a target that is not allowed.
     """
-    for target in targets(config):
-        if not is_allowed(target, allow):
+    section = config._get_full_key(None).split(".")[0]
+    for key, target in targets(config, section):
+        if not is_allowed(key, target, allow):
             raise ConfigError(
-                f"the run's configuration names {target}, which is not on the list of what may be instantiated; if you "
-                f"trust it, allow its module: allow=[{target.split('.')[0]}]"
+                f"the run's configuration names {target}, which is not on the list of what may be instantiated"
+                f"{f' as {key}' if key else ''}{advice(target)}"
             )
 
 
-def is_allowed(target: str, allow: Sequence[str]) -> bool:
+def advice(target: str) -> str:
+    """How to allow a target; nothing for what is no part of anybody's model."""
+    module = target.rpartition(".")[0]
+    if not module or module.split(".")[0] in ("aevb", "builtins", *sys.stdlib_module_names):
+        return ""
+    return f"; if you trust it, allow its module: allow=[{module}]"
+
+
+def is_allowed(section: str, target: str, allow: Sequence[str]) -> bool:
     """Whether `require_allowed` lets a target pass."""
-    importable = (*(prefix.split(".")[0] for prefix in ALLOWED_TARGETS), *allow)
-    found = resolve(target) if is_within(target, importable) else None
-    if found is None:
+    parts = PARTS.get(section, EVERYTHING)
+    parts = EVERYTHING if section == "module" else parts  # whose arguments are the other sections
+    others = [name for name in allow if not is_within(name, ["aevb"])]
+    if not is_within(target, (*parts, *others)):
         return False
-    name = f"{found.__module__}.{found.__qualname__}"
-    return (inspect.isclass(found) and is_within(name, ALLOWED_TARGETS)) or is_within(name, allow)
+    found = resolve(target)
+    name = f"{found.__module__}.{found.__qualname__}" if found is not None else ""
+    if is_within(name, others):
+        return True
+    return inspect.isclass(found) and any(found is resolve(part) or is_within(name, [part]) for part in parts)
 
 
-def targets(node: Any) -> Iterator[str]:
-    """All `_target_` values in a config, interpolations resolved."""
+def targets(node: Any, section: str) -> Iterator[tuple[str, str]]:
+    """All `_target_` values in a config with the section that they are in, interpolations resolved."""
     if isinstance(node, DictConfig):
         if "_target_" in node:
-            yield str(node["_target_"])
+            yield section, str(node["_target_"])
         for key in node:
             if not OmegaConf.is_missing(node, key):
-                yield from targets(node[key])
+                yield from targets(node[key], section or str(key))
     elif isinstance(node, ListConfig):
         for item in node:
-            yield from targets(item)
+            yield from targets(item, section)
 
 
 def is_within(name: str, prefixes: Sequence[str]) -> bool:

@@ -5,6 +5,8 @@ import logging
 from rich import get_console
 from rich.text import Text
 
+from aevb.errors import printable
+
 
 class LineHandler(logging.Handler):
     """Prints a record with its time, above a progress bar where there is one; long lines are the terminal's to wrap."""
@@ -15,6 +17,6 @@ class LineHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            get_console().print(Text(self.format(record)), soft_wrap=True)
+            get_console().print(Text(printable(self.format(record))), soft_wrap=True)
         except Exception:
             self.handleError(record)

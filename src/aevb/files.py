@@ -6,6 +6,7 @@ import secrets
 import socket
 import stat
 import time
+import zipfile
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -117,3 +118,48 @@ def is_alive(process: int) -> bool:
     except OSError:
         return True
     return True
+
+
+def require_own_files(folder: Path) -> None:
+    """Refuse to write in a folder in which something would be written elsewhere.
+
+    That is a link that leads out of the folder, a pipe or a device, or a file at the top, where files are appended to,
+    that has another name elsewhere. A link at the place of the folder itself is the user's own.
+
+    Raises:
+        ConfigError: the folder has such an entry.
+    """
+    root = os.path.realpath(folder)
+    for directory, folders, files in os.walk(root):
+        for name in (*folders, *files):
+            path = Path(directory, name)
+            shown = Path(folder) / path.relative_to(root)
+            status = path.lstat()
+            if stat.S_ISLNK(status.st_mode):
+                require_inside(shown, folder)
+            elif not stat.S_ISDIR(status.st_mode) and not stat.S_ISREG(status.st_mode):
+                raise ConfigError(f"{shown} is no regular file; remove it to have the run folder written to")
+            elif stat.S_ISREG(status.st_mode) and status.st_nlink > 1 and directory == root:
+                raise ConfigError(
+                    f"{shown} is a hard link to a file elsewhere, which would change with it; copy the run"
+                )
+
+
+def stored_size(file: BinaryIO) -> int:
+    """The bytes in a zip archive that must not be compressed, as torch and NumPy write it: else it may inflate.
+
+    Raises:
+        ValueError: the file is no such archive.
+    """
+    try:
+        with zipfile.ZipFile(file) as archive:
+            entries = archive.infolist()
+    except zipfile.BadZipFile as error:
+        raise ValueError("it is no zip archive") from error
+    if any(entry.compress_type != zipfile.ZIP_STORED or entry.file_size != entry.compress_size for entry in entries):
+        raise ValueError("it is compressed")
+    size = sum(entry.file_size for entry in entries)
+    if size > file.seek(0, os.SEEK_END):
+        raise ValueError("its parts overlap")
+    file.seek(0)
+    return size

@@ -13,18 +13,20 @@ from torch import Tensor
 
 from aevb.apps.findings import entry_of, print_entries, print_findings, progress_bar, save_pictures
 from aevb.checks import choice, whole_number
-from aevb.config import instantiate, require_allowed
+from aevb.config import first_line, instantiate, require_allowed
 from aevb.data import InMemoryDataModule
 from aevb.data.module import Split
-from aevb.errors import ConfigError, Stopped
+from aevb.errors import ConfigError, Stopped, one_line
 from aevb.estimators import Estimator
 from aevb.estimators.runner import rows_at_once, run
 from aevb.estimators.unfinished import Unfinished
+from aevb.files import require_own_files
 from aevb.runs.evaluation import EvaluationFile
 from aevb.runs.find import find_runs
 from aevb.runs.folder import RunFolder
 from aevb.runs.load import load_trained
 from aevb.runs.status import now
+from aevb.runs.stored import relocate
 from aevb.settings import validate
 from aevb.tasks import Task
 from aevb.vae import VAE
@@ -46,13 +48,17 @@ def evaluate(config: DictConfig) -> None:
     check_settings(config)
     work = instantiate(config.task) if config.get("task") else make_estimators(config)
     try:
+        skipped = 0
         for folder in folders:
             try:
                 evaluate_run(config, folder, work)
-            except ConfigError as error:
+            except Exception as error:  # one run, whatever is wrong with it, never stops the evaluation of the others
                 if len(folders) == 1:
                     raise
-                log.warning("skipped %s: %s", folder.path, error)
+                log.warning("skipped %s: %s", folder.path, one_line(error))
+                skipped += 1
+        if skipped == len(folders):
+            raise ConfigError(f"run: none of the {skipped} runs in {config.run} could be evaluated")
     except KeyboardInterrupt:
         raise Stopped("interrupted; the same command continues", 130) from None
 
@@ -120,6 +126,7 @@ def evaluate_run(config: DictConfig, folder: RunFolder, work: list[Estimator] | 
     Raises:
         ConfigError: the run cannot be loaded, or its data are not there.
     """
+    require_own_files(folder.path)
     device = config.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -204,15 +211,15 @@ def load_data(config: DictConfig, folder: RunFolder) -> InMemoryDataModule:
         ConfigError: they cannot be found or read, or are not what the run's configuration may name.
     """
     asked = folder.config()
-    if config.paths.data is not None:
-        asked.paths.data = config.paths.data
+    relocate(asked, str(folder.path), config.paths.data)
+    asked.data.pop("urls", None)  # a download comes from where the data set is published
     require_allowed(asked.data, config.allow)
-    data: InMemoryDataModule = instantiate(asked.data)
     try:
+        data: InMemoryDataModule = instantiate(asked.data)
         data.prepare_data()
         data.setup()
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
+    except Exception as error:  # what settings that make no sense lead to is not documented
+        raise ConfigError(first_line(error)) from error
     return data
 
 

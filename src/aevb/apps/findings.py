@@ -15,6 +15,7 @@ from rich.text import Text
 from torch import Tensor
 
 from aevb import plots
+from aevb.errors import printable
 from aevb.estimators import Estimates, Estimator
 from aevb.likelihoods import Likelihood
 from aevb.runs.folder import RunFolder
@@ -67,7 +68,7 @@ def print_entries(folder: Path, entries: Sequence[dict[str, Any]]) -> None:
         values = (f"{entry['value']:.3f}", f"{entry['standard_error']:.3f}", f"{entry['data_standard_error']:.2f}")
         table.add_row(entry["estimator"], *values, *others, f"{entry['seconds']:.0f} s")
     console = get_console()
-    console.print(Text(f"\n{folder}\n{title}\n", "bold"), soft_wrap=True)
+    console.print(Text(printable(f"\n{folder}\n{title}\n"), "bold"), soft_wrap=True)
     console.print(table)
     for entry in entries:
         for warning in entry["warnings"]:
@@ -109,11 +110,12 @@ def print_findings(folder: Path, entry: dict[str, Any]) -> None:
     """What a task found: its numbers, then in words, then where the pictures are."""
     console = get_console()
     console.print(
-        Text(f"\n{folder}: {entry['task']}, {entry['datapoints']:,} of {entry['split']}", "bold"), soft_wrap=True
+        Text(printable(f"\n{folder}: {entry['task']}, {entry['datapoints']:,} of {entry['split']}"), "bold"),
+        soft_wrap=True,
     )
     for name, value in entry["results"].items():
         if isinstance(value, int | float):
             shown = f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
             console.print(Text(f"  {name.replace('_', ' ')}: {shown}"))
     for sentence in [*entry["words"], *(str(folder / picture) for picture in entry["pictures"])]:
-        console.print(Text(f"  {sentence}"), soft_wrap=True)
+        console.print(Text(printable(f"  {sentence}")), soft_wrap=True)

@@ -9,7 +9,7 @@ from rich import get_console
 
 from aevb import reports
 from aevb.checks import choice
-from aevb.errors import ConfigError
+from aevb.errors import ConfigError, printable
 from aevb.reports import Item, Run, Skipped
 from aevb.settings import validate
 
@@ -31,19 +31,21 @@ def report(config: DictConfig) -> Path:
     runs, skipped = reports.find(patterns)
     console = get_console()
     for path, reason in skipped:
-        console.print(f"skipped {path}: {reason}", soft_wrap=True, markup=False, highlight=False)
+        console.print(printable(f"skipped {path}: {reason}"), soft_wrap=True, markup=False, highlight=False)
     if not runs:
         raise ConfigError(f"runs: there is no run in {', '.join(patterns)}; name run folders, or folders of runs")
     items, unloadable = make(parts, runs, strings(config, "metrics"), strings(config, "allow"))
     for path, reason in unloadable:
-        console.print(f"skipped {path}: {reason}", soft_wrap=True, markup=False, highlight=False)
+        console.print(printable(f"skipped {path}: {reason}"), soft_wrap=True, markup=False, highlight=False)
     now = datetime.datetime.now().astimezone().isoformat(" ", "minutes")
     note = f"{len(runs)} run{'s' if len(runs) > 1 else ''}, read on {now}. All values are in nats per datapoint."
     try:
         page = reports.write_page(Path(config.output), str(config.title), note, items, [*skipped, *unloadable])
     except OSError as error:
         raise ConfigError(f"output: {config.output} cannot be written: {error.strerror or error}") from error
-    console.print(f"{len(runs)} runs, {len(items)} parts: {page}", soft_wrap=True, markup=False, highlight=False)
+    console.print(
+        printable(f"{len(runs)} runs, {len(items)} parts: {page}"), soft_wrap=True, markup=False, highlight=False
+    )
     return page
 
 

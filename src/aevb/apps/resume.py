@@ -8,7 +8,7 @@ from aevb.apps.command import Command
 from aevb.config import require_allowed
 from aevb.errors import ConfigError, OtherRunError
 from aevb.runs.folder import RunFolder
-from aevb.runs.load import require_version
+from aevb.runs.stored import resolved, resumed
 from aevb.sweeps.names import parse, root
 
 log = logging.getLogger("aevb")
@@ -17,6 +17,8 @@ CHANGEABLE = ("allow", "callbacks", "logger", "max_samples", "resume", "steps", 
 """What a command may change in a run that it continues; the rest is the run's own."""
 FILLED = ("data.shape", "model.likelihood.bounded", "optimizer.lr")
 """What a run fills in where it is null or auto."""
+DERIVED = ("module", "paths")
+"""What follows from the rest, and from where folders are."""
 LIMITS = ("max_samples", "trainer.max_epochs", "trainer.max_steps", "trainer.max_time")
 """What ends the training; a command may raise the first two, and change the others."""
 
@@ -40,16 +42,16 @@ def start_or_resume(command: Command) -> DictConfig | None:
     stored, status = folder.config(), folder.status()
     if command.is_job:
         require_same_settings(config, stored, folder)
-    resumed = merged(command)
-    if nothing_left(command, status["state"], is_longer(resumed, stored, folder)):
+    to_train = merged(command)
+    if nothing_left(command, status["state"], is_longer(to_train, stored, folder)):
         return None
     if command.is_job and not folder.last_checkpoint.exists():
         folder.begin(config, command.overrides, status["id"])
-        resumed = config
+        to_train = config
     else:
-        folder.resume(resumed)
+        folder.resume(to_train)
     folder.write_status(resumed_after="killed" if status["state"] == "running" else status["state"])
-    return resumed
+    return to_train
 
 
 def nothing_left(command: Command, state: str, is_longer: bool) -> bool:
@@ -74,18 +76,20 @@ def merged(command: Command) -> DictConfig:
         ConfigError: the command changes what a resumed run cannot change, or the run's configuration names what may not
             be instantiated.
     """
-    stored = command.folder.config()
+    changes = []
     for override in parse(command.overrides):
         key = override.key_or_group
-        if root(override) not in CHANGEABLE:
-            if command.is_job:
-                continue  # its settings are the run's own, see `require_same_settings`
+        if root(override) in CHANGEABLE or key == "paths.data":
+            changes += [] if key == "resume" else [key]
+        elif not command.is_job:  # a job's settings are the run's own, see `require_same_settings`
             raise ConfigError(f"{key}: a resumed run keeps its own; drop {override.input_line}, or start a new run")
-        if key != "resume":
-            OmegaConf.update(stored, key, OmegaConf.select(command.config, key), merge=False, force_add=True)
-    require_version(stored, command.folder.path)
-    require_allowed(stored, command.config.allow)
-    return stored
+    config, notes = resumed(command.folder.config(), command.config, changes)
+    if "trainer.max_epochs" in changes and "max_samples" not in [*changes, *map(root, parse(command.folder.command()))]:
+        config.max_samples = None  # a default, which gives way to a number of epochs
+    require_allowed(config, command.config.allow)
+    for note in notes:
+        log.info("%s", note)
+    return config
 
 
 def is_longer(config: DictConfig, stored: DictConfig, folder: RunFolder) -> bool:
@@ -97,8 +101,9 @@ def is_longer(config: DictConfig, stored: DictConfig, folder: RunFolder) -> bool
     changed = False
     for key in LIMITS:
         before, now = OmegaConf.select(stored, key), OmegaConf.select(config, key)
-        is_shorter = before is None or (now is not None and now < before)
-        if before != now and key in LIMITS[:2] and is_shorter:
+        if not isinstance(before, int | float | None) and key in LIMITS[:2]:
+            raise ConfigError(f"{key}: {folder.path} was made with {before!r}, which is no number")
+        if before != now and key in LIMITS[:2] and (before is None or (now is not None and now < before)):
             raise OtherRunError(
                 f"{key}: {folder.path} was made with {before!r}, which may grow, but not become {now!r}; start a new "
                 "run (in a sweep, name another sweep by sweep.name=…)"
@@ -113,10 +118,11 @@ def require_same_settings(config: DictConfig, stored: DictConfig, folder: RunFol
     Raises:
         OtherRunError: they differ in what a run keeps.
     """
-    asked, made = leaves(config), leaves(stored)
-    for key in asked.keys() & made.keys():
+    asked, made = leaves(resolved(config)), leaves(stored)
+    followers = {key for key, value in leaves(config).items() if isinstance(value, str) and "${" in value}
+    for key in sorted(asked.keys() & made.keys(), key=lambda key: key in followers):
         is_open = key.split(".")[0] in CHANGEABLE or (key in FILLED and asked[key] in (None, "auto"))
-        if not is_open and asked[key] != made[key]:
+        if not is_open and key.split(".")[0] not in DERIVED and asked[key] != made[key]:
             raise OtherRunError(
                 f"{key}: {folder.path} was made with {made[key]!r}, not {asked[key]!r}; name another sweep by "
                 "sweep.name=…"

@@ -28,7 +28,7 @@ from aevb.distributed.devices import num_processes
 from aevb.distributed.processes import train_together
 from aevb.distributed.world import Meeting, is_one_of_many, rank
 from aevb.errors import ConfigError, LockedError, OtherRunError, Stopped, last_line
-from aevb.files import remove_temporaries
+from aevb.files import remove_temporaries, require_own_files
 from aevb.runs.folder import RunFolder
 from aevb.runs.lock import Lock
 from aevb.runs.log import logged
@@ -89,6 +89,7 @@ def open_run(command: Command) -> Iterator[DictConfig | None]:
     folder, run_config = command.folder, None
     with ExitStack() as stack:
         try:
+            require_own_files(folder.path)
             stack.enter_context(Lock(folder.path))
             stack.enter_context(logged(folder.log_file, command.line))
             remove_temporaries(folder.path)

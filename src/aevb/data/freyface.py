@@ -23,6 +23,12 @@ PIXELS_SHA256 = "2438ba4f0d2a6bd8bac43de756141eaa33c8d248dd613d464bdb1210d9b7af7
 MAX_BYTES = 16_000_000
 
 
+URLS = (
+    "https://cs.nyu.edu/~roweis/data/frey_rawface.mat",
+    "http://www.cs.nyu.edu/~roweis/data/frey_rawface.mat",
+)
+
+
 class FreyFace(InMemoryDataModule):
     """1965 grey frames of Brendan Frey's face, 28×20: 1565 to train on, 200 each for validation and test, by seed.
 
@@ -37,7 +43,7 @@ class FreyFace(InMemoryDataModule):
         kwargs: see `InMemoryDataModule`.
     """
 
-    def __init__(self, root: str | os.PathLike[str], urls: Sequence[str] = (), **kwargs: Any) -> None:
+    def __init__(self, root: str | os.PathLike[str], urls: Sequence[str] = URLS, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.path = Path(root).expanduser() / "FreyFace" / "frey_rawface.mat"
         self.urls = list(urls)

@@ -8,7 +8,9 @@ import numpy as np
 import torch
 
 from aevb.estimators.base import Estimates
-from aevb.files import atomic_write
+from aevb.files import atomic_write, open_file, stored_size
+
+MAX_BYTES = 1 << 30
 
 
 class Unfinished:
@@ -24,11 +26,13 @@ class Unfinished:
     def load(self) -> tuple[Estimates | None, float]:
         """The estimates, and the seconds they took; None where there are none, or the file is damaged."""
         try:
-            with np.load(self.path, allow_pickle=False) as file:
-                arrays = {name: torch.from_numpy(file[name]) for name in file.files}
+            with open_file(self.path, self.path.parent, MAX_BYTES) as archive:
+                stored_size(archive)
+                with np.load(archive, allow_pickle=False) as file:
+                    arrays = {name: torch.from_numpy(file[name]) for name in file.files}
             seconds = float(arrays.pop("seconds"))
             return Estimates(arrays.pop("value"), arrays.pop("variance"), arrays), seconds
-        except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
+        except (OSError, EOFError, TypeError, ValueError, KeyError, zipfile.BadZipFile):
             return None, 0.0
 
     def save(self, found: Estimates, seconds: float) -> None:

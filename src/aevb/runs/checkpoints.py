@@ -1,9 +1,8 @@
 """Checkpoints as data: tensors and plain values, no larger in memory than the file."""
 
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,7 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from aevb.config import first_line
 from aevb.errors import ConfigError
-from aevb.files import open_file
+from aevb.files import open_file, stored_size
 from aevb.runs.formats import MAX_INTEGER
 
 MAX_BYTES = 1 << 40
@@ -41,23 +40,6 @@ def read_checkpoint(path: Path, root: Path) -> dict[str, Any]:
             reason = f"it has no {error}" if isinstance(error, KeyError) else first_line(error)
             raise ConfigError(f"{path} is damaged: {reason}") from error
     return dict(checkpoint)
-
-
-def stored_size(file: BinaryIO) -> int:
-    """The bytes of tensors in a checkpoint, which torch writes uncompressed: a compressed one may inflate to any size.
-
-    Raises:
-        ValueError: the file is no checkpoint of torch's.
-    """
-    with zipfile.ZipFile(file) as archive:
-        entries = archive.infolist()
-    if any(entry.compress_type != zipfile.ZIP_STORED or entry.file_size != entry.compress_size for entry in entries):
-        raise ValueError("it is compressed")
-    size = sum(entry.file_size for entry in entries)
-    if size > file.seek(0, 2):
-        raise ValueError("its parts overlap")
-    file.seek(0)
-    return size
 
 
 def require_within(value: Any, size: int) -> None:

@@ -22,6 +22,7 @@ from aevb.errors import ConfigError
 from aevb.files import atomic_write
 from aevb.runs.formats import read_yaml
 from aevb.runs.status import now, read_status, write_status
+from aevb.runs.stored import read_config, stored_text
 
 
 class RunFolder:
@@ -95,8 +96,8 @@ class RunFolder:
                 raise FileNotFoundError(errno.ENOENT, "was removed while the run trained", str(file))
 
     def write_config(self, config: DictConfig) -> None:
-        """Write `.hydra/config.yaml`, interpolations kept."""
-        atomic_write(self.config_file, OmegaConf.to_yaml(config))
+        """Write `.hydra/config.yaml`, interpolations resolved."""
+        atomic_write(self.config_file, stored_text(config))
 
     def write_hydra(self, hydra: DictConfig) -> None:
         """Write `.hydra/hydra.yaml`: the values of `${hydra:…}` in the configuration."""
@@ -110,10 +111,7 @@ class RunFolder:
         """
         if not self.config_file.exists():
             raise ConfigError(f"{self.path} is no run folder: it has no .hydra/config.yaml")
-        config = OmegaConf.create(read_yaml(self.config_file, self.path))
-        if not isinstance(config, DictConfig):
-            raise ConfigError(f"{self.config_file} cannot be read: it holds no mapping")
-        return config
+        return read_config(self.config_file, self.path)
 
     def command(self) -> list[str]:
         """The overrides of the command that made the run; none where they were not written.

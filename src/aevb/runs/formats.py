@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import yaml
-from omegaconf import OmegaConf
+from omegaconf._utils import get_yaml_loader  # YAML as OmegaConf reads it: 1e-3 is a number, a date is a text
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from aevb.errors import ConfigError, one_line, printable
@@ -60,8 +60,7 @@ def read_yaml(path: Path, root: Path) -> Any:
 
     def parse(text: str) -> Any:
         require_plain_yaml(text)
-        content = OmegaConf.to_container(OmegaConf.create(text), resolve=False)
-        return plain(content, refuse_control_characters=True)
+        return plain(yaml.load(text, Loader=get_yaml_loader()), refuse_control_characters=True)
 
     return parsed(path, root, parse)
 

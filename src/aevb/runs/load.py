@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from omegaconf import DictConfig, OmegaConf
-
 from aevb.config import first_line, instantiate, require_allowed
 from aevb.errors import ConfigError
 from aevb.runs.checkpoints import SizeLimit
@@ -15,7 +13,7 @@ from aevb.vae import VAE
 def load_run(path: str | Path, checkpoint: str = "best", allow: Sequence[str] = ()) -> VAE:
     """The trained model of a run folder, wherever the folder is now.
 
-    A run folder is data: what its configuration names is built only if `aevb.config.ALLOWED_TARGETS` or `allow` has it,
+    A run folder is data: what its configuration names is built only if `aevb.config.PARTS` or `allow` has it,
     and checkpoints are read without unpickling code.
 
     Args:
@@ -41,7 +39,8 @@ def load_trained(folder: RunFolder, checkpoint: str, allow: Sequence[str]) -> tu
     if checkpoint not in ("best", "last"):
         raise ConfigError(f"checkpoint must be best or last, got {checkpoint!r}")
     config = folder.config()
-    require_version(config, folder.path)
+    if "model" not in config:
+        raise ConfigError(f"{folder.config_file} describes no model")
     require_allowed(config.model, allow)
     file, state = folder.load_checkpoint(checkpoint)
     try:
@@ -57,13 +56,3 @@ def load_trained(folder: RunFolder, checkpoint: str, allow: Sequence[str]) -> tu
     except (AttributeError, KeyError, TypeError, RuntimeError) as error:
         raise ConfigError(f"{file} does not fit the model of {folder.config_file}") from error
     return vae.eval(), state["samples"]
-
-
-def require_version(config: DictConfig, path: Path) -> None:
-    """Refuse the run folders of version 0.1, whose models are built and stored in another form.
-
-    Raises:
-        ConfigError: the folder is such a one.
-    """
-    if OmegaConf.select(config, "model._target_") in ("aevb.model.build", "aevb.vae.build"):
-        raise ConfigError(f"{path} was made by aevb 0.1, whose models this version cannot load; train it again")

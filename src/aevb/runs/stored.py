@@ -1,0 +1,203 @@
+"""The stored configuration of a run: plain values when it is written, data of unknown origin when it is read.
+
+Interpolations are resolved when the configuration is stored, by the user whose environment they speak of, and refused
+when it is read. What a configuration may reach beyond its run folder (other folders, servers, URLs) counts only where
+the command that reads it says the same.
+"""
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePath
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from aevb.errors import ConfigError, one_line
+from aevb.runs.formats import read_yaml
+
+INTERPOLATION = re.compile(r"(?<!\\)(?:\\\\)*\$\{")
+OUTWARD = ("callbacks", "logger", "trainer")
+"""Sections whose parts write files or send data."""
+SECTIONS = {"callbacks", "data", "logger", "model", "module", "objective", "optimizer", "paths", "schedule", "trainer"}
+NULLABLE = {"schedule"}
+PATHS = ("default_root_dir", "dir", "dirpath", "folder", "log_dir", "path", "root_dir", "save_dir")
+"""Settings of theirs that name a folder to write to."""
+DESTINATION = ("entity", "project")
+"""Settings of a logger that say where on its server a run goes."""
+DATA_SETS = ("FreyFace", "MNIST")
+"""Folders by which a folder of data sets is known."""
+
+
+def stored_text(config: DictConfig) -> str:
+    """A configuration as YAML of plain values.
+
+    Raises:
+        ConfigError: an interpolation cannot be resolved.
+    """
+    return OmegaConf.to_yaml(resolved(config))
+
+
+def resolved(config: DictConfig) -> DictConfig:
+    """A configuration without interpolations.
+
+    Raises:
+        ConfigError: one cannot be resolved.
+    """
+    try:
+        content = OmegaConf.to_container(config, resolve=True)
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"{error.full_key or 'the configuration'}: {one_line(str(error).splitlines()[0])}") from error
+    plain = OmegaConf.create(escaped(content))
+    assert isinstance(plain, DictConfig)
+    return plain
+
+
+def escaped(value: Any) -> Any:
+    """A plain value whose texts stay what they are when they are read as a configuration."""
+    if isinstance(value, dict):
+        return {key: escaped(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [escaped(item) for item in value]
+    return re.sub(r"(\\*)\$\{", r"\1\1\\${", value) if isinstance(value, str) else value
+
+
+def read_config(file: Path, folder: Path) -> DictConfig:
+    """The stored configuration in a file of a run folder; nothing in it is resolved.
+
+    Raises:
+        ConfigError: it cannot be read, holds an interpolation, or is of aevb 0.1.
+    """
+    content = read_yaml(file, folder)
+    if not isinstance(content, dict):
+        raise ConfigError(f"{file} cannot be read: it holds no mapping")
+    model = content.get("model")
+    if isinstance(model, dict) and model.get("_target_") in ("aevb.model.build", "aevb.vae.build"):
+        raise ConfigError(f"{folder} was made by aevb 0.1, whose models this version cannot load; train it again")
+    for section in SECTIONS & content.keys():
+        if not isinstance(content[section], dict) and not (section in NULLABLE and content[section] is None):
+            raise ConfigError(f"{file}: {section} must hold settings, got {str(content[section])[:80]!r}")
+    for key, value in leaves(content):
+        if isinstance(value, str) and INTERPOLATION.search(value):
+            raise ConfigError(
+                f"{file}: {key} is an interpolation, {value[:80]!r}, which a stored configuration has not"
+            )
+        parents, _, last = key.rpartition(".")
+        is_target = last == "_target_" and isinstance(value, str)
+        if last == "_args_" or (last == "_target_" and not is_target) or "_target_" in parents.split("."):
+            raise ConfigError(f"{file}: {key} must not be {value!r}")
+    config = OmegaConf.create(content)
+    assert isinstance(config, DictConfig)
+    return config
+
+
+def leaves(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The values in a container that are no mappings or lists, and lists called `_args_`, by their full keys."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from leaves(item, f"{prefix}.{key}" if prefix else str(key))
+    elif isinstance(value, list) and not prefix.endswith("_args_"):
+        for index, item in enumerate(value):
+            yield from leaves(item, f"{prefix}.{index}")
+    else:
+        yield prefix, value
+
+
+def resumed(stored: DictConfig, command: DictConfig, changes: Sequence[str]) -> tuple[DictConfig, list[str]]:
+    """The configuration by which a run goes on.
+
+    Args:
+        stored: The stored configuration.
+        command: The configuration that the command alone would give.
+        changes: Keys of what the command changes.
+
+    Returns:
+        The configuration, and notes for the user on what is not as it was.
+
+    Raises:
+        ConfigError: a part writes elsewhere.
+    """
+    config = stored.copy()
+    relocate(config, command.paths.run, command.paths.data if "paths.data" in changes else None)
+    for key in changes:
+        OmegaConf.update(config, key, OmegaConf.select(command, key), merge=False, force_add=True)
+    # The module's arguments are other sections, in which the command may have changed something.
+    module: Any = OmegaConf.to_container(command.module, resolve=False)
+    references = {key: value for key, value in module.items() if isinstance(value, str) and "${" in value}
+    config.module = {**(config.get("module") or module), **references}
+    return config, confine(config, command)
+
+
+def relocate(stored: DictConfig, run: str, data: str | None) -> None:
+    """Let a stored configuration speak of the folders where run and data are now.
+
+    Args:
+        stored: Changed in place. A `data.root` becomes the folder of data sets, whatever it was.
+        run: The run folder.
+        data: The folder of data sets that this user names; None: see `data_folder`.
+    """
+    paths = stored.get("paths")
+    paths = paths if isinstance(paths, DictConfig) else {}
+    old_run, old_data = paths.get("run"), paths.get("data")
+    data = data_folder(old_data) if data is None else data
+    stored.paths = {"data": data, "run": run}
+    for section in OUTWARD:
+        content = OmegaConf.to_container(stored).get(section)  # type: ignore[union-attr]
+        for key, value in leaves(content, section):
+            if isinstance(value, str) and isinstance(old_run, str) and PurePath(value).is_relative_to(old_run):
+                OmegaConf.update(stored, key, str(Path(run, PurePath(value).relative_to(old_run))))
+    if isinstance(stored.get("data"), DictConfig) and "root" in stored.data:
+        stored.data.root = data
+
+
+def data_folder(stored: object) -> str:
+    """The folder of data sets where a command names none: AEVB_DATA_DIR, else the stored one that has some, or data."""
+    if "AEVB_DATA_DIR" in os.environ:
+        return os.environ["AEVB_DATA_DIR"]
+    if isinstance(stored, str) and any(Path(stored, name).is_dir() for name in DATA_SETS):
+        return stored
+    return "data"
+
+
+def confine(stored: DictConfig, command: DictConfig) -> list[str]:
+    """Keep what a resumed run writes in its folder, and what it sends to where this command would send it.
+
+    Args:
+        stored: The relocated configuration, with what the command changes in it; changed in place.
+        command: The configuration that the command alone would give.
+
+    Returns:
+        What was changed, for the user to read.
+
+    Raises:
+        ConfigError: a part writes elsewhere.
+    """
+    run = os.path.realpath(command.paths.run)
+    said = dict(leaves(OmegaConf.to_container(command, resolve=True)))
+    for key, value in leaves(OmegaConf.to_container(stored, resolve=True)):
+        if key.split(".")[0] in OUTWARD and isinstance(value, str) and said.get(key) != value:
+            is_path = key.rpartition(".")[2] in PATHS
+            inside = Path(os.path.realpath(value)).is_relative_to(run)
+            leads_out = not inside if is_path else PurePath(value).is_absolute() or ".." in PurePath(value).parts
+            if leads_out or "://" in value:
+                raise ConfigError(f"{key}: {value} is outside of the run folder {run}; to use it, say {key}={value}")
+    changes: list[str] = []
+    urls = OmegaConf.select(stored, "data.urls")
+    if urls is not None and urls != OmegaConf.select(command, "data.urls"):
+        del stored.data.urls
+    if isinstance(logger := stored.get("logger"), DictConfig) and "offline" in logger:
+        own: Any = command.logger if command.logger.get("_target_") == logger.get("_target_") else {}
+        logger.log_model = bool(own.get("log_model"))
+        if logger.offline is True:
+            return changes
+        if any(logger.get(key) != own.get(key) for key in DESTINATION) or not own:
+            logger.offline = True
+            where = "/".join(str(logger.get(key)) for key in DESTINATION if logger.get(key))
+            changes.append(
+                f"offline: this command does not send to {where}, as the run did; to send, add "
+                + " ".join(f"logger.{key}={logger.get(key)}" for key in DESTINATION if logger.get(key))
+            )
+        else:
+            logger.offline = own.offline
+    return changes
