@@ -1,7 +1,9 @@
 """Pictures show what they say."""
 
 import numpy as np
+import pytest
 import torch
+from matplotlib.figure import Figure
 from PIL import Image
 from scipy.stats import norm
 
@@ -15,21 +17,33 @@ def test_manifold_points_are_the_inverse_cdf_of_the_unit_square():
     np.testing.assert_allclose(z[:, 0, 1], expected[::-1], atol=1e-6)
 
 
-def test_saved_picture_is_the_grid_enlarged(tmp_path):
+def test_picture_is_the_grid_enlarged(tmp_path):
     x = torch.tensor([0.0, 1.0, 0.5, 0.2]).view(4, 1, 1, 1)
     picture = plots.grid(plots.as_pictures(x), columns=2, padding=0)
-    plots.save_picture(picture, tmp_path / "p.png", min_width=10)
+    plots.save(plots.enlarged(picture, min_width=10), tmp_path / "p.png")
     pixels = np.asarray(Image.open(tmp_path / "p.png"))
     assert pixels.shape == (10, 10, 3)
     assert [pixels[0, 0, 0], pixels[0, 9, 0], pixels[9, 0, 0], pixels[9, 9, 0]] == [0, 255, 128, 51]
     assert len(np.unique(pixels[:5, :5])) == 1
 
 
+def test_grid_pads_with_white_and_fills_its_last_row():
+    picture = plots.grid(torch.zeros(3, 1, 2, 2), columns=2)
+    assert picture.shape == (3, 7, 7)
+    expected = torch.ones(7, 7)
+    expected[1:3, 1:3] = expected[1:3, 4:6] = expected[4:6, 1:3] = 0
+    assert torch.equal(picture[0], expected)
+
+
 def test_reconstructions_stand_below_their_originals():
-    originals, reconstructions = torch.zeros(4, 1, 1, 1), torch.ones(4, 1, 1, 1)
-    picture = plots.reconstruction_grid(originals, reconstructions, columns=2)
-    middle = picture[0, 1::2, 1]
-    assert middle.tolist() == [0, 1, 0, 1]
+    originals, reconstructions = torch.arange(4.0).view(4, 1, 1, 1), -torch.arange(4.0).view(4, 1, 1, 1)
+    rows = plots.paired(("data", "reconstruction"), originals, reconstructions, columns=2)
+    assert [(title, row.flatten().tolist()) for title, row in rows] == [
+        ("data", [0, 1]),
+        ("reconstruction", [0, -1]),
+        ("data", [2, 3]),
+        ("reconstruction", [-2, -3]),
+    ]
 
 
 def test_any_number_of_channels_and_range_becomes_a_picture():
@@ -40,11 +54,103 @@ def test_any_number_of_channels_and_range_becomes_a_picture():
     assert pictures.max() <= 1
 
 
-def test_latents_are_coloured_by_label(tmp_path):
-    means, labels = torch.tensor([[0.0, 1.0], [2.0, 3.0]]), torch.tensor([0, 9])
-    figure = plots.latent_scatter(means, labels)
-    points = figure.axes[0].collections[0]
-    np.testing.assert_allclose(points.get_offsets(), means)
-    assert points.get_array().tolist() == [0, 9]
-    plots.save_figure(figure, tmp_path / "latents.png")
-    assert Image.open(tmp_path / "latents.png").format == "PNG"
+def size_of(picture: Image.Image | Figure) -> tuple[int, int]:
+    """Width and height in pixels."""
+    if isinstance(picture, Figure):
+        width, height = (round(length * picture.dpi) for length in picture.get_size_inches())
+        return width, height
+    return picture.size
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        (1, 1, 1),
+        (1, 1, 12),
+        (12, 1, 1),
+        (1, 1, 400_000),
+        (1, 400_000, 1),
+        (1, 3, 5000),
+        (1, 2, 2),
+        (3, 32, 32),
+        (1, 900, 700),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("count", [1, 20])
+def test_picture_of_any_shape_has_a_sensible_size(shape, count):
+    x = torch.rand(count, *shape)
+    rows = plots.paired(("data", "reconstruction"), x, x)
+    for picture in (plots.show(rows, shape, "a caption"), plots.manifold(x[:1].expand(4, *shape), shape, "a caption")):
+        width, height = size_of(picture)
+        assert 300 <= width <= 4000
+        assert 150 <= height <= 6000
+
+
+def test_vectors_become_heat_maps_with_the_scale_of_the_data():
+    x = torch.arange(24.0).view(2, 1, 1, 12)
+    figure = plots.show([("data", x), ("reconstruction", 100 * x)], (1, 1, 12), "a caption")
+    data, reconstruction = figure.axes[:2]
+    assert [data.get_title(), reconstruction.get_title()] == ["data", "reconstruction"]
+    np.testing.assert_array_equal(data.images[0].get_array(), x.view(2, 12))
+    np.testing.assert_array_equal(reconstruction.images[0].get_array(), 100 * x.view(2, 12))
+    for axes in (data, reconstruction):
+        low, high = axes.images[0].get_clim()
+        assert 0 <= low < high <= 23
+    assert figure.get_suptitle() == "a caption"
+
+
+def test_caption_and_titles_stand_outside_the_images():
+    x = torch.zeros(2, 1, 4, 4)
+    plain = plots.show([("", x), ("", x)], (1, 4, 4))
+    titled = plots.show([("data", x), ("reconstruction", x)], (1, 4, 4), "what is shown " * 20)
+    left, top = titled.width - plain.width, titled.height - plain.height
+    assert titled.crop((left, top, *titled.size)).tobytes() == plain.tobytes()
+    margins = np.asarray(titled)
+    assert margins[:top].min() < 100  # the caption
+    halves = margins[top:, :left].reshape(2, plain.height // 2, left, 3) if plain.height % 2 == 0 else None
+    assert halves is None or (halves.min((1, 2, 3)) < 100).all()  # a title beside each row
+
+
+MEANS = torch.randn(300, 2, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize(
+    ("labels", "colour_bar"),
+    [
+        (torch.arange(300) % 10, [str(label) for label in range(10)]),
+        (torch.arange(300) % 3 * 10**7 - 1, ["-1", "9999999", "19999999"]),
+        (torch.arange(300) % 2 / 4, ["0", "0.25"]),
+        (torch.zeros(300), ["0"]),
+        (torch.arange(300) * 33_333, "label (300 different)"),
+        (-torch.arange(300) * 10**12, "label (300 different)"),
+        (torch.rand(300), "label (300 different)"),
+        (torch.where(torch.arange(300) < 5, torch.nan, torch.arange(300) % 2), ["0", "1"]),
+        (torch.full((300,), torch.nan), None),
+        (None, None),
+    ],
+)
+def test_labels_of_any_kind_have_a_readable_colour_bar(tmp_path, labels, colour_bar):
+    figure = plots.latent_scatter(MEANS, labels, "a caption")
+    plots.save(figure, tmp_path / "latents.png")
+    drawn = np.concatenate([points.get_offsets() for points in figure.axes[0].collections])
+    assert sorted(map(tuple, drawn.tolist())) == sorted(map(tuple, MEANS.tolist()))
+    bars = figure.axes[1:]
+    if colour_bar is None:
+        assert not bars
+    elif isinstance(colour_bar, str):
+        assert bars[0].get_ylabel() == colour_bar
+        assert len(bars[0].get_yticks()) < 20
+    else:
+        assert [tick.get_text() for tick in bars[0].get_yticklabels()] == colour_bar
+
+
+def test_latents_are_coloured_by_label():
+    labels = torch.tensor([7, 7, -3])
+    (_, points) = plots.latent_scatter(torch.zeros(3, 2), labels).axes[0].collections
+    assert points.get_array().tolist() == [1, 1, 0]
+
+
+def test_a_thousand_latent_dimensions_have_readable_bars(tmp_path):
+    figure = plots.latent_bars(torch.rand(1000), torch.rand(1000), 0.5)
+    assert all(len(axes.get_xticks()) <= 51 for axes in figure.axes)

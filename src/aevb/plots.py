@@ -1,18 +1,64 @@
-"""Figures from tensors, and how they get into files."""
+"""Pictures and figures from tensors, and how they get into files."""
 
 import io
 import math
+import textwrap
+from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from matplotlib import colormaps
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import BoundaryNorm, ListedColormap, Normalize
 from matplotlib.figure import Figure
+from matplotlib.font_manager import findfont
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
-from torchvision.transforms.functional import to_pil_image
-from torchvision.utils import make_grid
+from torch.nn import functional
 
 from aevb.files import atomic_write
+
+Rows = Sequence[tuple[str, Tensor]]
+"""Datapoints (n, C, H, W) that stand in a row, and the row's title."""
+
+MIN_WIDTH = 640
+"""Of a picture in pixels, less its titles; smaller ones are enlarged by an integer factor, pixels stay square."""
+MAX_WIDTH = 2560
+MAX_SIDE = 256
+"""Of one image in a picture."""
+MAX_COLUMNS = 1024
+"""Of a heat map of vectors; more dimensions are averaged in groups."""
+MAX_CLASSES = 20
+"""Different labels that get a colour each."""
+FONT_SIZE = 14
+
+
+def is_image(shape: Sequence[int]) -> bool:
+    """Whether datapoints of a shape (C, H, W) are drawn as images; a heat map shows vectors and narrow strips."""
+    *_, height, width = shape
+    return min(height, width) > 1 and max(height, width) <= 16 * min(height, width)
+
+
+def reduced(x: Tensor) -> Tensor:
+    """Datapoints (N, C, H, W) in no more detail than a picture shows; vectors as (N, 1, 1, D)."""
+    x = x.detach().float().cpu()
+    if not is_image(x.shape[1:]):
+        x = x.flatten(1)
+        return functional.adaptive_avg_pool1d(x, min(MAX_COLUMNS, x.shape[1]))[:, None, None]
+    return shrunk(x, MAX_SIDE)
+
+
+def shrunk(x: Tensor, side: int) -> Tensor:
+    """Images (N, C, H, W) whose longer side has at most so many pixels."""
+    factor = max(x.shape[-2:]) / side
+    if factor <= 1:
+        return x
+    size = [max(1, int(length / factor)) for length in x.shape[-2:]]
+    return functional.interpolate(x, size, mode="area")
 
 
 def as_pictures(x: Tensor, low: float = 0.0, high: float = 1.0) -> Tensor:
@@ -23,30 +69,107 @@ def as_pictures(x: Tensor, low: float = 0.0, high: float = 1.0) -> Tensor:
     x = x.detach().float().cpu()
     if x.shape[1] not in (1, 3):
         x = x.mean(1, keepdim=True)
-    return ((x - low) / max(high - low, 1e-12)).clamp(0, 1)
+    return ((x - low) / max(high - low, 1e-12)).nan_to_num().clamp(0, 1)
 
 
 def grid(pictures: Tensor, columns: int, padding: int = 1) -> Tensor:
-    """Pictures (N, C, H, W) side by side, row after row, as one picture (3, H', W')."""
-    tiled: Tensor = make_grid(pictures, nrow=columns, padding=padding, pad_value=1.0)
-    return tiled
+    """Pictures (N, C, H, W) in [0, 1] side by side, row after row, as one picture (3, H', W'), white between them."""
+    columns = min(columns, len(pictures))
+    pictures = shrunk(pictures, max(1, MAX_WIDTH // columns))
+    pictures = functional.pad(pictures, (0, padding, 0, padding), value=1.0)
+    missing = -len(pictures) % columns
+    pictures = torch.cat([pictures, torch.ones_like(pictures[:1]).expand(missing, -1, -1, -1)])
+    rows = pictures.unflatten(0, (-1, columns)).permute(2, 0, 3, 1, 4)
+    tiled = functional.pad(rows.flatten(3).flatten(1, 2), (padding, 0, padding, 0), value=1.0)
+    return tiled.expand(3, -1, -1)
 
 
-def reconstruction_grid(originals: Tensor, reconstructions: Tensor, columns: int = 10) -> Tensor:
-    """Rows of originals, each with the row of its reconstructions below it."""
-    rows = []
-    for start in range(0, len(originals), columns):
-        rows += [originals[start : start + columns], reconstructions[start : start + columns]]
-    return grid(torch.cat(rows), columns)
+def limits(x: Tensor) -> tuple[float, float]:
+    """Black and white of pictures of datapoints: 0 and 1, or beyond where the values go beyond."""
+    return min(0.0, float(x.min())), max(1.0, float(x.max()))
 
 
-def save_picture(picture: Tensor, path: Path, min_width: int = 640) -> None:
-    """Write a picture (3, H, W) as a PNG file, small ones enlarged by a whole factor so that pixels stay square."""
+def show(
+    rows: Rows, shape: Sequence[int], caption: str = "", low: float = 0.0, high: float = 1.0, padding: int = 1
+) -> Image.Image | Figure:
+    """Rows of datapoints: images as they are, with values from `low` (black) to `high` (white); vectors as heat maps.
+
+    Args:
+        rows: All of the same length, but for the last; a title may be empty, or appear more than once.
+        shape: (C, H, W) of a datapoint; those in `rows` may be `reduced` already.
+        caption: What is shown.
+        low, high: Of the values of images; a heat map has the scale of its values.
+        padding: White pixels between images.
+    """
+    x = torch.cat([row if row.shape[1:] != shape else reduced(row) for _, row in rows])
+    if not is_image(shape):
+        groups: dict[str, list[Tensor]] = {}
+        for (title, _), part in zip(rows, x.flatten(1).split([len(row) for _, row in rows]), strict=True):
+            groups.setdefault(title, []).append(part)
+        return heat_maps({title: torch.cat(parts) for title, parts in groups.items()}, math.prod(shape), caption)
+    tiled = grid(as_pictures(x, low, high), len(rows[0][1]), padding)
+    return labelled(enlarged(tiled), [title for title, _ in rows], caption)
+
+
+def paired(names: tuple[str, str], first: Tensor, second: Tensor, columns: int = 10) -> Rows:
+    """Rows of `first` (N, *data_shape), each with the row of `second` below it."""
+    pairs = zip(first.split(columns), second.split(columns), strict=True)
+    return [(name, row) for pair in pairs for name, row in zip(names, pair, strict=True)]
+
+
+def enlarged(picture: Tensor, min_width: int = MIN_WIDTH) -> Image.Image:
+    """A picture (3, H, W) in [0, 1], small ones enlarged by an integer factor."""
     factor = max(1, math.ceil(min_width / picture.shape[-1]))
-    enlarged = picture.repeat_interleave(factor, -1).repeat_interleave(factor, -2)
-    buffer = io.BytesIO()
-    to_pil_image((enlarged * 255).round().to(torch.uint8)).save(buffer, format="png")
-    atomic_write(path, buffer.getvalue())
+    pixels = (picture * 255).round().to(torch.uint8).permute(1, 2, 0)
+    return Image.fromarray(pixels.repeat_interleave(factor, 0).repeat_interleave(factor, 1).numpy())
+
+
+def labelled(image: Image.Image, titles: Sequence[str] = (), caption: str = "") -> Image.Image:
+    """An image with titles at its left, spread evenly from top to bottom, and a caption above."""
+    left = max((round(font().getlength(title)) + 16 for title in titles if title), default=0)
+    lines = textwrap.wrap(caption, max(20, int((image.width + left) / font().getlength("n"))))
+    top = len(lines) * (FONT_SIZE + 4) + 8 if lines else 0
+    page = Image.new("RGB", (image.width + left, image.height + top), "white")
+    page.paste(image, (left, top))
+    draw = ImageDraw.Draw(page)
+    for number, line in enumerate(lines):
+        draw.text((6, 4 + number * (FONT_SIZE + 4)), line, "black", font())
+    for number, title in enumerate(titles):
+        middle = top + (number + 0.5) * image.height / len(titles)
+        draw.text((left - 8, middle), title, "black", font(), anchor="rm")
+    return page
+
+
+@cache
+def font() -> ImageFont.FreeTypeFont:
+    """Of captions and titles; matplotlib brings it, and it has the symbols of mathematics."""
+    return ImageFont.truetype(findfont("DejaVu Sans"), FONT_SIZE)
+
+
+def heat_maps(groups: Mapping[str, Tensor], dimensions: int, caption: str = "") -> Figure:
+    """A heat map for each group of vectors (n, D), one below another: a row for each vector, a colour for each value.
+
+    Args:
+        groups: By title; where there is one called "data", its values set the scale of all. D may be less than
+            `dimensions`, where neighbours were averaged.
+        dimensions: Of the vectors.
+        caption: What is shown.
+    """
+    heights = [max(0.5, min(4.0, 0.055 * len(group))) for group in groups.values()]
+    figure = Figure(figsize=(7.5, sum(heights) + 0.3 * len(groups) + 0.9), dpi=120, layout="constrained")
+    panels = figure.subplots(len(groups), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
+    values = groups.get("data", torch.cat(list(groups.values()))).nan_to_num().numpy()
+    low, high = np.percentile(values, (0.5, 99.5))
+    scale = Normalize(low, high if high > low else low + 1)
+    for axes, (title, group) in zip(panels, groups.items(), strict=True):
+        extent = (-0.5, dimensions - 0.5, len(group) - 0.5, -0.5)
+        axes.imshow(group.numpy(), aspect="auto", interpolation="nearest", norm=scale, extent=extent)
+        axes.set(yticks=[])
+        axes.set_title(title, fontsize="medium")
+    panels[-1].set_xlabel("dimension of x")
+    figure.suptitle(caption, fontsize="medium")
+    figure.colorbar(ScalarMappable(scale), ax=list(panels), extend="both", label="value")
+    return figure
 
 
 def manifold_points(size: int) -> Tensor:
@@ -60,44 +183,98 @@ def manifold_points(size: int) -> Tensor:
     return torch.stack([horizontal, vertical], -1).reshape(-1, 2)
 
 
-def latent_scatter(means: Tensor, labels: Tensor | None) -> Figure:
-    """The means of q(z|x), (N, 2), coloured by label (N,) where labels exist."""
-    figure = Figure(figsize=(6, 5.2), dpi=120, layout="constrained")
+def manifold(
+    means: Tensor, shape: Sequence[int], caption: str, low: float = 0.0, high: float = 1.0
+) -> Image.Image | Figure:
+    """Means of p(x|z) (size², C, H, W) at `manifold_points`; of vectors, a map of z for each of 16 dimensions."""
+    size = math.isqrt(len(means))
+    if is_image(shape):
+        return show([("", row) for row in means.split(size)], shape, caption, low, high, padding=0)
+    values = means.flatten(1)[:, :16].T.unflatten(1, (size, size)).cpu().numpy()
+    per_value = math.prod(shape) // means.flatten(1).shape[1]  # neighbours that were averaged
+    columns = min(4, len(values))
+    lines = math.ceil(len(values) / columns)
+    figure = Figure(figsize=(2.2 * columns + 0.4, 2.2 * lines + 0.6), dpi=120, layout="constrained")
+    panels = figure.subplots(lines, columns, squeeze=False).flat
+    for number, axes in enumerate(panels):
+        axes.set(xticks=[], yticks=[])
+        if number >= len(values):
+            axes.set_axis_off()
+            continue
+        axes.imshow(values[number], interpolation="nearest")
+        axes.set_title(f"$x_{{{number * per_value}}}$", fontsize="medium")
+    figure.supxlabel("$z_1$", fontsize="medium")
+    figure.supylabel("$z_2$", fontsize="medium")
+    figure.suptitle(caption, fontsize="medium")
+    return figure
+
+
+def latent_scatter(means: Tensor, labels: Tensor | None, caption: str = "") -> Figure:
+    """The means of q(z|x), (N, 2), coloured by label (N,) where labels exist.
+
+    Up to `MAX_CLASSES` different labels are classes with a colour each; more are numbers on a continuous scale. Labels
+    that are not finite count as missing, and are grey.
+    """
+    figure = Figure(figsize=(6.4, 5.2), dpi=120, layout="constrained")
     axes = figure.add_subplot()
-    colours: dict[str, Any] = {} if labels is None else {"c": labels.cpu(), "cmap": "tab10"}
-    horizontal, vertical = means.cpu().unbind(1)
-    points = axes.scatter(horizontal, vertical, s=6, linewidths=0, **colours)
-    if labels is not None:
-        classes = int(labels.max()) + 1
-        points.set_clim(-0.5, max(classes, 10) - 0.5)
-        figure.colorbar(points, ticks=range(classes), label="label")
-    axes.set(xlabel="$z_1$", ylabel="$z_2$", title="means of $q(z|x)$, test set")
+    style: dict[str, Any] = {"s": 6, "linewidths": 0}
+    points = means.detach().float().cpu().numpy()
+    values = np.full(len(points), np.nan) if labels is None else labels.cpu().double().numpy()
+    known = np.isfinite(values)
+    grey = "tab:blue" if labels is None else "lightgrey"
+    missing = axes.scatter(points[~known, 0], points[~known, 1], color=grey, **style)
+    classes = np.unique(values[known])
+    if 0 < len(classes) <= MAX_CLASSES:
+        colours = ListedColormap(colormaps["tab10" if len(classes) <= 10 else "tab20"](np.arange(len(classes))))
+        index = np.searchsorted(classes, values[known])
+        norm = BoundaryNorm(np.arange(len(classes) + 1) - 0.5, len(classes))
+        drawn = axes.scatter(points[known, 0], points[known, 1], c=index, cmap=colours, norm=norm, **style)
+        bar = figure.colorbar(drawn, ticks=np.arange(len(classes)), label="label")
+        bar.set_ticklabels([f"{value:.10g}" for value in classes])
+        bar.ax.minorticks_off()
+    elif len(classes):
+        low, high = np.percentile(values[known], (1, 99))
+        drawn = axes.scatter(
+            points[known, 0], points[known, 1], c=values[known], cmap="viridis", vmin=low, vmax=high, **style
+        )
+        figure.colorbar(drawn, label=f"label ({len(classes):,} different)", extend="both")
+    if labels is not None and not known.all():
+        axes.legend([missing], ["no label"], fontsize="small")
+    axes.set(xlabel="$z_1$", ylabel="$z_2$")
+    axes.set_title(caption or "means of $q(z|x)$", fontsize="medium")
     axes.set_aspect("equal", adjustable="datalim")
     return figure
 
 
-def save_figure(figure: Figure, path: Path) -> None:
-    """Write a figure in the format that the file's ending names."""
-    buffer = io.BytesIO()
-    FigureCanvasAgg(figure)
-    figure.savefig(buffer, format=path.suffix[1:])
-    atomic_write(path, buffer.getvalue())
-
-
-def latent_bars(variance: Tensor, kl: Tensor | None, threshold: float) -> Figure:
+def latent_bars(variance: Tensor, kl: Tensor | None, threshold: float, caption: str = "") -> Figure:
     """The variance over x of E_q[z|x], (D,), and the KL of each dimension in nats, (D,), if it is known.
 
     Dimensions come in the order of the variance; where it is below the threshold, bars are grey.
     """
     order = variance.argsort(descending=True).cpu()
-    figure = Figure(figsize=(6, 4.4 if kl is not None else 2.4), dpi=120, layout="constrained")
+    figure = Figure(figsize=(6, 4.6 if kl is not None else 2.6), dpi=120, layout="constrained")
     panels = {"variance of $E_q[z|x]$": variance} | ({} if kl is None else {"KL in nats": kl})
     colours = ["tab:blue" if value > threshold else "lightgrey" for value in variance.cpu()[order].tolist()]
+    ticks = range(0, len(order), max(1, len(order) // 50))
     for number, (label, values) in enumerate(panels.items()):
         axes = figure.add_subplot(len(panels), 1, number + 1)
         axes.bar(range(len(order)), values.cpu()[order].tolist(), color=colours)
-        axes.set(ylabel=label, xlabel="dimension of z", xticks=range(len(order)))
+        axes.set(ylabel=label, xlabel="dimension of z", xticks=ticks)
         axes.set_xticklabels(
-            order.tolist(), fontsize=6 if len(order) > 20 else 8, rotation=90 if len(order) > 30 else 0
+            [str(order[tick].item()) for tick in ticks],
+            fontsize=6 if len(order) > 20 else 8,
+            rotation=90 if len(order) > 30 else 0,
         )
+    figure.suptitle(caption, fontsize="medium")
     return figure
+
+
+def save(picture: Image.Image | Figure, path: Path) -> None:
+    """Write a picture or a figure in the format that the file's ending names."""
+    buffer = io.BytesIO()
+    if isinstance(picture, Figure):
+        FigureCanvasAgg(picture)
+        picture.savefig(buffer, format=path.suffix[1:])
+    else:
+        picture.save(buffer, format=path.suffix[1:])
+    atomic_write(path, buffer.getvalue())

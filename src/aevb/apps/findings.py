@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
+from PIL.Image import Image
 from rich import get_console
 from rich.box import SIMPLE_HEAD
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
-from torch import Tensor
 
 from aevb import plots
 from aevb.errors import printable
@@ -92,16 +92,13 @@ def format_number(value: float | None) -> str:
     return "" if value is None else f"{value:.3f}" if abs(value) < 10 else f"{value:,.0f}"
 
 
-def save_pictures(folder: RunFolder, samples: int, task: str, pictures: dict[str, Tensor | Figure]) -> list[str]:
+def save_pictures(folder: RunFolder, samples: int, task: str, pictures: dict[str, Image | Figure]) -> list[str]:
     """Write pictures to `images/<samples>_<task>_<what>.png` of the run folder; returns their paths in it."""
     folder.images.mkdir(exist_ok=True)
     names = []
     for what, picture in pictures.items():
         path = folder.images / ("_".join(filter(None, [f"{samples:09d}", task, what])) + ".png")
-        if isinstance(picture, Tensor):
-            plots.save_picture(picture, path)
-        else:
-            plots.save_figure(picture, path)
+        plots.save(picture, path)
         names.append(str(path.relative_to(folder.path)))
     return names
 

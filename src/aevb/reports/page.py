@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
+from aevb import plots
 from aevb.files import atomic_write
-from aevb.plots import save_figure
 from aevb.reports.figures import Item
 from aevb.reports.reading import Skipped
 from aevb.reports.table import Row
@@ -75,7 +75,7 @@ def section(item: Item, folder: Path) -> str:
     if item.figure is not None:
         picture = folder / f"{item.name}.png"
         for path in (picture, picture.with_suffix(".svg")):
-            save_figure(item.figure, path)
+            plots.save(item.figure, path)
         data = base64.b64encode(picture.read_bytes()).decode()
         lines.append(f'<figure><img alt="{escape(item.title)}" src="data:image/png;base64,{data}">\n{caption}</figure>')
     else:

@@ -6,6 +6,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import torch
 from matplotlib.figure import Figure
+from PIL.Image import Image
 from torch import Tensor
 from torch.distributions import Distribution
 
@@ -22,12 +23,12 @@ class Findings(NamedTuple):
     Attributes:
         results: Numbers and lists by name, for evaluation.json.
         words: The same in sentences, for a person.
-        pictures: By name; tensors (3, H, W) in [0, 1], or figures.
+        pictures: By name.
     """
 
     results: dict[str, Any]
     words: list[str]
-    pictures: dict[str, Tensor | Figure]
+    pictures: dict[str, Image | Figure]
 
 
 @dataclass(frozen=True)

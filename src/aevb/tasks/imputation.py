@@ -14,7 +14,6 @@ from aevb.data.module import Split
 from aevb.tasks.base import Findings, Task
 from aevb.tasks.chain import KnownPixels, NoisyPixels, Observation, restore
 from aevb.tasks.masks import Half, Lattice, Mask
-from aevb.tasks.walks import as_pictures
 from aevb.vae import VAE
 
 PICTURES = 10
@@ -177,14 +176,15 @@ def nearest(x: Tensor, train: Tensor, observed: Tensor, rows: int) -> Tensor:
 def compared(x: Tensor, shown: Tensor, methods: dict[str, Tensor], counted: Tensor, acceptance: float) -> Findings:
     """The PSNR of each method over the counted values, and a picture: originals, what was shown, what was restored."""
     values = {name: psnr(restored, x, counted) for name, restored in methods.items()}
-    first = [images[:PICTURES] for images in (x, shown, *methods.values())]
-    picture = plots.grid(as_pictures(torch.cat(first), x), len(first[0]))
+    rows = {"data": x, "shown": shown} | {name.replace("_", " "): restored for name, restored in methods.items()}
+    first = [(title, images[:PICTURES]) for title, images in rows.items()]
+    caption = "restored from what is shown: by the model, and by methods without a model"
+    picture = plots.show(first, x.shape[1:], caption, *plots.limits(x))
     best = max((name for name in values if name != "model"), key=values.__getitem__)
     verdict = "better" if values["model"] > values[best] else "worse"
     words = [
         f"PSNR of the model {values['model']:.2f} dB, {verdict} than the best without one, "
         f"{best.replace('_', ' ')} ({values[best]:.2f} dB)",
-        f"rows of the picture: original, shown, {', '.join(name.replace('_', ' ') for name in methods)}",
     ]
     if acceptance < LOW_ACCEPTANCE:
         words.append(

@@ -62,7 +62,7 @@ class Latents(Task):
             "aggregate_mean": z.mean(0).tolist(),
             "aggregate_std": z.std(0).tolist(),
         }
-        figure = plots.latent_bars(variance, kl_per_dimension, self.threshold)
+        figure = plots.latent_bars(variance, kl_per_dimension, self.threshold, f"{int(active.sum())} active units")
         return Findings(
             results,
             [*in_words(active, kl), *parts_in_words(len(z), kl_used, kl_aggregate, information)],

@@ -43,7 +43,10 @@ class Traversal(Task):
         z = means[0].repeat(len(order), self.steps, 1)
         for row, dimension in enumerate(order.tolist()):
             z[row, :, dimension] = torch.linspace(-self.span, self.span, self.steps)
-        picture = plots.grid(as_pictures(decoded(vae.p, z, rows), data.x), self.steps)
+        means = decoded(vae.p, z, rows).split(self.steps)
+        titles = [f"z[{dimension}]" for dimension in order.tolist()]
+        caption = f"means of p(x|z), one dimension of z from −{self.span:g} to {self.span:g}, the others fixed"
+        picture = plots.show(list(zip(titles, means, strict=True)), vae.p.data_shape, caption, *plots.limits(data.x))
         return Findings({"dimensions": order.tolist()}, [f"rows: dimensions {order.tolist()} of z"], {"": picture})
 
 
@@ -75,8 +78,10 @@ class Interpolation(Task):
         start, end = encoded_means(vae, first).unsqueeze(1), encoded_means(vae, last).unsqueeze(1)
         share = torch.linspace(0, 1, self.steps, device=start.device, dtype=start.dtype).view(1, -1, 1)
         between = decoded(vae.p, start.lerp(end, share), rows).unflatten(0, (count, self.steps))
-        images = torch.cat([first.unsqueeze(1), between, last.unsqueeze(1)], 1).flatten(0, 1)
-        picture = plots.grid(as_pictures(images, data.x), self.steps + 2)
+        pairs = torch.cat([first.unsqueeze(1), between, last.unsqueeze(1)], 1)
+        caption = "means of p(x|z) on the line between the means of q(z|x) of two datapoints, which are at the ends"
+        named = [(f"pair {number + 1}", row) for number, row in enumerate(pairs)]
+        picture = plots.show(named, vae.p.data_shape, caption, *plots.limits(data.x))
         return Findings({"pairs": count}, [], {"": picture})
 
 
@@ -84,8 +89,3 @@ class Interpolation(Task):
 def decoded(p: GenerativeModel, z: Tensor, rows: int) -> Tensor:
     """Means of p(x|z): z (..., latent_dim) → (N, *data_shape), N the product of the batch."""
     return torch.cat([p.likelihood(chunk.unsqueeze(0)).mean[0] for chunk in z.flatten(0, -2).split(rows)])
-
-
-def as_pictures(images: Tensor, like: Tensor) -> Tensor:
-    """Images on the scale from the lowest to the highest value of some datapoints, or [0, 1] where these lie inside."""
-    return plots.as_pictures(images, min(0.0, float(like.min())), max(1.0, float(like.max())))

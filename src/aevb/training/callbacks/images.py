@@ -1,15 +1,20 @@
 """Pictures of what the model has learned."""
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from matplotlib.figure import Figure
+from PIL.Image import Image
 from torch import Tensor
 
 from aevb import plots
 from aevb.checks import whole_number
+from aevb.estimators.runner import rows_at_once
+from aevb.tasks.base import posterior_mean
 from aevb.training.loggers import GuardedLogger
 from aevb.training.module import AEVB, seed_noise
 
@@ -69,36 +74,40 @@ class Images(pl.Callback):
         seed_noise(module.seed, "images")
         for what, picture in self.pictures(trainer, module):
             path = self.folder / f"{module.samples_seen:09d}_{what}.png"
-            if isinstance(picture, Tensor):
-                plots.save_picture(picture, path)
-            else:
-                plots.save_figure(picture, path)
+            plots.save(picture, path)
             for logger in trainer.loggers:
                 if isinstance(logger, GuardedLogger):
                     logger.log_image(f"images/{what}", path, module.samples_seen)
         self.drawn_samples = module.samples_seen
 
-    def pictures(self, trainer: pl.Trainer, module: AEVB) -> Iterator[tuple[str, Any]]:
-        """Names and pictures, the latter as tensors (3, H, W) or figures."""
-        vae = module.vae
+    def pictures(self, trainer: pl.Trainer, module: AEVB) -> Iterator[tuple[str, Image | Figure]]:
+        """Names and pictures."""
+        vae, after = module.vae, f"after {module.samples_seen:,} training samples"
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
         x, _ = data.examples("test", self.num_reconstructions)
-        low, high = min(0.0, float(x.min())), max(1.0, float(x.max()))
-        columns = round(self.num_samples**0.5)
+        shape, (low, high) = vae.p.data_shape, plots.limits(x)
+        at_once = rows_at_once(vae.p)
 
-        def as_grid(images: Tensor, columns: int = columns, padding: int = 1) -> Tensor:
-            return plots.grid(plots.as_pictures(images, low, high), columns, padding)
+        def decoded(z: Tensor, mean: bool = True) -> Tensor:
+            likelihoods = (vae.decode(part[None]) for part in z.split(at_once))
+            return torch.cat([plots.reduced((p.mean if mean else p.sample())[0]) for p in likelihoods])
 
-        likelihood = vae.decode(vae.p.prior().sample(torch.Size((1, self.num_samples))))
-        yield "samples", as_grid(likelihood.mean[0])
-        yield "samples_drawn", as_grid(likelihood.sample()[0])
-        originals, reconstructions = (plots.as_pictures(t, low, high) for t in (x, vae.reconstruct(x)))
-        yield "reconstructions", plots.reconstruction_grid(originals, reconstructions)
+        z = vae.p.prior().sample(torch.Size((self.num_samples,)))
+        columns = math.ceil(self.num_samples**0.5)
+        for what, title in (("samples", "means of p(x|z), z ~ p(z)"), ("samples_drawn", "draws x ~ p(x|z), z ~ p(z)")):
+            rows = [("", row) for row in decoded(z, mean=what == "samples").split(columns)]
+            yield what, plots.show(rows, shape, f"{title}, {after}", low, high)
+        reconstructions = torch.cat([plots.reduced(vae.reconstruct(part)) for part in x.split(at_once)])
+        pairs = plots.paired(("data", "reconstruction"), plots.reduced(x), reconstructions)
+        caption = f"test data and means of p(x|z), z ~ q(z|x), {after}"
+        yield "reconstructions", plots.show(pairs, shape, caption, low, high)
         if vae.p.latent_dim == 2:
-            z = plots.manifold_points(self.manifold_size).to(module.device)
-            yield "manifold", as_grid(vae.decode(z[None]).mean[0], self.manifold_size, padding=0)
+            means = decoded(plots.manifold_points(self.manifold_size).to(module.device))
+            caption = f"means of p(x|z) over the plane of z, {after}"
+            yield "manifold", plots.manifold(means, shape, caption, low, high)
             x, y = data.examples("test", 5000)
-            yield "latents", plots.latent_scatter(vae.encode(x).mean, y)
+            means = torch.cat([posterior_mean(vae.encode(part)) for part in x.split(1000)])
+            yield "latents", plots.latent_scatter(means, y, f"means of q(z|x), test data, {after}")
 
     def state_dict(self) -> dict[str, Any]:
         return {"drawn_samples": self.drawn_samples}
