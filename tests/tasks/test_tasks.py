@@ -7,10 +7,12 @@ import pytest
 import torch
 from PIL.Image import Image
 from torch import Tensor
+from torch.distributions import Distribution, Normal
 
 from aevb.data.module import Split
 from aevb.posteriors import FullGaussian, InverseAutoregressiveFlow
 from aevb.tasks import Findings, Interpolation, Latents, Probe, Task, Traversal
+from aevb.tasks.latents import variance_of_means
 from aevb.vae import VAE
 
 from ..ppca import make_ppca
@@ -138,6 +140,26 @@ def test_interpolation_goes_from_one_datapoint_to_another():
     with torch.no_grad():
         middle = vae.p.likelihood(0.5 * (vae.q(x[:1]).mean + vae.q(x[2:3]).mean).unsqueeze(0)).mean[0, 0, 0]
     assert torch.allclose(image_in(picture, 0, 2, 2, 5), middle, atol=0.003)
+
+
+class WithoutMean(Distribution):
+    """N(scale x, 1) of the first two values of x, which cannot say its mean, as a flow cannot."""
+
+    def __init__(self, x: Tensor, scale: float) -> None:
+        self.normal = Normal(scale * x.flatten(1)[:, :2], 1.0)
+        super().__init__(event_shape=torch.Size((2,)), validate_args=False)
+
+    def sample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:  # noqa: B008
+        return self.normal.sample(sample_shape)
+
+
+@pytest.mark.parametrize("scale", [0.0, 0.5])
+def test_variance_of_estimated_means_does_not_count_the_noise_of_draws(scale):
+    vae = small_model((1, 1, 5))
+    vae.encode = lambda x: WithoutMean(x, scale)
+    torch.manual_seed(0)
+    variance = variance_of_means(vae, normal_data(4000))
+    assert torch.allclose(variance, torch.full((2,), scale**2, dtype=torch.float64), atol=max(0.002, 0.1 * scale**2))
 
 
 BAD = {

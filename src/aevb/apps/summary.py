@@ -11,11 +11,18 @@ from torch import nn
 
 from aevb.data import InMemoryDataModule
 from aevb.runs.folder import RunFolder
+from aevb.tasks.latents import ACTIVE, variance_of_means
 from aevb.training.loggers import GuardedLogger
 from aevb.training.module import AEVB
 
 UNITS = {"bits_per_dim": "bits per dimension", "acceptance": ""}
 """Of the metrics that are not in nats per datapoint."""
+
+COLLAPSED = """\
+warning: the posterior has collapsed: q(z|x) is the same for all x, and the model ignores z. Longer training may help;
+else raise the weight of the KL slowly (objective.beta_warmup_samples=100000), keep some of it unpenalized
+(objective.free_bits=0.1), or use another learning rate (optimizer.lr) or initialization (model.initialization=xavier).
+"""
 
 
 def print_start(
@@ -52,8 +59,15 @@ def print_start(
     print_table("Auto-Encoding Variational Bayes", rows)
 
 
-def print_end(folder: RunFolder, module: AEVB, results: dict[str, float], loggers: list[Logger], ended_by: str) -> None:
-    """What ended the training, the test's metrics with their units, and where to look."""
+def print_end(
+    folder: RunFolder,
+    module: AEVB,
+    data: InMemoryDataModule,
+    results: dict[str, float],
+    loggers: list[Logger],
+    ended_by: str,
+) -> None:
+    """The test's metrics with their units, what ended the training, how much of z is used, and where to look."""
     rows = {
         name: f"{value:,.2f} {UNITS.get(name.split('/')[1], 'nats per datapoint')}" for name, value in results.items()
     }
@@ -63,12 +77,18 @@ def print_end(folder: RunFolder, module: AEVB, results: dict[str, float], logger
         change = f" {ended_by}=null" if ended_by.startswith("trainer.") else ""
         resume = f"python train.py resume={shlex.quote(str(folder.path))}{change}"
         rows["ended by"] += f" at {module.samples_seen:,}{of} samples; continue with: {resume}"
-    rows["pictures"] = str(folder.images)
+    variance = variance_of_means(module.vae, data.examples("test", 1000)[0])
+    active = int((variance > ACTIVE).sum())
+    rows["active units"] = f"{active} of {len(variance)} latent variables"
+    if any(folder.images.glob("*.png")):
+        rows["pictures"] = str(folder.images)
     for logger in loggers:
         if isinstance(logger, GuardedLogger):
             rows |= logger.where()
     rows["in Python"] = f'aevb.load_run("{folder.path}")'
     print_table(f"finished after {module.samples_seen:,} samples", rows)
+    if active == 0 and len(data.splits.test.x) > 1:
+        get_console().print(COLLAPSED, soft_wrap=True, markup=False, highlight=False)
 
 
 def print_table(title: str, rows: dict[str, str]) -> None:

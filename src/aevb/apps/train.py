@@ -159,7 +159,7 @@ def fit_and_test(config: DictConfig, folder: RunFolder) -> None:
     if rank() == 0:
         measured = {"images_per_second": status.images_per_second} if status.images_per_second else {}
         folder.write_status(results=results, ended_by=reason, **measured)
-        summary.print_end(folder, module, results, loggers, reason)
+        summary.print_end(folder, module, data, results, loggers, reason)
 
 
 @contextmanager

@@ -81,4 +81,4 @@ def posterior_mean(posterior: Distribution) -> Tensor:
 @torch.no_grad()
 def encoded_means(vae: VAE, x: Tensor, batch: int = 1000) -> Tensor:
     """E_q[z|x] of x (N, *data_shape), (N, latent_dim)."""
-    return torch.cat([posterior_mean(vae.q(chunk)) for chunk in x.split(batch)])
+    return torch.cat([posterior_mean(vae.encode(chunk)) for chunk in x.split(batch)])

@@ -12,8 +12,11 @@ from aevb import plots
 from aevb.checks import number, whole_number
 from aevb.data.module import Split
 from aevb.distributions.kl import kl_estimate
-from aevb.tasks.base import DRAWS_FOR_MEAN, Findings, Task, encoded_means
+from aevb.tasks.base import DRAWS_FOR_MEAN, Findings, Task
 from aevb.vae import VAE
+
+ACTIVE = 0.01
+"""Variance over x of E_q[z_u|x] above which a latent variable u is active; source: Burda et al. (2016), section 5.2."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,7 @@ class Latents(Task):
 
     name: ClassVar[str] = "latents"
 
-    threshold: float = 0.01
+    threshold: float = ACTIVE
     aggregate_size: int = 2000
 
     def __post_init__(self) -> None:
@@ -44,7 +47,7 @@ class Latents(Task):
     def run(self, vae: VAE, data: Split, train: Split, rows: int) -> Findings:
         if len(data.x) < 2:
             raise ValueError("limit must be at least 2 for task=latents, got 1")
-        variance = encoded_means(vae, data.x).var(0)
+        variance = variance_of_means(vae, data.x)
         active = variance > self.threshold
         kl, kl_per_dimension = divergences(vae, data.x)
         z, information = aggregate(vae, data.x[: self.aggregate_size])
@@ -68,6 +71,20 @@ class Latents(Task):
             [*in_words(active, kl), *parts_in_words(len(z), kl_used, kl_aggregate, information)],
             {"per_dimension": figure},
         )
+
+
+@torch.no_grad()
+def variance_of_means(vae: VAE, x: Tensor) -> Tensor:
+    """Var_x(E_q[z|x]) of each latent variable: x (N, *data_shape) → (latent_dim,); zero for N = 1.
+
+    Where the mean has no closed form, the variance of its estimate from draws is subtracted.
+    """
+    correction = min(1, len(x) - 1)
+    try:
+        return torch.cat([vae.encode(chunk).mean for chunk in x.split(1000)]).var(0, correction=correction)
+    except (NotImplementedError, AttributeError):
+        z = torch.cat([vae.encode(chunk).sample(torch.Size((DRAWS_FOR_MEAN,))) for chunk in x.split(1000)], 1)
+    return (z.mean(0).var(0, correction=correction) - z.var(0).mean(0) / DRAWS_FOR_MEAN).clamp(min=0)
 
 
 def in_words(active: Tensor, kl: float) -> list[str]:

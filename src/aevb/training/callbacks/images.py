@@ -14,7 +14,7 @@ from torch import Tensor
 from aevb import plots
 from aevb.checks import whole_number
 from aevb.estimators.runner import rows_at_once
-from aevb.tasks.base import posterior_mean
+from aevb.tasks.base import encoded_means
 from aevb.training.loggers import GuardedLogger
 from aevb.training.module import AEVB, seed_noise
 
@@ -106,8 +106,7 @@ class Images(pl.Callback):
             caption = f"means of p(x|z) over the plane of z, {after}"
             yield "manifold", plots.manifold(means, shape, caption, low, high)
             x, y = data.examples("test", 5000)
-            means = torch.cat([posterior_mean(vae.encode(part)) for part in x.split(1000)])
-            yield "latents", plots.latent_scatter(means, y, f"means of q(z|x), test data, {after}")
+            yield "latents", plots.latent_scatter(encoded_means(vae, x), y, f"means of q(z|x), test data, {after}")
 
     def state_dict(self) -> dict[str, Any]:
         return {"drawn_samples": self.drawn_samples}
