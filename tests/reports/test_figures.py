@@ -1,5 +1,7 @@
 """Curves, panels and tables of runs whose values are known."""
 
+import json
+
 import pytest
 
 from aevb.reports import bound, find, learning_curves, marginal_likelihood, numbers, table
@@ -114,6 +116,14 @@ def test_estimates_stand_beside_metrics_of_the_same_name(make_run, add_evaluatio
     rows = table(find([str(tmp_path / "runs")])[0])
     assert [row["test/elbo"] for row in rows] == [-90.0, -100.0]
     assert [row["test/elbo (evaluate.py)"] for row in rows] == ["-91.00 ± 0.01", "-101.00 ± 0.01"]
+
+
+def test_labels_are_drawn_as_they_are_written(make_run, tmp_path):
+    for seed, tag in enumerate((r"$\frac$", "x" * 5000)):
+        path = make_run(f"seed-{seed}", {"val/elbo": {1: 1.0, 2: 2.0}}, seed=seed)
+        (path / ".hydra" / "overrides.yaml").write_text(json.dumps([f"data.note='{tag}'"]))
+    item = learning_curves(find([str(tmp_path / "runs")])[0], ["val/elbo"])
+    item.figure.savefig(tmp_path / "figure.png")
 
 
 def test_description_names_only_what_differs(make_run, tmp_path):

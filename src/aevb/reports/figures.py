@@ -89,10 +89,15 @@ def draw(axes: Axes, curve: Sequence[Statistics], label: str, **style: Any) -> N
     """A curve with the band of one standard deviation to both sides of the mean."""
     x, mean = [at.samples for at in curve], [at.mean for at in curve]
     marker = "." if len(x) == 1 else ""
-    (line,) = axes.plot(x, mean, label=label, linewidth=1.3, marker=marker, **style)
+    (line,) = axes.plot(x, mean, label=literal(label), linewidth=1.3, marker=marker, **style)
     if any(at.seeds > 1 for at in curve):
         low, high = ([at.mean + sign * at.deviation for at in curve] for sign in (-1, 1))
         axes.fill_between(x, low, high, color=line.get_color(), alpha=0.2, linewidth=0)
+
+
+def literal(text: str, longest: int = 80) -> str:
+    """A text that matplotlib draws as it is, cut where it is too long to be read: no $ begins a formula."""
+    return (text if len(text) <= longest else f"{text[:longest]} …").replace("$", r"\$")
 
 
 def learning_curves(runs: Sequence[Run], metrics: Sequence[str]) -> Item | None:
@@ -115,7 +120,7 @@ def learning_curves(runs: Sequence[Run], metrics: Sequence[str]) -> Item | None:
             curve = over_seeds(run.metrics[metric] for run in group)
             draw(axes, curve, label, color=colours[label])
             rows += [{"data": name, "runs": label, "metric": metric, **at._asdict()} for at in curve]
-        axes.set(xscale="log", xlabel="training samples", ylabel=metric, title=DATA.get(name, name))
+        axes.set(xscale="log", xlabel="training samples", ylabel=literal(metric), title=DATA.get(name, name))
         axes.grid(alpha=0.3)
         focus(axes, [row for row in rows if row["data"] == name and row["metric"] == metric])
     legend(figure, panels.flat)

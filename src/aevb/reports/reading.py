@@ -99,8 +99,8 @@ class Run:
 
     def _target(self, node: str) -> str:
         target = self.config[node]._target_
-        if not isinstance(target, str):
-            raise ConfigError(f"{node}._target_ must be a name, got {target!r}")
+        if not isinstance(target, str) or not all(part.isidentifier() for part in target.split(".")):
+            raise ConfigError(f"{node}._target_ must be the name of a class, got {target!r}")
         return target.rsplit(".", 1)[-1]
 
 
