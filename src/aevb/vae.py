@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Self, cast
+from typing import Any, Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +10,7 @@ from torch.distributions import Distribution
 
 from aevb.checks import whole_number
 from aevb.distributions.kl import kl_estimate
+from aevb.inputs import as_batch, as_latents
 from aevb.likelihoods import Likelihood
 from aevb.networks import Body, initialize
 from aevb.posteriors import Posterior
@@ -66,7 +67,9 @@ class RecognitionModel(nn.Module):
 class VAE(nn.Module):
     """A variational auto-encoder, joined from factories that are called with the shapes their neighbours imply.
 
-    Its methods take and give tensors without gradients; an objective works with `p` and `q` instead.
+    Its methods give tensors without gradients; an objective works with `p` and `q` instead. They take tensors, NumPy
+    arrays or lists, converted and checked as training data are: uint8 is read as x / 255, the channel of grey images
+    may be missing, and a `ValueError` of one line refuses another shape, NaN, and values outside the support.
 
     Example:
         >>> from functools import partial
@@ -143,40 +146,53 @@ class VAE(nn.Module):
         for part in (self.p.prior, self.p.head, self.q.head):
             part.connect(self.p, self.q)
 
-    @property
-    def device(self) -> torch.device:
-        """Where the model computes."""
-        return next(self.parameters()).device
+    def batch(self, x: Any) -> Tensor:
+        """x (B, *data_shape) as the model takes it, on its device.
+
+        Raises:
+            ValueError: x has another shape, is not finite, or lies outside the likelihood's support.
+        """
+        x = as_batch(x, self.p.data_shape, self.p.head.layer.weight)
+        self.p.head.check(x)
+        return x
+
+    def latents(self, z: Any) -> Tensor:
+        """z (..., latent_dim) as the model takes it, on its device.
+
+        Raises:
+            ValueError: z has another shape, or is not finite.
+        """
+        return as_latents(z, self.p.latent_dim, self.p.head.layer.weight)
 
     @torch.no_grad()
-    def elbo(self, x: Tensor, num_samples: int = 1) -> Tensor:
+    def elbo(self, x: Any, num_samples: int = 1) -> Tensor:
         """The evidence lower bound of each datapoint, in nats: x (B, *data_shape) → (B,)."""
-        x = x.to(self.device)
+        x = self.batch(x)
         posterior, prior = self.q(x), self.p.prior()
-        z = posterior.rsample(torch.Size((num_samples,)))
+        z = posterior.rsample(torch.Size((whole_number(num_samples, "num_samples"),)))
         return self.p.likelihood(z).log_prob(x).mean(0) - kl_estimate(posterior, prior, z, "auto")
 
     @torch.no_grad()
-    def log_marginal(self, x: Tensor, num_samples: int = 1000) -> Tensor:
+    def log_marginal(self, x: Any, num_samples: int = 1000) -> Tensor:
         """log p(x) of each datapoint by importance sampling from q(z|x), in nats: x (B, *data_shape) → (B,).
 
         In expectation a lower bound, tight as num_samples grows (Burda et al. 2016, eq. 8). Memory grows with
         num_samples × B; pass few datapoints at a time for a large num_samples.
         """
-        x = x.to(self.device)
+        x = self.batch(x)
         posterior = self.q(x)
-        z = posterior.sample(torch.Size((num_samples,)))
+        z = posterior.sample(torch.Size((whole_number(num_samples, "num_samples"),)))
         return (self.p.log_joint(x, z) - posterior.log_prob(z)).logsumexp(0) - math.log(num_samples)
 
     @torch.no_grad()
-    def encode(self, x: Tensor) -> Distribution:
+    def encode(self, x: Any) -> Distribution:
         """q(z|x): x (B, *data_shape) → batch (B,), event (latent_dim,)."""
-        return cast(Distribution, self.q(x.to(self.device)))
+        return cast(Distribution, self.q(self.batch(x)))
 
     @torch.no_grad()
-    def decode(self, z: Tensor) -> Distribution:
+    def decode(self, z: Any) -> Distribution:
         """p(x|z): z (..., latent_dim) → batch (...), event `data_shape`."""
-        return self.p.likelihood(z.to(self.device))
+        return self.p.likelihood(self.latents(z))
 
     @torch.no_grad()
     def sample(self, num_samples: int, mean: bool = True) -> Tensor:
@@ -184,11 +200,11 @@ class VAE(nn.Module):
 
         Shapes: → (num_samples, *data_shape).
         """
-        likelihood = self.p.likelihood(self.p.prior().sample(torch.Size((1, num_samples))))
+        likelihood = self.p.likelihood(self.p.prior().sample(torch.Size((1, whole_number(num_samples, "num_samples")))))
         return (likelihood.mean if mean else likelihood.sample())[0]
 
     @torch.no_grad()
-    def reconstruct(self, x: Tensor) -> Tensor:
+    def reconstruct(self, x: Any) -> Tensor:
         """The mean of p(x|z) at a draw z ~ q(z|x): x (B, *data_shape) → (B, *data_shape)."""
         z = self.encode(x).sample(torch.Size((1,)))
         return self.p.likelihood(z).mean[0]

@@ -14,7 +14,6 @@ from torch.distributions import constraints
 from aevb.checks import choice
 from aevb.config import instantiate
 from aevb.data import InMemoryDataModule
-from aevb.data.loader import to_float
 from aevb.distributed.strategy import trainer_options
 from aevb.distributed.world import rank
 from aevb.errors import ConfigError
@@ -87,8 +86,7 @@ def check_fit(config: DictConfig, module: AEVB, data: InMemoryDataModule) -> Non
     module.objective.num_data = data.train_size
     head = module.vae.p.head
     try:
-        for chunk in (chunk for split in data.splits for chunk in split.x.split(500)):
-            head.check(to_float(chunk))
+        module.check_data(data)
         head.adapt_to(*data.value_range)
     except ValueError as error:
         is_count = head.support is constraints.nonnegative_integer

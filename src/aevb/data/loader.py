@@ -8,17 +8,9 @@ from torch import Tensor
 
 from aevb.checks import whole_number
 from aevb.data.binarization import bernoulli, generator
+from aevb.inputs import to_float, without_labels
 
 _ORDER, _BINARIZATION = 0, 1
-
-
-def to_float(x: Tensor) -> Tensor:
-    """Values at rest to values in a batch: uint8 becomes x / 255, bool becomes 0 or 1; all float32."""
-    if x.dtype == torch.uint8:
-        return x.to(torch.float32).div_(255)
-    if x.dtype == torch.bool:
-        return x.view(torch.uint8).to(torch.float32)
-    return x.to(torch.float32)
 
 
 def value_range(x: Tensor) -> tuple[float, float]:
@@ -40,7 +32,7 @@ def range_of_loader(loader: Any) -> tuple[float, float]:
     if not hasattr(loader, "__len__"):
         raise ValueError("likelihood.bounded must be true or false, not auto, where the data loader has no length")
     with torch.random.fork_rng(devices=[]):
-        ranges = [value_range(batch if isinstance(batch, Tensor) else batch[0]) for batch in loader]
+        ranges = [value_range(without_labels(batch)) for batch in loader]
     lowest, highest = zip(*ranges, strict=True)
     return min(lowest), max(highest)
 

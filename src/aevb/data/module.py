@@ -11,7 +11,8 @@ from torch import Tensor
 
 from aevb.checks import choice, list_of_sizes, whole_number
 from aevb.data.binarization import BINARIZATIONS, Binarization, bernoulli, generator, threshold
-from aevb.data.loader import BatchLoader, to_float, value_range
+from aevb.data.loader import BatchLoader, value_range
+from aevb.inputs import to_float
 from aevb.likelihoods.base import shortest
 
 _SPLIT, _SUBSET, _BINARIZATION, _EXAMPLES = range(4)

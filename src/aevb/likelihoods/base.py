@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, constraints
 
+from aevb.inputs import require_finite
+
 
 class Likelihood(nn.Module, ABC):
     """A head that turns the decoder's features into the distribution p(x|z).
@@ -82,8 +84,9 @@ class Likelihood(nn.Module, ABC):
         """Make sure that the likelihood can score the data.
 
         Raises:
-            ValueError: a value of x lies outside the support.
+            ValueError: a value of x is not finite, or lies outside the support.
         """
+        require_finite(x, "x")
         inside = torch.as_tensor(self.support.check(x))
         if not bool(inside.all()):
             wrong, lowest, highest = (shortest(float(value)) for value in (x[~inside][0], x.min(), x.max()))

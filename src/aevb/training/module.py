@@ -4,6 +4,7 @@ import hashlib
 import logging
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytorch_lightning as pl
@@ -13,8 +14,10 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from aevb.checks import whole_number
-from aevb.data.loader import range_of_loader
+from aevb.data.loader import BatchLoader, range_of_loader
+from aevb.data.module import InMemoryDataModule
 from aevb.errors import ConfigError, NonFiniteLossError
+from aevb.inputs import as_block
 from aevb.objectives import Objective
 from aevb.training.extension import End, end_of_training, restore_noise
 from aevb.training.steps import StepRunner, TrainingStep, check_steps, clip_gradients, make_runner
@@ -26,8 +29,10 @@ log = logging.getLogger("aevb")
 class AEVB(pl.LightningModule):
     """Trains θ and φ of a `VAE` jointly.
 
-    One Lightning batch holds a block of K minibatches, and one training step takes K optimizer steps over them, so the
-    loop's own cost is paid once per block; optimization is therefore manual in Lightning's sense.
+    A batch of Lightning's may be a block of K minibatches (K, B, *data_shape), as those of `aevb.data` are. A training
+    step then takes K optimizer steps, so the loop's own cost is paid once per block; optimization is therefore manual
+    in Lightning's sense. A batch (B, *data_shape) of any other loader is a block of one. Labels are ignored, and
+    batches are converted and checked as `VAE` does it.
 
     The noise of a block is a function of (seed, rank, samples) alone, and that of validation and test is fixed: a
     resumed run draws what the uninterrupted one would have drawn, and evaluation does not disturb training.
@@ -83,6 +88,41 @@ class AEVB(pl.LightningModule):
         """Of a validation that the schedule has not seen."""
         self.clip_val: float | None = None
         self.totals: dict[str, Tensor] = {}
+        self.counts_data = objective.num_data is None
+        self.checked: list[Tensor] = []
+
+    # Input
+
+    def check_data(self, data: InMemoryDataModule) -> None:
+        """Check all splits at once, so that their batches need no check.
+
+        Raises:
+            ValueError: the likelihood cannot score a datapoint.
+        """
+        for loader in (data.train_dataloader(), data.val_dataloader(), data.test_dataloader()):
+            self.check_loader(loader)
+
+    def check_loader(self, loader: Any) -> None:
+        """Check all datapoints of a `BatchLoader`, once; those that it draws as 0 or 1 suit every likelihood."""
+        if not isinstance(loader, BatchLoader) or loader.binarize or any(loader.x is x for x in self.checked):
+            return
+        for chunk in loader.x.split(1000):
+            self.vae.batch(chunk)
+        self.checked.append(loader.x)
+
+    def blocks_from(self, batch: Any, loader: Any) -> Tensor:
+        """The minibatches (K, B, *data_shape) of a batch of a loader, checked unless it is a `BatchLoader`."""
+        x = as_block(batch, self.vae.p.data_shape, self.vae.p.head.layer.weight)
+        if not isinstance(loader, BatchLoader):
+            self.vae.p.head.check(x)
+        return x
+
+    def count_data(self, loader: Any) -> None:
+        """Tell the objective N, the size of the training set, where its user has not and it can be known."""
+        if not self.counts_data:
+            return
+        with suppress(TypeError, AttributeError):  # data that are drawn forever have no length
+            self.objective.num_data = len(loader.x if isinstance(loader, BatchLoader) else loader.dataset)
 
     # Training
 
@@ -138,6 +178,8 @@ class AEVB(pl.LightningModule):
         return self.max_samples is not None and self.samples_seen >= self.max_samples
 
     def on_train_start(self) -> None:
+        self.count_data(self.trainer.train_dataloader)
+        self.check_loader(self.trainer.train_dataloader)
         self.adapt_likelihood()
         self.trainer.should_stop = self.done
         self.runner = make_runner(self.steps, TrainingStep(self, self.vae.p, self.vae.q, self.objective))
@@ -173,10 +215,8 @@ class AEVB(pl.LightningModule):
             seed_noise(self.seed, self.global_rank, self.samples_seen)
         self.end = None
 
-    def training_step(self, block: tuple[Tensor, ...], batch_idx: int) -> dict[str, Tensor]:
-        """Take an optimizer step, or as many as the objective wants, for each minibatch of the block.
-
-        Shapes: block[0] (K, B, *data_shape).
+    def training_step(self, batch: Any, batch_idx: int) -> dict[str, Tensor]:
+        """Take an optimizer step, or as many as the objective wants, for each minibatch of a batch.
 
         Returns:
             The metrics of each minibatch at its last step, (K,) each, in nats per datapoint.
@@ -184,7 +224,8 @@ class AEVB(pl.LightningModule):
         Raises:
             NonFiniteLossError: a loss is NaN or infinite.
         """
-        x = self.truncate(block[0])
+        block = self.blocks_from(batch, self.trainer.train_dataloader)
+        x = self.truncate(block)
         assert self.runner is not None
         metrics = self.runner.run(x, self.samples_seen, x.shape[1] * self.trainer.world_size)
         metrics = self.mean_over_ranks(metrics)
@@ -192,7 +233,7 @@ class AEVB(pl.LightningModule):
         self.samples_seen += x.shape[0] * x.shape[1] * self.trainer.world_size
         self.trainer.should_stop = self.done
         if self.done:
-            self.end = end_of_training(self.trainer, unused=len(block[0]) - len(x))
+            self.end = end_of_training(self.trainer, unused=len(block) - len(x))
         return metrics
 
     def mean_over_ranks(self, metrics: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -224,21 +265,27 @@ class AEVB(pl.LightningModule):
     # Validation and test
 
     def on_validation_start(self) -> None:
+        if self.trainer.sanity_checking and self.counts_data:
+            self.objective.num_data = 1  # unknown as yet; nothing that is computed here is kept
+        self.check_loader(self.trainer.val_dataloaders)
         seed_noise(self.seed, self.global_rank, "validation")
 
     def on_validation_end(self) -> None:
+        if self.trainer.sanity_checking and self.counts_data:
+            self.objective.num_data = None
         self.validated_samples = self.samples_seen
         if self.end is None and not self.trainer.sanity_checking:  # an extended run has no validation where it ended
             self.val_elbo = float(self.trainer.callback_metrics["val/elbo"])
 
     def on_test_start(self) -> None:
+        self.check_loader(self.trainer.test_dataloaders)
         seed_noise(self.seed, self.global_rank, "test")
 
-    def validation_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> None:
-        self.add_evaluation(batch[0])
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        self.add_evaluation(self.blocks_from(batch, self.trainer.val_dataloaders).flatten(0, 1))
 
-    def test_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> None:
-        self.add_evaluation(batch[0])
+    def test_step(self, batch: Any, batch_idx: int) -> None:
+        self.add_evaluation(self.blocks_from(batch, self.trainer.test_dataloaders).flatten(0, 1))
 
     def on_validation_epoch_start(self) -> None:
         self.totals = {}

@@ -1,0 +1,123 @@
+"""What enters a model, in training and afterwards: converted to floats of the model's shape, or refused in one line."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def to_float(x: Tensor) -> Tensor:
+    """Values at rest to values in a batch: uint8 becomes x / 255, bool becomes 0 or 1; all float32."""
+    if x.dtype == torch.uint8:
+        return x.to(torch.float32).div_(255)
+    if x.dtype == torch.bool:
+        return x.view(torch.uint8).to(torch.float32)
+    return x.to(torch.float32)
+
+
+def converted(x: Tensor, like: Tensor) -> Tensor:
+    """x on the device and of the type of `like`; integers and truth values become floats by `to_float`."""
+    x = x.to(like.device)
+    return (x if x.is_floating_point() else to_float(x)).to(like.dtype)
+
+
+def as_numbers(values: Any, name: str) -> Tensor:
+    """A tensor, a NumPy array or nested lists as a tensor of real numbers.
+
+    Raises:
+        ValueError: they are something else.
+    """
+    try:
+        tensor = torch.as_tensor(values)
+    except (TypeError, ValueError, RuntimeError):
+        raise ValueError(f"{name} must be a tensor or an array of numbers, got {type(values).__name__}") from None
+    if tensor.is_complex() or tensor.is_quantized:
+        raise ValueError(f"{name} must hold real numbers, got {tensor.dtype}")
+    return tensor
+
+
+def as_batch(values: Any, data_shape: Sequence[int], like: Tensor) -> Tensor:
+    """Datapoints x (B, *data_shape) on the device and of the type of `like`, see `converted`.
+
+    Leading axes of length 1 of a datapoint, such as the channel of a grey image, may be missing.
+
+    Raises:
+        ValueError: x has another shape, or holds no datapoint.
+    """
+    x = as_numbers(values, "x")
+    batch = with_all_axes(x, data_shape)
+    if batch is None or not len(batch):
+        raise ValueError(f"x must have the shape {words(data_shape)} with at least one datapoint, got {tuple(x.shape)}")
+    return converted(batch, like)
+
+
+def as_block(values: Any, data_shape: Sequence[int], like: Tensor) -> Tensor:
+    """What a training loader yields as a block x (K, B, *data_shape): it may be one, or a plain batch, K = 1.
+
+    Labels, in a tuple or list behind x, are left out.
+
+    Raises:
+        ValueError: x has another shape, or holds no datapoint.
+    """
+    x = without_labels(values)
+    if x.numel() and x.ndim == len(data_shape) + 2 and tuple(x.shape[2:]) == tuple(data_shape):
+        return converted(x, like)
+    batch = with_all_axes(x, data_shape)
+    if batch is None or not len(batch):
+        raise ValueError(
+            f"a batch must have the shape {words(data_shape)}, or {words(data_shape, 'K, B')} for a block of K "
+            f"minibatches, got {tuple(x.shape)}"
+        )
+    return converted(batch, like).unsqueeze(0)
+
+
+def without_labels(batch: Any) -> Tensor:
+    """x of a batch that a loader yields: the batch itself, or the first of a tuple or list.
+
+    Raises:
+        ValueError: it is no array of numbers.
+    """
+    return as_numbers(batch[0] if isinstance(batch, tuple | list) and len(batch) else batch, "a batch")
+
+
+def as_latents(values: Any, latent_dim: int, like: Tensor) -> Tensor:
+    """Latent variables z (..., latent_dim) on the device and of the type of `like`.
+
+    Raises:
+        ValueError: z has another shape, or is not finite.
+    """
+    z = as_numbers(values, "z").to(like)
+    if z.ndim < 2 or z.shape[-1] != latent_dim or not z.numel():
+        raise ValueError(f"z must have the shape (..., {latent_dim}) with at least two axes, got {tuple(z.shape)}")
+    require_finite(z, "z")
+    return z
+
+
+def require_finite(values: Tensor, name: str) -> None:
+    """Raise a ValueError where a value is NaN or infinite."""
+    wrong = values[~values.isfinite()]
+    if len(wrong):
+        raise ValueError(
+            f"{name} must be finite, got {float(wrong[0]):g} in {len(wrong):,} of {values.numel():,} values"
+        )
+
+
+def with_all_axes(x: Tensor, data_shape: Sequence[int]) -> Tensor | None:
+    """x as (B, *data_shape), where it lacks no more than leading axes of length 1; None where it does not fit."""
+    shape = tuple(data_shape)
+    for missing in range(max(1, len(shape))):
+        if any(size != 1 for size in shape[:missing]):
+            break
+        if tuple(x.shape[1:]) == shape[missing:] and x.ndim == 1 + len(shape) - missing:
+            return x.reshape(len(x), *shape)
+    return None
+
+
+def words(data_shape: Sequence[int], leading: str = "B") -> str:
+    """A shape for a message.
+
+    >>> words((1, 28, 28))
+    '(B, 1, 28, 28)'
+    """
+    return f"({leading}, {', '.join(map(str, data_shape))})"
