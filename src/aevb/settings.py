@@ -142,7 +142,8 @@ NARROWED: dict[str, dict[str, Any]] = {
         "fast_dev_run": Annotated[Literal[False], "false (max_samples=1000 is a short run)"],
         "overfit_batches": Annotated[Literal[0], "0 (data.train_size=100 trains on few datapoints)"],
         "accumulate_grad_batches": Annotated[Literal[1], "1 (data.batch_size sets the size of a minibatch)"],
-        "gradient_clip_val": Annotated[None, "null, as gradients are not clipped"],
+        "gradient_clip_val": Positive | None,
+        "gradient_clip_algorithm": Literal["norm", "value"] | None,
         "barebones": Annotated[Literal[False], "false, as a run folder needs what it leaves out"],
         "reload_dataloaders_every_n_epochs": CountOrZero,
         "log_every_n_steps": CountOrZero | None,
@@ -174,6 +175,9 @@ NARROWED: dict[str, dict[str, Any]] = {
         "momentum": NonNegative,
         "rho": Annotated[float, Interval(ge=0, le=1)],
         "weight_decay": NonNegative,
+        "T_max": Count,
+        "patience": CountOrZero,
+        "step_size": Count,
     },
 }
 """Types of arguments of other libraries' classes where their own are wider than what makes sense here, by a prefix of
