@@ -9,6 +9,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.trainer.states import TrainerFn
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
@@ -19,6 +20,7 @@ from aevb.data.module import InMemoryDataModule
 from aevb.errors import ConfigError, NonFiniteLossError
 from aevb.inputs import as_block
 from aevb.objectives import Objective
+from aevb.training.clock import Clock
 from aevb.training.extension import End, end_of_training, restore_noise
 from aevb.training.steps import StepRunner, TrainingStep, check_steps, clip_gradients, make_runner
 from aevb.vae import VAE
@@ -87,6 +89,8 @@ class AEVB(pl.LightningModule):
         self.val_elbo: float | None = None
         """Of a validation that the schedule has not seen."""
         self.clip_val: float | None = None
+        self.clock = Clock()
+        """Of training without validation."""
         self.totals: dict[str, Tensor] = {}
         self.counts_data = objective.num_data is None
         self.checked: list[Tensor] = []
@@ -183,6 +187,7 @@ class AEVB(pl.LightningModule):
         self.adapt_likelihood()
         self.trainer.should_stop = self.done
         self.runner = make_runner(self.steps, TrainingStep(self, self.vae.p, self.vae.q, self.objective))
+        self.clock.start()
 
     def adapt_likelihood(self) -> None:
         """Let the likelihood settle what the range of the training data, of all ranks, decides."""
@@ -196,6 +201,7 @@ class AEVB(pl.LightningModule):
 
     def on_train_end(self) -> None:
         self.runner = None
+        self.clock.stop()
 
     def on_train_epoch_start(self) -> None:
         scheduler: Any = self.lr_schedulers()
@@ -265,6 +271,7 @@ class AEVB(pl.LightningModule):
     # Validation and test
 
     def on_validation_start(self) -> None:
+        self.clock.stop()
         if self.trainer.sanity_checking and self.counts_data:
             self.objective.num_data = 1  # unknown as yet; nothing that is computed here is kept
         self.check_loader(self.trainer.val_dataloaders)
@@ -274,6 +281,8 @@ class AEVB(pl.LightningModule):
         if self.trainer.sanity_checking and self.counts_data:
             self.objective.num_data = None
         self.validated_samples = self.samples_seen
+        if self.trainer.state.fn == TrainerFn.FITTING:
+            self.clock.start()
         if self.end is None and not self.trainer.sanity_checking:  # an extended run has no validation where it ended
             self.val_elbo = float(self.trainer.callback_metrics["val/elbo"])
 

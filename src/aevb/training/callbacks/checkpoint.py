@@ -9,9 +9,10 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
-from aevb.checks import number, whole_number
+from aevb.checks import number
 from aevb.files import atomic_write
 from aevb.runs.checkpoints import read_checkpoint
+from aevb.training.callbacks.periodic import Every
 from aevb.training.loggers.metrics_file import MetricsFile
 from aevb.training.module import AEVB
 
@@ -46,31 +47,26 @@ class Checkpoint(pl.Callback):
 
     def __init__(self, folder: str | Path, every_samples: int = 100_000, every_seconds: float = 1.0) -> None:
         self.last, self.best = Path(folder) / "last.ckpt", Path(folder) / "best.ckpt"
-        self.every_samples = whole_number(every_samples, "callbacks.checkpoint.every_samples")
+        self.every = Every(every_samples, "callbacks.checkpoint.every_samples")
         self.every_seconds = number(every_seconds, "callbacks.checkpoint.every_seconds", at_least=0)
         self.best_elbo = float("-inf")
-        self.saved_samples = 0
         self.saved_time = time.monotonic()
 
     def save(self, trainer: pl.Trainer, module: AEVB) -> None:
         """Write `last.ckpt` now."""
         trainer.save_checkpoint(self.last)
-        self.saved_samples = module.samples_seen
+        self.every.last = module.samples_seen
         self.saved_time = time.monotonic()
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         assert isinstance(module, AEVB)
-        self.saved_samples, self.saved_time = module.samples_seen, time.monotonic()
-
-    def is_due(self, module: AEVB) -> bool:
-        """Whether a multiple of `every_samples` has been passed since the last checkpoint."""
-        return module.samples_seen // self.every_samples > self.saved_samples // self.every_samples
+        self.every.last, self.saved_time = module.samples_seen, time.monotonic()
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         assert isinstance(module, AEVB)
-        if self.is_due(module) and not trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
+        if self.every.due(module.samples_seen) and not trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
             self.save(trainer, module)
 
     def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
@@ -83,7 +79,7 @@ class Checkpoint(pl.Callback):
         assert isinstance(module, AEVB)
         is_old = time.monotonic() - self.saved_time >= self.every_seconds
         # Clocks differ between processes, and to save is something that all of them do together.
-        if trainer.strategy.reduce_boolean_decision(self.is_due(module) or is_old, all=False):
+        if trainer.strategy.reduce_boolean_decision(self.every.due(module.samples_seen) or is_old, all=False):
             self.save(trainer, module)
 
     def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:

@@ -1,6 +1,5 @@
 """The curves of the paper's figures 2 and 3: what a model reaches on training and test data, along training."""
 
-import math
 from typing import Any
 
 import pytorch_lightning as pl
@@ -12,10 +11,11 @@ from aevb.estimators.base import Estimator
 from aevb.estimators.runner import rows_at_once, run
 from aevb.objectives.monte_carlo_em import evaluation_mode
 from aevb.training.callbacks.metrics import log_metrics
+from aevb.training.callbacks.periodic import LogSpaced, Periodic
 from aevb.training.module import AEVB, seed_noise
 
 
-class Curve(pl.Callback):
+class Curve(Periodic):
     """Logs the ELBO, or an estimate of log p(x), of training and test data at log-spaced numbers of training samples.
 
     The metrics are `curve/train_elbo` and `curve/test_elbo`, with an estimator `curve/train_log_marginal` and
@@ -43,31 +43,18 @@ class Curve(pl.Callback):
         datapoints: int = 10_000,
         estimator: Estimator | None = None,
     ) -> None:
-        self.first = whole_number(first, "callbacks.curve.first")
-        self.per_decade = whole_number(per_decade, "callbacks.curve.per_decade")
+        super().__init__(LogSpaced(first, per_decade, "callbacks.curve"))
         self.datapoints = whole_number(datapoints, "callbacks.curve.datapoints")
         self.estimator = estimator
-        self.logged_samples = 0
         self.data: dict[str, Tensor] = {}
-
-    def points(self, samples: int) -> int:
-        """How many points of the curve lie at or below a number of samples."""
-        if samples < self.first:
-            return 0
-        return 1 + math.floor(self.per_decade * math.log10(samples / self.first) + 1e-9)
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
         self.data = {split: data.examples(split, self.datapoints)[0] for split in ("train", "test")}
 
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        assert isinstance(module, AEVB)
-        if self.points(module.samples_seen) > self.points(self.logged_samples):
-            self.logged_samples = module.samples_seen
-            if trainer.is_global_zero:
-                log_metrics(trainer, self.measure(module), module.samples_seen)
+    def act(self, trainer: pl.Trainer, module: AEVB) -> None:
+        if trainer.is_global_zero:
+            log_metrics(trainer, self.measure(module), module.samples_seen)
 
     def measure(self, module: AEVB) -> dict[str, float]:
         """The points of the two curves, by the names of their metrics."""
@@ -80,12 +67,6 @@ class Curve(pl.Callback):
 
     def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         self.data = {}
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"logged_samples": self.logged_samples}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.logged_samples = state_dict["logged_samples"]
 
 
 @torch.no_grad()

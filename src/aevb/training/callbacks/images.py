@@ -15,11 +15,12 @@ from aevb import plots
 from aevb.checks import whole_number
 from aevb.estimators.runner import rows_at_once
 from aevb.tasks.base import encoded_means
+from aevb.training.callbacks.periodic import Every, Periodic
 from aevb.training.loggers import GuardedLogger
 from aevb.training.module import AEVB, seed_noise
 
 
-class Images(pl.Callback):
+class Images(Periodic):
     """Writes pictures to `<folder>/<samples>_<what>.png` and gives them to every logger that takes pictures.
 
     `samples` and `samples_drawn` come from the prior: the mean of p(x|z), and a draw. `reconstructions` are test images
@@ -46,28 +47,17 @@ class Images(pl.Callback):
         num_reconstructions: int = 30,
         manifold_size: int = 20,
     ) -> None:
+        super().__init__(Every(every_samples, "callbacks.images.every_samples"))
         self.folder = Path(folder)
-        self.every_samples = whole_number(every_samples, "callbacks.images.every_samples")
         self.num_samples = whole_number(num_samples, "callbacks.images.num_samples")
         self.num_reconstructions = whole_number(num_reconstructions, "callbacks.images.num_reconstructions")
         self.manifold_size = whole_number(manifold_size, "callbacks.images.manifold_size")
-        self.drawn_samples = 0
-
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        assert isinstance(module, AEVB)
-        if module.samples_seen // self.every_samples > self.drawn_samples // self.every_samples:
-            self.draw(trainer, module)
 
     def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        assert isinstance(module, AEVB)
-        if module.samples_seen > self.drawn_samples:
-            self.draw(trainer, module)
+        self.act_now(trainer, module)
 
     @torch.no_grad()
-    def draw(self, trainer: pl.Trainer, module: AEVB) -> None:
-        """Make all pictures now."""
+    def act(self, trainer: pl.Trainer, module: AEVB) -> None:
         if not trainer.is_global_zero:
             return
         self.folder.mkdir(exist_ok=True)
@@ -78,7 +68,6 @@ class Images(pl.Callback):
             for logger in trainer.loggers:
                 if isinstance(logger, GuardedLogger):
                     logger.log_image(f"images/{what}", path, module.samples_seen)
-        self.drawn_samples = module.samples_seen
 
     def pictures(self, trainer: pl.Trainer, module: AEVB) -> Iterator[tuple[str, Image | Figure]]:
         """Names and pictures."""
@@ -107,9 +96,3 @@ class Images(pl.Callback):
             yield "manifold", plots.manifold(means, shape, caption, low, high)
             x, y = data.examples("test", 5000)
             yield "latents", plots.latent_scatter(encoded_means(vae, x), y, f"means of q(z|x), test data, {after}")
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"drawn_samples": self.drawn_samples}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.drawn_samples = state_dict["drawn_samples"]

@@ -1,17 +1,16 @@
 """Metrics: means on the device, read once per logging interval, logged against `samples`."""
 
-import time
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from aevb.checks import whole_number
+from aevb.training.callbacks.periodic import Every, Periodic, Throughput
 from aevb.training.module import AEVB
 
 
-class Metrics(pl.Callback):
+class Metrics(Periodic):
     """Gives every logger the means of the training metrics over intervals, and those of validation and test.
 
     The training metrics stay on the device until an interval ends, so that training need not wait for them.
@@ -25,50 +24,36 @@ class Metrics(pl.Callback):
     """
 
     def __init__(self, every_samples: int = 10_000) -> None:
-        self.every_samples = whole_number(every_samples, "callbacks.metrics.every_samples")
+        super().__init__(Every(every_samples, "callbacks.metrics.every_samples"))
         self.sums: dict[str, Tensor] = {}
         self.steps = 0
-        self.logged_samples = 0
-        self.timed_samples = 0
-        self.clock = 0.0
-        self.validation_clock = 0.0
+        self.throughput = Throughput()
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        assert isinstance(module, AEVB)
-        self.timed_samples = module.samples_seen
-        self.clock = time.perf_counter()
+        self.throughput.start(module)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        assert isinstance(module, AEVB)
         for name, values in outputs.items():
             self.sums[name] = self.sums.get(name, 0) + values.sum()
         self.steps += len(next(iter(outputs.values())))
-        if module.samples_seen // self.every_samples > self.logged_samples // self.every_samples:
-            self.log_interval(trainer, module)
+        super().on_train_batch_end(trainer, module, outputs, batch, batch_idx)
 
-    def log_interval(self, trainer: pl.Trainer, module: AEVB) -> None:
+    def act(self, trainer: pl.Trainer, module: AEVB) -> None:
         """Log the means since the last call."""
         means = (torch.stack(list(self.sums.values())) / self.steps).tolist()
         metrics = {f"train/{name}": mean for name, mean in zip(self.sums, means, strict=True)}
-        seconds = time.perf_counter() - self.clock
-        metrics["train/images_per_second"] = (module.samples_seen - self.timed_samples) / seconds
+        metrics["train/images_per_second"] = self.throughput.measure(module)
         log_metrics(trainer, metrics, module.samples_seen)
-        self.sums, self.steps, self.logged_samples = {}, 0, module.samples_seen
-        self.timed_samples, self.clock = module.samples_seen, time.perf_counter()
+        self.sums, self.steps = {}, 0
+        self.throughput.start(module)
 
     def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        assert isinstance(module, AEVB)
-        if self.steps:
-            self.log_interval(trainer, module)
-
-    def on_validation_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        self.validation_clock = time.perf_counter()
+        self.act_now(trainer, module)
 
     def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         self.log_evaluation(trainer, module, "val")
-        self.clock += time.perf_counter() - self.validation_clock
 
     def on_test_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         self.log_evaluation(trainer, module, "test")
@@ -81,11 +66,11 @@ class Metrics(pl.Callback):
         log_metrics(trainer, metrics, module.samples_seen)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"sums": self.sums, "steps": self.steps, "logged_samples": self.logged_samples}
+        return super().state_dict() | {"sums": self.sums, "steps": self.steps}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        super().load_state_dict(state_dict)
         self.sums, self.steps = state_dict["sums"], state_dict["steps"]
-        self.logged_samples = state_dict["logged_samples"]
 
 
 def log_metrics(trainer: pl.Trainer, metrics: dict[str, float], samples: int) -> None:

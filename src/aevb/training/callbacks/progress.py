@@ -10,6 +10,7 @@ from rich.progress import BarColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
 from aevb.checks import number
+from aevb.training.callbacks.periodic import Throughput
 from aevb.training.module import AEVB
 
 log = logging.getLogger("aevb")
@@ -31,13 +32,14 @@ class Progress(pl.Callback):
         self.task = TaskID(0)
         self.total: int | None = None
         self.shown_time = 0.0
-        self.shown_samples = 0
+        self.throughput = Throughput()
         self.elbo = float("nan")
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         assert isinstance(module, AEVB)
         self.total = total_samples(trainer, module)
-        self.shown_time, self.shown_samples = time.monotonic(), module.samples_seen
+        self.shown_time = time.monotonic()
+        self.throughput.start(module)
         if not trainer.is_global_zero or not get_console().is_terminal:
             return
         status = TextColumn("{task.fields[status]}")
@@ -48,26 +50,26 @@ class Progress(pl.Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        elapsed = time.monotonic() - self.shown_time
-        if not trainer.is_global_zero or elapsed < (0.25 if self.bar else self.every_seconds):
+        since = time.monotonic() - self.shown_time
+        if not trainer.is_global_zero or since < (0.25 if self.bar else self.every_seconds):
             return
         assert isinstance(module, AEVB)
         self.elbo = float(outputs["elbo"].mean())
-        rate = (module.samples_seen - self.shown_samples) / elapsed
-        status = self.status(trainer, module, rate)
+        status = self.status(trainer, module)
         if self.bar:
             self.bar.update(self.task, completed=module.samples_seen, status=status)
         else:
             log.info(status)
-        self.shown_time, self.shown_samples = time.monotonic(), module.samples_seen
+        self.shown_time = time.monotonic()
+        self.throughput.start(module)
 
-    def status(self, trainer: pl.Trainer, module: AEVB, rate: float) -> str:
+    def status(self, trainer: pl.Trainer, module: AEVB) -> str:
         """Where training stands, in one line."""
         done = f"{module.samples_seen:,}" + (f"/{self.total:,}" if self.total else " samples")
         elbo = f"elbo {self.elbo:.2f}"
         if "val/elbo" in trainer.callback_metrics:
             elbo += f" (val {float(trainer.callback_metrics['val/elbo']):.2f})"
-        return f"{done}, {elbo}, {rate:,.0f} images/s"
+        return f"{done}, {elbo}, {self.throughput.measure(module):,.0f} images/s"
 
     def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         assert isinstance(module, AEVB)

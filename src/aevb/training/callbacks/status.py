@@ -6,6 +6,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 
+from aevb.training.callbacks.periodic import Throughput
 from aevb.training.module import AEVB
 
 
@@ -24,19 +25,11 @@ class Status(pl.Callback):
         self.report = report
         self.every_seconds = every_seconds
         self.reported_time = time.monotonic()
-        self.start_samples, self.start = 0, 0.0
-        self.validation_start = 0.0
+        self.throughput = Throughput()
         self.images_per_second: float | None = None
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        assert isinstance(module, AEVB)
-        self.start_samples, self.start = module.samples_seen, time.monotonic()
-
-    def on_validation_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        self.validation_start = time.monotonic()
-
-    def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        self.start += time.monotonic() - self.validation_start
+        self.throughput.start(module)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -53,8 +46,8 @@ class Status(pl.Callback):
 
     def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         assert isinstance(module, AEVB)
-        if module.samples_seen > self.start_samples:
-            self.images_per_second = (module.samples_seen - self.start_samples) / (time.monotonic() - self.start)
+        if module.samples_seen > self.throughput.samples:
+            self.images_per_second = self.throughput.measure(module)
         self.finish(trainer, module)
 
     def on_exception(self, trainer: pl.Trainer, module: pl.LightningModule, exception: BaseException) -> None:

@@ -1,0 +1,110 @@
+"""When callbacks act, and how fast training is between two times."""
+
+import math
+from abc import abstractmethod
+from typing import Any
+
+import pytorch_lightning as pl
+
+from aevb.checks import whole_number
+from aevb.training.module import AEVB
+
+
+class Every:
+    """Due once the training samples have passed a multiple of `samples`.
+
+    Args:
+        samples: Training samples between two times.
+        key: Name of the setting.
+
+    Attributes:
+        last: Training samples at the last time.
+
+    Raises:
+        ValueError: samples is not a positive integer.
+    """
+
+    def __init__(self, samples: int, key: str) -> None:
+        self.samples = whole_number(samples, key)
+        self.last = 0
+
+    def count(self, samples_seen: int) -> int:
+        """The number of times up to `samples_seen`."""
+        return samples_seen // self.samples
+
+    def due(self, samples_seen: int) -> bool:
+        """Whether there is another time up to `samples_seen` since the last."""
+        return self.count(samples_seen) > self.count(self.last)
+
+
+class LogSpaced(Every):
+    """Due once the training samples have passed first · 10^(i / per_decade), i = 0, 1, …
+
+    Args:
+        first: Training samples at the first time.
+        per_decade: Times while the samples grow tenfold.
+        key: What `.first` and `.per_decade` are settings of.
+
+    Raises:
+        ValueError: first or per_decade is not a positive integer.
+    """
+
+    def __init__(self, first: int, per_decade: int, key: str) -> None:
+        super().__init__(first, f"{key}.first")
+        self.per_decade = whole_number(per_decade, f"{key}.per_decade")
+
+    def count(self, samples_seen: int) -> int:
+        if samples_seen < self.samples:
+            return 0
+        return 1 + math.floor(self.per_decade * math.log10(samples_seen / self.samples) + 1e-9)
+
+
+class Periodic(pl.Callback):
+    """Acts at the end of blocks at which `every` is due; the state is when it acted last.
+
+    Args:
+        every: When to act.
+    """
+
+    def __init__(self, every: Every) -> None:
+        self.every = every
+
+    @abstractmethod
+    def act(self, trainer: pl.Trainer, module: AEVB) -> None:
+        """Called when it is time."""
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        assert isinstance(module, AEVB)
+        if self.every.due(module.samples_seen):
+            self.act_now(trainer, module)
+
+    def act_now(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Act, unless that was done at the same number of samples."""
+        assert isinstance(module, AEVB)
+        if module.samples_seen > self.every.last:
+            self.act(trainer, module)
+            self.every.last = module.samples_seen
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"last": self.every.last}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.every.last = state_dict["last"]
+
+
+class Throughput:
+    """Training samples per second since `start`, validation left out."""
+
+    def __init__(self) -> None:
+        self.samples, self.seconds = 0, 0.0
+
+    def start(self, module: pl.LightningModule) -> None:
+        """Begin an interval."""
+        assert isinstance(module, AEVB)
+        self.samples, self.seconds = module.samples_seen, module.clock.seconds
+
+    def measure(self, module: AEVB) -> float:
+        """Samples per second of the interval."""
+        return (module.samples_seen - self.samples) / max(module.clock.seconds - self.seconds, 1e-9)

@@ -1,0 +1,25 @@
+"""The time of training."""
+
+import time
+
+
+class Clock:
+    """Seconds for which it has run."""
+
+    def __init__(self) -> None:
+        self.total = 0.0
+        self.started: float | None = None
+
+    def start(self) -> None:
+        """Go on."""
+        if self.started is None:
+            self.started = time.perf_counter()
+
+    def stop(self) -> None:
+        """Pause."""
+        self.total, self.started = self.seconds, None
+
+    @property
+    def seconds(self) -> float:
+        """Seconds so far."""
+        return self.total + (0.0 if self.started is None else time.perf_counter() - self.started)
