@@ -2,6 +2,8 @@
 
 import re
 import signal
+import sys
+from typing import NoReturn
 
 UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 """Control characters but tab and newline, line separators, marks that change the direction of text, surrogates."""
@@ -96,3 +98,9 @@ class Stopped(Exception):  # noqa: N818 - a run may stop because its user said s
 def last_line(error: ConfigError | Stopped) -> str:
     """The last line that a program prints about the error that ends it."""
     return str(error) if isinstance(error, Stopped) else f"error: {error}"
+
+
+def fail(message: str, code: int) -> NoReturn:
+    """Print the message as the last line, and exit."""
+    print(message, file=sys.stderr)
+    sys.exit(code)

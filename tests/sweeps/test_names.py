@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf, open_dict
 
-from aevb.sweeps.names import folder_name, job_name, sweep_name, varying
+from aevb.sweeps.names import earlier_names, folder_name, job_name, sweep_name, varying
 
 ROOT = Path(__file__).parents[2]
 
@@ -87,3 +87,22 @@ def test_job_takes_over_what_the_command_as_a_whole_gives():
     OmegaConf.copy_cache(command, job)  # as Hydra does
     assert (job.hydra.sweep.dir, job.hydra.sweep.subdir) == (folder[0], "seed=2")
     assert folder[0] == "outputs/sweeps/seed,max_samples=9"
+
+
+@pytest.mark.parametrize(
+    ("earlier", "now"),
+    [
+        (["seed=1"], ["seed=1,2"]),
+        (["model.latent_dim=2", "max_samples=9", "logger=none"], ["model.latent_dim=2,5", "max_samples=9"]),
+        (["model=gaussian", "seed=1,2"], ["model=gaussian,beta", "seed=1,2"]),
+        (["model=gaussian", "seed=1"], ["model=gaussian,beta", "seed=1,2"]),
+    ],
+)
+def test_job_of_a_single_value_is_found_by_a_sweep_of_several(earlier, now):
+    def first(command):
+        return [override.split(",")[0] for override in command]
+
+    names = sweep_name(None, None, earlier, None), job_name(first(earlier), varying(earlier, None))
+    assert names in list(earlier_names(None, first(now), varying(now, None)))
+    other = [*now, "optimizer.lr=0.5"]
+    assert names not in list(earlier_names(None, first(other), varying(other, None)))

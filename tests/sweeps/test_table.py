@@ -76,3 +76,19 @@ def test_table_of_nothing(tmp_path):
     assert as_text([]) == ""
     make_run(tmp_path / "only", ["seed=1"], state="finished")
     assert as_text(table(find_runs(tmp_path))).splitlines()[1].split()[:2] == ["only", "finished"]
+
+
+def test_jobs_that_cannot_be_used_have_a_row_with_the_reason(tmp_path):
+    make_sweep(tmp_path)
+    (tmp_path / "b" / "status.json").write_text("[]")
+    (tmp_path / "c" / ".hydra" / "overrides.yaml").write_text("{")
+    (tmp_path / "notes").mkdir()
+    rows = {
+        row["run"]: row for row in table(find_runs(tmp_path), failures={"d": "other settings", "e": "is no folder"})
+    }
+    assert {name: row["state"] for name, row in rows.items()} == {
+        "a": "failed", "b": "unusable", "c": "finished", "d": "unusable", "e": "unusable"
+    }  # fmt: skip
+    assert str(tmp_path / "b" / "status.json") in rows["b"]["reason"]
+    assert (rows["d"]["reason"], rows["e"]["reason"]) == ("other settings", "is no folder")
+    assert "unusable: e: is no folder" in as_text(list(rows.values()))

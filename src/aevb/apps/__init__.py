@@ -1,14 +1,18 @@
 """The programs: configuration in, work done, result out."""
 
+import logging
 import os
 import sys
 from collections.abc import Callable
-from typing import NoReturn, TypeVar
+from typing import TypeVar
 
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig
 
 import aevb.sweeps.names  # noqa: F401 - registers the resolvers that name the folders of sweeps
-from aevb.errors import ConfigError, Stopped
+from aevb.errors import ConfigError, JobFailedError, Stopped, last_line
+from aevb.errors import fail as fail
 
 T = TypeVar("T")
 
@@ -17,20 +21,22 @@ def run(program: Callable[[DictConfig], T], config: DictConfig) -> T:
     """Call a program; where it cannot go on for a reason it knows, say so in one line and exit.
 
     The exit code is 2 for a setting that makes no sense, 1 for a run that failed, and 128 + the signal's number for one
-    that was interrupted. Other exceptions are for Hydra to show.
+    that was interrupted. Other exceptions are for Hydra to show. In a job of a sweep a setting that makes no sense ends
+    that job alone.
     """
     try:
         return program(config)
     except ConfigError as error:
-        fail(f"error: {error}", 2)
+        if HydraConfig.get().mode != RunMode.MULTIRUN:
+            fail(last_line(error), 2)
+        print(last_line(error), file=sys.stderr, flush=True)
+        raise JobFailedError(str(error)) from None
     except Stopped as error:
         fail(str(error), error.exit_code)
-
-
-def fail(message: str, code: int) -> NoReturn:
-    """Print the message as the last line, and exit."""
-    print(message, file=sys.stderr)
-    sys.exit(code)
+    except Exception:
+        if HydraConfig.get().mode == RunMode.MULTIRUN:  # the sweep goes on, and its table has one line of this
+            logging.getLogger("aevb").exception("failed")
+        raise
 
 
 def yield_idle_cores() -> None:

@@ -27,8 +27,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 import aevb.config  # noqa: F401 - registers the resolvers of the YAML files
-from aevb.apps import fail
-from aevb.errors import ConfigError
+from aevb.errors import ConfigError, fail
 from aevb.settings import RENAMED, SCHEMAS, keys_of, unknown_key, validate
 from aevb.signatures import signature_of
 from aevb.types import did_you_mean, shown
@@ -43,8 +42,9 @@ FOLDERS = (
     "resume",
     "run",
     "runs",
+    "sweep.name",
 )
-"""Keys whose values are paths, which may hold characters that mean something to Hydra."""
+"""Keys whose values are paths or names of folders, which may hold characters that mean something to Hydra."""
 
 EXTRAS = {
     "hydra/launcher=joblib": ("hydra_plugins.hydra_joblib_launcher", "joblib"),

@@ -1,6 +1,7 @@
 """What a command does with a run folder: it starts the run, continues it, or finds nothing left to train."""
 
 import logging
+import uuid
 
 from omegaconf import DictConfig, Node, OmegaConf
 
@@ -39,7 +40,14 @@ def start_or_resume(command: Command) -> DictConfig | None:
             config, overrides = merged(command), folder.command()
         folder.create(config, overrides)
         return config
-    stored, status = folder.config(), folder.status()
+    try:
+        stored, status = folder.config(), folder.status()
+    except ConfigError:
+        if not command.is_job or folder.last_checkpoint.exists():
+            raise
+        log.info("damaged, and without a checkpoint; starts anew: %s", folder.path.name)
+        folder.begin(config, command.overrides, uuid.uuid4().hex[:8])
+        return config
     if command.is_job:
         require_same_settings(config, stored, folder)
     to_train = merged(command)

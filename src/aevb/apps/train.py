@@ -64,10 +64,11 @@ def train(config: DictConfig) -> float | None:
     except LockedError as error:
         if not command.is_job:
             raise ConfigError(f"resume: {error}") from error
-        log.info("skipped: %s", error)
+        log.info("skipped: another process is training it: %s", command.folder.path.name)
         return None
     except (ConfigError, Stopped) as error:
-        if not command.is_job or ends_the_sweep(error):
+        was_interrupted = isinstance(error, Stopped) and error.exit_code >= 128
+        if not command.is_job or was_interrupted or isinstance(error, OtherRunError):
             raise
         print(last_line(error), file=sys.stderr)
         return None
@@ -105,11 +106,6 @@ def open_run(command: Command) -> Iterator[DictConfig | None]:
         if run_config is not None:
             stack.enter_context(recorded(folder))
         yield run_config
-
-
-def ends_the_sweep(error: ConfigError | Stopped) -> bool:
-    """Whether what ended a job ends its sweep as well: an interruption, or a folder of another sweep."""
-    return isinstance(error, OtherRunError) or (isinstance(error, Stopped) and error.exit_code >= 128)
 
 
 def fit_in_processes(command: Command, config: DictConfig) -> None:

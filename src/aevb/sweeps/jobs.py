@@ -16,9 +16,8 @@ from hydra.core.utils import JobReturn, JobStatus, filter_overrides, run_job, se
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
-from aevb.apps import fail
 from aevb.config import first_line
-from aevb.errors import JobFailedError
+from aevb.errors import JobFailedError, fail
 
 CARRIED = ("AEVB_", "WANDB_", "NETRC")
 """What the names of the environment variables start with that a job takes along to another machine."""

@@ -5,7 +5,8 @@ Importing this module registers the resolvers `${sweep_name:â€¦}`, `${varying:â€
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import combinations
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
@@ -41,13 +42,13 @@ def sweep_name(
     if name is not None:
         return folder_name(str(name))
     varied = varying(command, None if preset else params)
-    fixed = [
-        f"{override.get_key_element()}={override.get_value_element_as_str()}"
-        for override in parse(command)
-        if root(override) not in UNNAMED and override.get_key_element() not in varied
-    ]
+    return name_by_keys(preset, varied, {key: value for key, value in named(command).items() if key not in varied})
+
+
+def name_by_keys(preset: str | None, varied: Sequence[str], fixed: Mapping[str, str]) -> str:
+    """The name of a sweep that varies some keys and fixes others at values."""
     what = "+".join([preset, *varied] if preset else varied)
-    return folder_name(",".join(filter(None, [what, *sorted(fixed)])) or "default")
+    return folder_name(",".join(filter(None, [what, *listed(fixed)])) or "default")
 
 
 def varying(command: Sequence[str], params: Mapping[str, object] | None) -> list[str]:
@@ -64,17 +65,48 @@ def varying(command: Sequence[str], params: Mapping[str, object] | None) -> list
     return sorted({override.get_key_element() for override in overrides if override.is_sweep_override()})
 
 
-def job_name(command: Sequence[str], keys: Sequence[str]) -> str:
+def job_name(command: Sequence[str], keys: Collection[str]) -> str:
     """The name of a job's folder: the overrides of the job whose keys vary, or all where none does.
 
     Args:
         command: The overrides of the job.
         keys: Those that vary.
     """
-    single = [override for override in parse(command) if not override.is_sweep_override()]
-    said = {override.get_key_element(): override.get_value_element_as_str() for override in single}
-    told = {key: value for key, value in said.items() if key in keys} or said
-    return folder_name(",".join(f"{key}={value}" for key, value in sorted(told.items())) or "default")
+    told = {key: value for key, value in single(parse(command)).items() if key in keys} or named(command)
+    return folder_name(",".join(listed(told)) or "default")
+
+
+def earlier_names(preset: str | None, command: Sequence[str], keys: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """What a job is called by a command that gives a single value to some of the keys that this one varies.
+
+    Args:
+        preset: The option of `sweep=`, if any.
+        command: The overrides of the job.
+        keys: Those that this command varies.
+
+    Yields:
+        The names of the sweep's folder and of the job's.
+    """
+    values = named(command)
+    for size in range(len(keys)):
+        for varied in combinations(keys, size):
+            fixed = {key: value for key, value in values.items() if key not in varied}
+            yield name_by_keys(preset, varied, fixed), job_name(command, varied)
+
+
+def named(command: Sequence[str]) -> dict[str, str]:
+    """The single values that a command gives to keys, but for those that change nothing in what is trained."""
+    return single(override for override in parse(command) if root(override) not in UNNAMED)
+
+
+def single(overrides: Iterable[Override]) -> dict[str, str]:
+    """The single values that overrides give, by key."""
+    return {o.get_key_element(): o.get_value_element_as_str() for o in overrides if not o.is_sweep_override()}
+
+
+def listed(values: Mapping[str, str]) -> list[str]:
+    """Values as overrides, sorted."""
+    return [f"{key}={value}" for key, value in sorted(values.items())]
 
 
 def parse(overrides: Sequence[str]) -> list[Override]:

@@ -8,8 +8,8 @@ from typing import Any
 import ray
 from hydra.core.utils import JobReturn
 
-from aevb.apps import fail
 from aevb.config import first_line
+from aevb.errors import fail
 from aevb.sweeps.jobs import Job, report
 
 

@@ -52,6 +52,12 @@ def continue_study(
     return max(0, num_trials - done), len(study.trials)
 
 
+def has_result(storage: str, name: str) -> bool:
+    """Whether a trial of a study came to its end."""
+    study = optuna.load_study(study_name=name, storage=storage)
+    return bool(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)))
+
+
 class Pruning(pl.Callback):
     """Reports val/elbo to Optuna, and ends a trial whose best is below the median of the others' at that point.
 
@@ -88,7 +94,7 @@ class Pruning(pl.Callback):
         if self.storage is not None and trainer.is_global_zero:
             study = optuna.load_study(study_name=self.study, storage=self.storage, pruner=self.pruner)
             running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-            found = [trial for trial in running if said(trial.params) <= set(HydraConfig.get().overrides.task)]
+            found = [trial for trial in running if as_overrides(trial.params) <= set(HydraConfig.get().overrides.task)]
             self.trial = optuna.trial.Trial(study, found[-1]._trial_id) if found else None
 
     def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
@@ -111,6 +117,6 @@ class Pruning(pl.Callback):
         self.best_elbo = state_dict["best_elbo"]
 
 
-def said(parameters: Mapping[str, Any]) -> set[str]:
+def as_overrides(parameters: Mapping[str, Any]) -> set[str]:
     """A trial's parameters as the overrides that the sweeper makes of them."""
     return {f"{name}={value}" for name, value in parameters.items()}

@@ -12,8 +12,8 @@ import submitit
 from hydra.core.utils import JobReturn
 from submitit.core.utils import pickle_load
 
-from aevb.apps import fail
 from aevb.config import first_line
+from aevb.errors import fail
 from aevb.sweeps.jobs import Job, report
 from aevb.sweeps.submitit_job import SubmititJob
 

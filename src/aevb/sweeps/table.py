@@ -21,31 +21,34 @@ REASON = "reason"
 """The column that says why a job has come to no end; not printed as one."""
 
 
-def table(runs: Sequence[RunFolder], metric: str | None = None) -> list[dict[str, Any]]:
+def table(
+    runs: Sequence[RunFolder], metric: str | None = None, failures: Mapping[str, str] | None = None
+) -> list[dict[str, Any]]:
     """A row for each run folder: `run`, the overrides that differ, `state`, metrics, speed and `reason`.
 
-    A folder that says `running`, but in which no process works, is one whose process was killed: `interrupted`.
+    A folder that says `running`, but in which no process works, is one whose process was killed: `interrupted`. One
+    that cannot be read is `unusable`.
 
     Args:
         runs: Run folders.
         metric: The best row, with the highest value of this metric, comes first; rows without it come last. None: the
             metric of the runs' own configuration.
+        failures: Why jobs could not be run, by the names of their folders, of which some may not exist.
 
     Returns:
         Rows with the same keys, in the order of the columns; None where a run has no such value.
-
     """
-    said = [readable_overrides(run) for run in runs]
-    found = [describe(run) for run in runs]
-    keys = dict.fromkeys(key for each in said for key in each)
-    differing = [key for key in keys if len({each.get(key) for each in said}) > 1]
-    columns = dict.fromkeys(name for each in found for name in each)
-    columns = {name: None for name in columns if name != REASON} | {REASON: None}
+    asked = {run.path.name: readable_overrides(run) for run in runs}
+    found = {run.path.name: describe(run) for run in runs}
+    found |= {name: {"state": "unusable", REASON: reason} for name, reason in (failures or {}).items()}
+    keys = dict.fromkeys(key for each in asked.values() for key in each)
+    differing = [key for key in keys if len({each.get(key) for each in asked.values() if each}) > 1]
+    columns = dict.fromkeys(column for values in found.values() for column in values if column != REASON)
     rows = [
-        {"run": run.path.name}
-        | {key: each.get(key) for key in differing}
-        | {name: values.get(name) for name in columns}
-        for run, each, values in zip(runs, said, found, strict=True)
+        {"run": name}
+        | {key: asked.get(name, {}).get(key) for key in differing}
+        | {column: values.get(column) for column in (*columns, REASON)}
+        for name, values in found.items()
     ]
     by = metric or metric_of(runs)
     return sorted(rows, key=lambda row: row[by] if row.get(by) is not None else float("-inf"), reverse=True)
@@ -84,7 +87,7 @@ def describe(run: RunFolder) -> dict[str, Any]:
     try:
         status = run.status()
     except ConfigError as error:
-        return {"state": "failed", **dict.fromkeys(MEASURED), REASON: str(error)}
+        return {"state": "unusable", REASON: str(error)}
     state, reason = status["state"], status.get("error")
     if state == "running" and not is_locked(run.path):
         state, reason = "interrupted", "its process was killed"

@@ -1,0 +1,129 @@
+"""What every sweep does around its launcher: say what there is to do, and let no job end the others."""
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+
+from hydra.core.utils import JobReturn, JobStatus, filter_overrides
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext
+from omegaconf import DictConfig, OmegaConf
+
+from aevb.config import first_line
+from aevb.errors import JobFailedError
+from aevb.runs.lock import is_locked
+from aevb.sweeps.callback import Sweep
+from aevb.sweeps.names import earlier_names, job_name, varying
+
+
+class Jobs:
+    """The jobs of a sweep, launched by any launcher; one that cannot run is reported, and the others go on.
+
+    A job that raises, that was lost, or whose folder cannot be used, returns None, as one whose training failed does.
+    The table at the end has the reasons.
+
+    Args:
+        launcher: Of Hydra.
+        context: Hydra's loader and callbacks.
+        config: Of the sweep, with the `hydra` node.
+    """
+
+    def __init__(self, launcher: Launcher, context: HydraContext, config: DictConfig) -> None:
+        self.launcher, self.loader, self.config = launcher, context.config_loader, config
+        callbacks = getattr(context.callbacks, "callbacks", [])
+        self.failures = next((callback.failures for callback in callbacks if isinstance(callback, Sweep)), {})
+        self.folder = Path(config.hydra.sweep.dir)
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        """Run jobs, and return their results in order."""
+        found: dict[int, JobReturn] = {}
+        usable = []
+        for index, overrides in enumerate(job_overrides):
+            folder = self.job_folder(overrides)
+            if folder is not None and not folder.exists():
+                self.take_over(overrides, folder)
+            if folder is not None and not folder.is_dir() and (folder.exists() or folder.is_symlink()):
+                error = JobFailedError(f"{folder} is no folder; remove it, or name another sweep by sweep.name=…")
+                print(f"error: {error}", file=sys.stderr, flush=True)
+                found[index] = JobReturn(overrides=overrides, status=JobStatus.FAILED, _return_value=error)
+            else:
+                usable.append(index)
+        if usable:
+            results = self.launcher.launch([job_overrides[index] for index in usable], initial_job_idx)
+            found |= zip(usable, results, strict=True)
+        for index, result in found.items():
+            if result.status == JobStatus.FAILED:
+                name = self.job_folder(job_overrides[index]) or Path(" ".join(filter_overrides(job_overrides[index])))
+                self.failures[name.name] = first_line(result._return_value)
+                result.status, result.return_value = JobStatus.COMPLETED, None
+        return [found[index] for index in range(len(job_overrides))]
+
+    def announce(self, job_overrides: Sequence[Sequence[str]]) -> None:
+        """Say at once how many jobs there are, and how many of them are done."""
+        folders = [self.job_folder(overrides) for overrides in job_overrides]
+        done = sum(folder is not None and is_done(folder) for folder in folders)
+        print(f"sweep   {len(folders):,} job(s), {done:,} finished already, in {self.folder}", flush=True)
+
+    def check(self, job_overrides: Iterable[Sequence[str]]) -> None:
+        """Compose the configurations of as many jobs as have every option of every group between them.
+
+        To compose all of them, as Hydra does, takes minutes for hundreds of jobs.
+
+        Raises:
+            HydraException: there is no such option or key.
+        """
+
+        @cache
+        def is_group(key: str) -> bool:
+            return bool(self.loader.get_group_options(key.lstrip("+~").split("@")[0]))
+
+        seen: set[str] | None = None
+        for overrides in job_overrides:
+            options = {override for override in overrides if is_group(override.split("=")[0])}
+            if seen is None or not options <= seen:
+                self.loader.load_sweep_config(self.config, list(overrides))
+                seen = (seen or set()) | options
+
+    def job_folder(self, overrides: Sequence[str]) -> Path | None:
+        """The run folder of a job; None where the user names it in another way."""
+        if "${job_name:" not in raw(self.config, "subdir"):
+            return None
+        return self.folder / job_name(overrides, self.keys())
+
+    def keys(self) -> list[str]:
+        """Those that tell the jobs apart."""
+        params = OmegaConf.select(self.config, "hydra.sweeper.params")
+        return varying(list(self.config.hydra.overrides.task), params)
+
+    def take_over(self, overrides: Sequence[str], folder: Path) -> None:
+        """Move a job here that an earlier sweep has trained, which gave a single value to what this one varies.
+
+        A link is left in its place, so that the command of that sweep finds it, too.
+        """
+        shared = self.config.sweep.name is not None or "${sweep_name:" not in raw(self.config, "dir")
+        for sweep, job in earlier_names(self.config.hydra.runtime.choices.get("sweep"), overrides, self.keys()):
+            found = self.folder / job if shared else self.folder.parent / sweep / job
+            if found.is_symlink() or not (found / ".hydra" / "config.yaml").is_file() or is_locked(found):
+                continue
+            with suppress(OSError):  # it is trained once more then
+                self.folder.mkdir(parents=True, exist_ok=True)
+                found.rename(folder)
+                if not shared:
+                    found.symlink_to(Path("..", self.folder.name, folder.name))
+            return
+
+
+def raw(config: DictConfig, key: str) -> str:
+    """A setting of `hydra.sweep` as it is written."""
+    return str(OmegaConf.to_container(config.hydra.sweep, resolve=False)[key])  # type: ignore[call-overload,index]
+
+
+def is_done(folder: Path) -> bool:
+    """Whether a run has come to its end."""
+    try:
+        return json.loads((folder / "status.json").read_text())["state"] in ("finished", "pruned")
+    except (OSError, ValueError, KeyError, TypeError):
+        return False

@@ -1,0 +1,117 @@
+"""What a sweep does around its launcher: announcing, checking, and jobs that cannot run."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import OmegaConf
+
+from aevb.runs.folder import RunFolder
+from aevb.sweeps.callback import Sweep
+from aevb.sweeps.launch import Jobs
+
+from ..conftest import ROOT
+
+
+class Launcher:
+    """Records what it is asked to run; jobs of seed 13 raise."""
+
+    def __init__(self):
+        self.launched = []
+
+    def launch(self, job_overrides, initial_job_idx):
+        self.launched += [list(overrides) for overrides in job_overrides]
+        return [
+            JobReturn(overrides, status=JobStatus.FAILED, _return_value=ValueError("unlucky\nand more"))
+            if "seed=13" in overrides
+            else JobReturn(overrides, status=JobStatus.COMPLETED, _return_value=-20.0)
+            for overrides in job_overrides
+        ]
+
+
+@pytest.fixture
+def make_jobs(tmp_path, monkeypatch):
+    """The jobs of a command, the overrides of each, and the callback of the sweep."""
+    monkeypatch.chdir(tmp_path)
+
+    def make(*command, jobs):
+        with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+            hydra = GlobalHydra.instance().hydra
+            config = hydra.compose_config("train", list(command), RunMode.MULTIRUN)
+        callback = Sweep()
+        context = SimpleNamespace(config_loader=hydra.config_loader, callbacks=SimpleNamespace(callbacks=[callback]))
+        return Jobs(Launcher(), context, config), [job.split() for job in jobs], callback
+
+    return make
+
+
+def test_failing_jobs_and_folders_that_are_files_do_not_end_the_others(make_jobs, capsys):
+    jobs, overrides, callback = make_jobs("seed=1,13,2,3", jobs=["seed=1", "seed=13", "seed=2", "seed=3"])
+    jobs.folder.mkdir(parents=True)
+    (jobs.folder / "seed=2").touch()
+    (jobs.folder / "seed=3").symlink_to("nowhere")
+    results = jobs.launch(overrides, 0)
+    assert [result.return_value for result in results] == [-20.0, None, None, None]
+    assert jobs.launcher.launched == [["seed=1"], ["seed=13"]]
+    assert set(callback.failures) == {"seed=13", "seed=2", "seed=3"}
+    assert callback.failures["seed=13"] == "unlucky"
+    assert capsys.readouterr().err.count("is no folder; remove it, or name another sweep by sweep.name=…") == 2
+
+
+def make_run(path, state):
+    RunFolder(path).create(OmegaConf.create({"metric": "val/elbo"}), [])
+    RunFolder(path).write_status(state=state)
+
+
+def test_sweep_says_at_once_what_there_is_to_do(make_jobs, capsys):
+    jobs, overrides, _ = make_jobs("seed=range(200)", jobs=[f"seed={seed}" for seed in range(200)])
+    for seed, state in enumerate(["finished", "pruned", "failed", "interrupted"]):
+        make_run(jobs.folder / f"seed={seed}", state)
+    (jobs.folder / "seed=4").mkdir()
+    (jobs.folder / "seed=4" / "status.json").write_text("[]")
+    jobs.announce(overrides)
+    assert capsys.readouterr().out == "sweep   200 job(s), 2 finished already, in outputs/sweeps/seed\n"
+
+
+def test_only_so_many_configurations_are_composed_as_the_options_need(make_jobs, monkeypatch):
+    names = [f"model={model} seed={seed}" for model in ("bernoulli", "gaussian") for seed in range(100)]
+    jobs, overrides, _ = make_jobs("model=bernoulli,gaussian", "seed=range(100)", jobs=names)
+    composed = []
+    monkeypatch.setattr(jobs.loader, "load_sweep_config", lambda config, overrides: composed.append(overrides))
+    jobs.check(overrides)
+    assert composed == [["model=bernoulli", "seed=0"], ["model=gaussian", "seed=0"]]
+
+
+@pytest.mark.parametrize("wrong", ["model=gausian", "sed=1"])
+def test_mistyped_job_is_found_before_any_is_trained(make_jobs, wrong):
+    jobs, overrides, _ = make_jobs(jobs=["model=gaussian", wrong] if "=g" in wrong else [wrong])
+    with pytest.raises(HydraException):
+        jobs.check(overrides)
+
+
+@pytest.mark.parametrize("name", ["null", "mine"])
+def test_job_of_an_earlier_sweep_of_one_value_is_taken_over(make_jobs, name):
+    chosen = f"sweep.name={name}"
+    first, _, _ = make_jobs(chosen, "seed=1", "max_samples=9", jobs=[])
+    earlier = first.job_folder(["seed=1", "max_samples=9", chosen])
+    make_run(earlier, "finished")
+    jobs, overrides, _ = make_jobs(chosen, "seed=1,2", "max_samples=9", jobs=[f"seed=1 max_samples=9 {chosen}"])
+    jobs.launch(overrides, 0)
+    assert RunFolder(jobs.folder / "seed=1").status()["state"] == "finished"
+    if name == "null":
+        assert earlier.resolve() == (jobs.folder / "seed=1").resolve()
+    else:
+        assert {path.name for path in Path("outputs/sweeps/mine").iterdir()} == {"seed=1"}
+
+
+def test_job_of_other_settings_is_not_taken_over(make_jobs):
+    first, _, _ = make_jobs("seed=1", "max_samples=8", jobs=[])
+    make_run(first.job_folder(["seed=1", "max_samples=8"]), "finished")
+    jobs, overrides, _ = make_jobs("seed=1,2", "max_samples=9", jobs=["seed=1 max_samples=9"])
+    jobs.launch(overrides, 0)
+    assert not (jobs.folder / "seed=1").exists()
