@@ -52,7 +52,7 @@ class NonFiniteLossError(ArithmeticError):
     """The training loss became NaN or infinite."""
 
 
-class RankFailedError(RuntimeError):
+class WorkerFailedError(RuntimeError):
     """One of the processes of a run ended before the run was done."""
 
 

@@ -15,8 +15,8 @@ import torch
 import aevb
 from aevb.config import instantiate
 from aevb.distributed import processes
-from aevb.distributed.processes import failure, free_port, last_words, say_last_words
-from aevb.errors import ConfigError, NonFiniteLossError, RankFailedError, Stopped
+from aevb.distributed.processes import first_failure, free_port, read_report, report_error, train_together
+from aevb.errors import ConfigError, Interrupted, NonFiniteLossError, Pruned, Stopped, WorkerFailedError
 from aevb.objectives import elbo
 from aevb.runs.folder import RunFolder
 from aevb.training.module import seed_noise
@@ -116,12 +116,12 @@ def test_killed_process_takes_the_run_down(run_train, tmp_path, started):
 
     thread = threading.Thread(target=kill)
     thread.start()
-    with pytest.raises(Stopped, match=r"^error: rank 1 was killed by SIGKILL; see .*rank_1.log") as stopped:
+    with pytest.raises(Stopped, match=r"^error: worker 1 was killed by SIGKILL; see .*rank_1.log") as stopped:
         run_train("max_samples=10000000", *TWO, *SMALL)
     thread.join()
     assert stopped.value.exit_code == 1
     assert folder.status()["state"] == "failed"
-    assert folder.status()["error"].startswith("rank 1 was killed by SIGKILL")
+    assert folder.status()["error"].startswith("worker 1 was killed by SIGKILL")
     assert all(process.poll() is not None for process in started)
 
 
@@ -175,37 +175,45 @@ def test_processes_of_torchrun_share_one_folder(machines, tmp_path):
 
 
 @pytest.fixture
-def words(monkeypatch, tmp_path):
-    """What a process says that raises an error."""
+def report(monkeypatch, tmp_path):
+    """What a worker reports that raises an error."""
 
-    def say(error, at):
-        monkeypatch.setenv(processes.LAST_WORDS, str(tmp_path / "words.json"))
-        say_last_words(error)
-        return last_words(tmp_path / "words.json") | {"time": at}
+    def made(error, at):
+        monkeypatch.setenv(processes.ERROR_FILE, str(tmp_path / "error"))
+        report_error(error)
+        return at, read_report(tmp_path / "error")[1]
 
-    return say
+    return made
 
 
-def test_first_to_fail_says_why(words, tmp_path):
-    lost = words(RuntimeError("Connection closed by peer\nand more"), 2.0)
-    error = failure([1, 1], [lost, words(NonFiniteLossError("the loss became nan"), 1.0)], [], tmp_path)
+def test_first_to_fail_says_why(report, tmp_path):
+    lost = report(RuntimeError("Connection closed by peer\nand more"), 2.0)
+    error = first_failure([1, 1], [lost, report(NonFiniteLossError("the loss became nan"), 1.0)], tmp_path)
     assert isinstance(error, NonFiniteLossError)
     assert str(error) == "the loss became nan"
-    error = failure([1, 1], [words(ConfigError("seed: no"), 1.0), words(ConfigError("seed: no"), 2.0)], [], tmp_path)
+    error = first_failure(
+        [1, 1], [report(ConfigError("seed: no"), 1.0), report(ConfigError("seed: no"), 2.0)], tmp_path
+    )
     assert isinstance(error, ConfigError)
-    error = failure([1, 1], [lost, words(OSError("disk full"), 1.0)], [], tmp_path)
-    assert isinstance(error, RankFailedError)
-    assert str(error) == f"rank 1 failed: disk full; see {tmp_path / 'rank_1.log'}"
+    error = first_failure([1, 1], [lost, report(OSError("disk full"), 1.0)], tmp_path)
+    assert isinstance(error, WorkerFailedError)
+    assert str(error) == f"worker 1 failed: disk full; see {tmp_path / 'rank_1.log'}"
+    interrupted = report(Interrupted(signal.SIGTERM, 1300), 1.0)[1]
+    assert str(interrupted) == "interrupted by SIGTERM at 1,300 samples"
+    assert (report(Pruned(1300, -20.5), 1.0)[1].best_elbo, read_report(tmp_path / "nothing")) == (-20.5, None)
 
 
-def test_process_that_crashes_is_the_cause(words, tmp_path):
-    lost = words(RuntimeError("Connection closed by peer"), 1.0)
-    error = failure([1, -11], [lost, {}], [], tmp_path)
-    assert str(error) == f"rank 1 was killed by SIGSEGV; see {tmp_path / 'rank_1.log'}"
-    assert str(failure([3, None], [{}, {}], [], tmp_path)) == "rank 0 ended with exit code 3"
+def test_worker_that_crashes_is_the_cause(report, tmp_path):
+    lost = report(RuntimeError("Connection closed by peer"), 1.0)
+    error = first_failure([1, -11], [lost, None], tmp_path)
+    assert str(error) == f"worker 1 was killed by SIGSEGV; see {tmp_path / 'rank_1.log'}"
+    assert str(first_failure([3, None], [None, None], tmp_path)) == "worker 0 ended with exit code 3"
 
 
-def test_signal_before_training_is_an_interruption(words, tmp_path):
-    (tmp_path / "status.json").write_text('{"samples": 0}')
-    error = failure([1, -15], [words(KeyboardInterrupt(), 1.0), {}], [signal.SIGTERM], tmp_path)
-    assert str(error) == "interrupted by SIGTERM at 0 samples"
+@pytest.mark.slow
+def test_signal_before_training_is_an_interruption(tmp_path, monkeypatch):
+    program = "import os, signal, time; os.kill(os.getppid(), signal.SIGTERM); time.sleep(60)"
+    start = subprocess.Popen
+    monkeypatch.setattr(processes.subprocess, "Popen", lambda command, **o: start([sys.executable, "-c", program], **o))
+    with pytest.raises(Interrupted, match=r"^interrupted by SIGTERM at 500 samples$"):
+        train_together(tmp_path, 1, 500)

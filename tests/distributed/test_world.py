@@ -9,7 +9,8 @@ from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvir
 
 from aevb.distributed import world
 from aevb.distributed.strategy import Srun, environment
-from aevb.distributed.world import Meeting, is_one_of_many, meeting_key, rank, size
+from aevb.distributed.world import Rendezvous, is_one_of_many, launch_id, rank, size
+from aevb.errors import Stopped
 
 TORCHRUN = {"RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "MASTER_ADDR": "a", "MASTER_PORT": "1"}
 SRUN = {
@@ -54,10 +55,10 @@ def test_trainer_must_know_the_number_of_tasks(monkeypatch):
 
 def test_others_wait_for_the_first(tmp_path):
     found = []
-    threads = [threading.Thread(target=lambda: found.append(Meeting(tmp_path).attend())) for _ in range(3)]
+    threads = [threading.Thread(target=lambda: found.append(Rendezvous(tmp_path).wait())) for _ in range(3)]
     for thread in threads:
         thread.start()
-    Meeting(tmp_path).announce(Path("outputs/run"))
+    Rendezvous(tmp_path).publish(Path("outputs/run"))
     for thread in threads:
         thread.join()
     assert found == [Path("outputs/run")] * 3
@@ -65,13 +66,13 @@ def test_others_wait_for_the_first(tmp_path):
 
 def test_nothing_to_do_and_nobody_there(tmp_path, monkeypatch):
     monkeypatch.setattr(world, "PATIENCE_SECONDS", 0.1)
-    with pytest.raises(TimeoutError, match="the first process has named no run folder"):
-        Meeting(tmp_path).attend()
-    Meeting(tmp_path).announce(None)
-    assert Meeting(tmp_path).attend() is None
+    with pytest.raises(Stopped, match=r"^error: the first process has named no run folder"):
+        Rendezvous(tmp_path).wait()
+    Rendezvous(tmp_path).publish(None)
+    assert Rendezvous(tmp_path).wait() is None
 
 
-def test_meetings_of_different_starts_differ():
+def test_names_of_different_starts_differ():
     starts = [
         TORCHRUN,
         TORCHRUN | {"MASTER_PORT": "2"},
@@ -79,6 +80,6 @@ def test_meetings_of_different_starts_differ():
         SRUN | {"SLURM_STEP_ID": "1"},
         SRUN | {"SLURM_JOB_ID": "8"},
     ]
-    assert len({meeting_key(start) for start in starts}) == len(starts)
-    assert meeting_key(TORCHRUN) == meeting_key(TORCHRUN | {"RANK": "0", "LOCAL_RANK": "0"})
-    assert meeting_key(SRUN) == meeting_key(SRUN | {"SLURM_PROCID": "0"})
+    assert len({launch_id(start) for start in starts}) == len(starts)
+    assert launch_id(TORCHRUN) == launch_id(TORCHRUN | {"RANK": "0", "LOCAL_RANK": "0"})
+    assert launch_id(SRUN) == launch_id(SRUN | {"SLURM_PROCID": "0"})

@@ -26,7 +26,7 @@ from aevb.apps.resume import start_or_resume
 from aevb.data import InMemoryDataModule
 from aevb.distributed.devices import num_processes
 from aevb.distributed.processes import train_together
-from aevb.distributed.world import Meeting, is_one_of_many, rank
+from aevb.distributed.world import Rendezvous, is_one_of_many, rank
 from aevb.errors import ConfigError, LockedError, OtherRunError, Stopped, last_line
 from aevb.files import remove_temporaries, require_own_files
 from aevb.runs.folder import RunFolder
@@ -117,18 +117,18 @@ def fit_in_processes(command: Command, config: DictConfig) -> None:
     else:
         require_equal_shares(config, count)
         command.folder.write_hydra(command.hydra)
-        train_together(command.folder.path, count)
+        train_together(command.folder.path, count, command.folder.status()["samples"])
 
 
 def announce(folder: RunFolder, is_to_train: bool) -> None:
     """Tell the other processes, if torchrun or srun has started some, what this one, the first, has found."""
     if is_one_of_many():
-        Meeting().announce(folder.path if is_to_train else None)
+        Rendezvous().publish(folder.path if is_to_train else None)
 
 
 def follow() -> None:
     """Train together with the first of the processes that torchrun or srun has started; it has the run folder."""
-    path = Meeting().attend()
+    path = Rendezvous().wait()
     if path is not None:
         folder = RunFolder(path)
         with recorded(folder):

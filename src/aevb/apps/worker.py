@@ -14,7 +14,7 @@ from hydra.core.utils import configure_log, setup_globals  # noqa: E402
 from omegaconf import OmegaConf  # noqa: E402
 
 from aevb.apps.train import fit_and_test  # noqa: E402
-from aevb.distributed.processes import KNOWN, die_with_parent, say_last_words  # noqa: E402
+from aevb.distributed.processes import KNOWN, die_with_parent, report_error  # noqa: E402
 from aevb.distributed.world import rank  # noqa: E402
 from aevb.runs.folder import RunFolder  # noqa: E402
 from aevb.runs.log import logged  # noqa: E402
@@ -30,8 +30,8 @@ def main(folder: RunFolder) -> int:
         with nullcontext() if rank() else logged(folder.log_file, "process 0"):  # the others' output has its own files
             fit_and_test(folder.config(), folder)
     except BaseException as error:
-        say_last_words(error)
-        if not isinstance(error, (*KNOWN.values(), KeyboardInterrupt, SystemExit)):
+        report_error(error)
+        if not isinstance(error, (*KNOWN, KeyboardInterrupt, SystemExit)):
             log.exception("failed")
         return 1
     return 0

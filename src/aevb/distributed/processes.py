@@ -1,8 +1,13 @@
-"""The processes of one run on this machine: started, watched, and ended together."""
+"""The workers of one run on this machine: started, watched, and ended together.
+
+torch's elastic launcher does not fit. When a worker fails it sends the others SIGTERM, which here asks for the state to
+be saved; after a signal it gives them a fixed time, and sends no second one; it blames a crash on the neighbour whose
+connection broke; its workers outlive it; and it keeps the handlers of signals, which the next job of a sweep needs.
+"""
 
 import contextlib
-import json
 import os
+import pickle
 import signal
 import socket
 import subprocess
@@ -10,67 +15,70 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 from aevb.config import first_line
-from aevb.errors import ConfigError, Interrupted, NonFiniteLossError, Pruned, RankFailedError
+from aevb.errors import ConfigError, Interrupted, NonFiniteLossError, Pruned, WorkerFailedError
 from aevb.files import atomic_write
 
 PATIENCE_SECONDS = 3.0
-"""For the other processes to say what happened to them, once one has ended badly."""
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
-LAST_WORDS = "AEVB_LAST_WORDS"
-"""Names the file in which a process says why it ends."""
-KNOWN: dict[str, type[Exception]] = {
-    error.__name__: error for error in (ConfigError, Interrupted, NonFiniteLossError, Pruned)
-}
+"""For the other workers to report their errors, once one has failed."""
+ERROR_FILE = "AEVB_ERROR_FILE"
+"""Names the file to which a worker writes the error that ends it, and when."""
+KNOWN = (ConfigError, Interrupted, NonFiniteLossError, Pruned)
+
+Report = tuple[float, Exception]
 
 
-def train_together(folder: Path, size: int) -> None:
-    """Train the run of a folder in `size` processes on this machine, and wait for them.
+def train_together(folder: Path, size: int, samples: int) -> None:
+    """Train the run of a folder in `size` workers on this machine, and wait for them.
 
     Each runs `python -m aevb.apps.worker <folder>` with the environment variables of torchrun, and so knows nothing of
-    the command, or of the sweep, that this run belongs to. What the first says goes to the terminal, what the others
-    say to `<folder>/rank_<number>.log`. SIGINT and SIGTERM are passed on; a second one ends all at once. When one of
-    them ends badly the others are ended, and when this process dies they die.
+    the command, or of the sweep, that this run belongs to. The output of the first goes to the terminal, that of the
+    others to `<folder>/rank_<rank>.log`. SIGINT and SIGTERM are passed on; a second one ends all at once. When one
+    fails the others are ended, and when this process dies they die.
 
     Args:
         folder: A run folder, with the configuration written.
-        size: How many processes.
+        size: How many workers.
+        samples: Training samples seen before.
 
     Raises:
-        ConfigError, NonFiniteLossError, Interrupted, Pruned: what the first of them to fail has raised.
-        RankFailedError: another error, or a signal, ended one of them; the message says which and why.
+        ConfigError, NonFiniteLossError, Interrupted, Pruned: the error of the first worker to fail.
+        WorkerFailedError: another error, or a signal, ended a worker; the message says which and why.
     """
-    with tempfile.TemporaryDirectory() as words, contextlib.ExitStack() as stack:
-        address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": str(size)}
-        processes: list[subprocess.Popen[bytes]] = []
-        for number in range(size):
-            out = None if number == 0 else stack.enter_context((folder / f"rank_{number}.log").open("ab"))
-            place = {"RANK": str(number), "LOCAL_RANK": str(number), LAST_WORDS: f"{words}/{number}.json"}
-            processes.append(
+    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": str(size)}
+    workers: list[subprocess.Popen[bytes]] = []
+    with tempfile.TemporaryDirectory() as errors, contextlib.ExitStack() as stack:
+        stack.callback(kill, workers)
+        for rank in range(size):
+            out = None if rank == 0 else stack.enter_context((folder / f"rank_{rank}.log").open("ab"))
+            own = {"RANK": str(rank), "LOCAL_RANK": str(rank), ERROR_FILE: f"{errors}/{rank}"}
+            workers.append(
                 subprocess.Popen(
                     [sys.executable, "-m", "aevb.apps.worker", str(folder)],
-                    env={"OMP_NUM_THREADS": str(threads(size)), **os.environ, **address, **place},
+                    env={"OMP_NUM_THREADS": str(threads(size)), **os.environ, **shared, **own},
                     stdin=subprocess.PIPE,  # closed when this process dies, however it dies
                     stdout=out,
                     stderr=out,
                     start_new_session=True,  # Ctrl-C reaches them through this process alone, and once
                 )
             )
-        try:
-            with passed_on(processes) as received:
-                codes = wait(processes)
-        finally:
-            for process in processes:
-                process.kill()
-                process.communicate()
+        with forwarded_signals(workers) as received:
+            codes = wait(workers)
         if any(codes):
-            said = [last_words(Path(words) / f"{number}.json") for number in range(size)]
-            raise failure(codes, said, received, folder)
+            reports = [read_report(Path(errors) / str(rank)) for rank in range(size)]
+            error = first_failure(codes, reports, folder)
+            raise Interrupted(received[0], samples) if received and not isinstance(error, KNOWN) else error
+
+
+def kill(workers: Sequence["subprocess.Popen[bytes]"]) -> None:
+    """End workers at once."""
+    for worker in workers:
+        worker.kill()
+        worker.communicate()
 
 
 def threads(size: int) -> int:
@@ -81,24 +89,23 @@ def threads(size: int) -> int:
 
 def free_port() -> int:
     """A port of this machine that nobody listens on."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
         return port
 
 
 @contextlib.contextmanager
-def passed_on(processes: list[subprocess.Popen[bytes]]) -> Iterator[list[int]]:
-    """Pass on signals to the processes within; a second one of a kind kills them. Yields those that came."""
+def forwarded_signals(workers: Sequence["subprocess.Popen[bytes]"]) -> Iterator[list[int]]:
+    """Pass SIGINT and SIGTERM on to workers; a second one of a kind kills them. Yields those received."""
     received: list[int] = []
 
-    def pass_on(signum: int, frame: FrameType | None) -> None:
+    def forward(signum: int, frame: FrameType | None) -> None:
         again = signum in received
         received.append(signum)
-        for process in processes:
-            process.send_signal(signal.SIGKILL if again else signum)
+        for worker in workers:
+            worker.send_signal(signal.SIGKILL if again else signum)
 
-    previous = {signum: signal.signal(signum, pass_on) for signum in SIGNALS}
+    previous = {signum: signal.signal(signum, forward) for signum in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield received
     finally:
@@ -106,73 +113,52 @@ def passed_on(processes: list[subprocess.Popen[bytes]]) -> Iterator[list[int]]:
             signal.signal(signum, handler)
 
 
-def wait(processes: list[subprocess.Popen[bytes]]) -> list[int | None]:
-    """Wait until all have ended well, or one badly and the others have had a moment to end, too.
-
-    Returns:
-        Their return codes; None for those that go on.
-    """
+def wait(workers: Sequence["subprocess.Popen[bytes]"]) -> list[int | None]:
+    """The exit codes of all workers, once all have ended, or one has failed; None for those that go on."""
     end = float("inf")
-    while any(process.poll() is None for process in processes) and time.monotonic() < end:
-        if end == float("inf") and any(process.returncode for process in processes):
+    while any(worker.poll() is None for worker in workers) and time.monotonic() < end:
+        if end == float("inf") and any(worker.returncode for worker in workers):
             end = time.monotonic() + PATIENCE_SECONDS
         time.sleep(0.05)
-    return [process.returncode for process in processes]
+    return [worker.returncode for worker in workers]
 
 
-def failure(codes: list[int | None], said: list[dict[str, Any]], received: list[int], folder: Path) -> Exception:
-    """Why processes ended badly: what a signal or a crash has done to one of them, else what the first to fail said.
+def first_failure(codes: Sequence[int | None], reports: Sequence[Report | None], folder: Path) -> Exception:
+    """The error that ended a run: a worker's known error, else a crash, else what the first to fail reported.
+
+    A worker that crashes reports nothing, and its neighbours that their connections broke.
 
     Args:
-        codes: Their return codes; None for those that went on.
-        said: Their last words; empty for those that said nothing.
-        received: Signals that were passed on to them.
+        codes: Exit codes of the workers; None for one that was ended with the others.
+        reports: When and why each failed; None for one that reported nothing.
         folder: The run folder.
     """
-    crashed = [number for number, code in enumerate(codes) if code and not said[number]]
-    if crashed and not received:
-        return RankFailedError(f"rank {crashed[0]} {manner(codes[crashed[0]])}{see(folder, crashed[0])}")
-    spoken = sorted((words["time"], number) for number, words in enumerate(said) if words)
-    for number in [number for _, number in spoken]:
-        if said[number]["error"] in KNOWN:
-            return KNOWN[said[number]["error"]](*said[number]["arguments"])
-    if received:
-        return Interrupted(received[0], json.loads((folder / "status.json").read_text())["samples"])
-    number = spoken[0][1]
-    return RankFailedError(f"rank {number} failed: {said[number]['message']}{see(folder, number)}")
+    failed = sorted((report[0], rank, report[1]) for rank, report in enumerate(reports) if report)
+    crashed = [rank for rank, code in enumerate(codes) if code and reports[rank] is None]
+    known = [error for _, _, error in failed if isinstance(error, KNOWN)]
+    if known:
+        return known[0]
+    rank = crashed[0] if crashed else failed[0][1]
+    code = codes[rank] or 0
+    cause = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+    if not crashed:
+        cause = f"failed: {failed[0][2]}"
+    return WorkerFailedError(f"worker {rank} {cause}" + (f"; see {folder / f'rank_{rank}.log'}" if rank else ""))
 
 
-def manner(code: int | None) -> str:
-    """How a process ended that said nothing."""
-    if code is not None and code < 0:
-        return f"was killed by {signal.Signals(-code).name}"
-    return f"ended with exit code {code}"
-
-
-def see(folder: Path, number: int) -> str:
-    """Where a process has said more; the first one's words are those of the command."""
-    return f"; see {folder / f'rank_{number}.log'}" if number else ""
-
-
-def last_words(path: Path) -> dict[str, Any]:
-    """What a process has said about its end; empty where it said nothing."""
+def read_report(path: Path) -> Report | None:
+    """When and why a worker failed; None where it has reported nothing."""
     try:
-        words: dict[str, Any] = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return {}
-    return words
+        report: Report = pickle.loads(path.read_bytes())  # written by a worker of our own
+    except FileNotFoundError:
+        return None
+    return report
 
 
-def say_last_words(error: BaseException) -> None:
-    """Tell the process that has started this one why it ends."""
-    name = type(error).__name__
-    words = {
-        "time": time.time(),
-        "error": name,
-        "arguments": list(error.args) if name in KNOWN else [],
-        "message": first_line(error),
-    }
-    atomic_write(os.environ[LAST_WORDS], json.dumps(words))
+def report_error(error: BaseException) -> None:
+    """Tell the process that has started this worker why it ends."""
+    known = error if isinstance(error, KNOWN) else WorkerFailedError(first_line(error))
+    atomic_write(os.environ[ERROR_FILE], pickle.dumps((time.time(), known)))
 
 
 def die_with_parent() -> None:

@@ -1,4 +1,4 @@
-"""Processes that train together: which of them this one is, and how they meet in one run folder.
+"""Processes that train together: which of them this one is, and how they find their run folder.
 
 Nothing heavy is imported here: Hydra's composition of the run folder's name needs it.
 """
@@ -11,6 +11,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from aevb.errors import Stopped
 from aevb.files import atomic_write
 
 PATIENCE_SECONDS = 600.0
@@ -45,41 +46,41 @@ def size() -> int:
     return int(os.environ["SLURM_STEP_NUM_TASKS"]) if by_srun(os.environ) else 1
 
 
-class Meeting:
-    """How the first of the processes that torchrun or srun started tells the others the run folder.
+class Rendezvous:
+    """Where the first of the processes that torchrun or srun started publishes the run folder for the others.
 
-    The first decides the folder, whose name has the time in it, and claims it; only then may the others look into it.
-    It says so in a file, whose name all of them know, in a folder that they share.
+    The first decides the folder, whose name has the time in it, and writes it; only then may the others read it. It
+    publishes the path in a file, whose name all of them know, in a folder that they share.
 
     Args:
         folder: That they share.
     """
 
     def __init__(self, folder: str | Path = "outputs") -> None:
-        self.path = Path(folder) / f".meeting-{meeting_key(os.environ)}"
+        self.path = Path(folder) / f".rendezvous-{launch_id(os.environ)}"
 
-    def announce(self, run_folder: Path | None) -> None:
-        """Tell the others where to train; None: there is nothing for them to do. The file goes with this process."""
+    def publish(self, run_folder: Path | None) -> None:
+        """Tell the others where to train; None: there is nothing to train. The file is removed with this process."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         atomic_write(self.path, json.dumps(None if run_folder is None else str(run_folder)))
         atexit.register(self.path.unlink, missing_ok=True)
 
-    def attend(self) -> Path | None:
-        """Wait for the first process, and return the run folder, or None where there is nothing to do.
+    def wait(self) -> Path | None:
+        """Wait for the first process, and return the run folder; None where there is nothing to train.
 
         Raises:
-            TimeoutError: it has said nothing for `PATIENCE_SECONDS`.
+            Stopped: it has published nothing for `PATIENCE_SECONDS`.
         """
         end = time.monotonic() + PATIENCE_SECONDS
         while not self.path.exists():
             if time.monotonic() > end:
-                raise TimeoutError(f"the first process has named no run folder in {self.path}")
+                raise Stopped(f"error: the first process has named no run folder in {self.path}", 1)
             time.sleep(0.05)
         folder = json.loads(self.path.read_text())
         return None if folder is None else Path(folder)
 
 
-def meeting_key(variables: Mapping[str, str]) -> str:
+def launch_id(variables: Mapping[str, str]) -> str:
     """A short name that all processes of one start have in common, and no other start has."""
     names = ["SLURM_JOB_ID", "SLURM_STEP_ID", "SLURM_RESTART_COUNT"]
     if by_torchrun(variables):
