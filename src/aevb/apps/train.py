@@ -27,9 +27,10 @@ from aevb.data import InMemoryDataModule
 from aevb.distributed.devices import num_processes
 from aevb.distributed.processes import train_together
 from aevb.distributed.world import Rendezvous, is_one_of_many, rank
-from aevb.errors import ConfigError, LockedError, OtherRunError, Stopped, last_line
+from aevb.errors import ConfigError, Interrupted, LockedError, OtherRunError, Stopped, first_line, last_line
 from aevb.files import remove_temporaries, require_own_files
 from aevb.runs.folder import RunFolder
+from aevb.runs.load import build
 from aevb.runs.lock import Lock
 from aevb.runs.log import logged
 from aevb.runs.outcome import exit_code_of, recorded, write_end
@@ -142,20 +143,36 @@ def fit_and_test(config: DictConfig, folder: RunFolder) -> None:
     data = load_data(config, folder)
     if config.optimizer.lr is None:
         learning_rate_search.choose(config, folder, data, make_module)
-    module = make_module(config, data)
     resumed: dict[str, Any] = folder.load_checkpoint("last")[1] if folder.last_checkpoint.exists() else {}
+    if resumed:
+        build(config, resumed)  # of another size than the checkpoint's it is refused at no cost
+    module = make_module(config, data)
     loggers = make_loggers(config, folder, resumed.get("metrics_rows", 0))
     status = Status(lambda samples: folder.write_status(samples=samples))
     trainer = make_trainer(config, folder, loggers, status)
     summary.print_start(config, folder, module, data, trainer, resumed.get("samples", 0))
     with started(loggers, config, folder):
-        trainer.fit(module, data, ckpt_path=str(folder.last_checkpoint) if resumed else None, weights_only=True)
+        with restoring(module, resumed, folder):
+            trainer.fit(module, data, ckpt_path=str(folder.last_checkpoint) if resumed else None, weights_only=True)
         reason = ended_by(trainer, module)
         results = test(trainer, module, data, folder)
     if rank() == 0:
         measured = {"images_per_second": status.images_per_second} if status.images_per_second else {}
         folder.write_status(results=results, ended_by=reason, **measured)
         summary.print_end(folder, module, data, results, loggers, reason)
+
+
+@contextmanager
+def restoring(module: AEVB, resumed: dict[str, Any], folder: RunFolder) -> Iterator[None]:
+    """Make a `ConfigError` of what goes wrong before a resumed run has seen a sample: the checkpoint is to blame."""
+    try:
+        yield
+    except (ConfigError, OSError, Interrupted):
+        raise
+    except Exception as error:
+        if not resumed or module.samples_seen > resumed["samples"]:
+            raise
+        raise ConfigError(f"{folder.last_checkpoint} does not fit the run: {first_line(error)}") from error
 
 
 @contextmanager
@@ -179,9 +196,12 @@ def test(trainer: pl.Trainer, module: AEVB, data: InMemoryDataModule, folder: Ru
     if module.validated_samples != module.samples_seen:
         trainer.validate(module, data, verbose=False)
     best = folder.load_checkpoint("best")[1]
-    module.load_state_dict(best["state_dict"])
+    try:
+        module.load_state_dict(best["state_dict"])
+        results = {"val/elbo": float(best["callbacks"]["Checkpoint"]["best_elbo"])}
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise ConfigError(f"{folder.best_checkpoint} does not fit the run") from error
     trainer.test(module, data, verbose=False)
-    results = {"val/elbo": best["callbacks"]["Checkpoint"]["best_elbo"]}
     return results | {
         name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("test/")
     }

@@ -1,7 +1,10 @@
 """The trained model of a run folder."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
 
 from aevb.config import first_line, instantiate, require_allowed
 from aevb.errors import ConfigError
@@ -43,16 +46,26 @@ def load_trained(folder: RunFolder, checkpoint: str, allow: Sequence[str]) -> tu
         raise ConfigError(f"{folder.config_file} describes no model")
     require_allowed(config.model, allow)
     file, state = folder.load_checkpoint(checkpoint)
-    try:
-        with SizeLimit(state["state_dict"]):
-            vae: VAE = instantiate(config.model)
-    except Exception as error:  # what a model raises for sizes that make no sense is not documented
-        if isinstance(error, ConfigError):
-            raise
-        raise ConfigError(f"{folder.config_file} describes no such model: {first_line(error)}") from error
+    vae = build(config, state)
     try:
         weights = state["state_dict"]
         vae.load_state_dict({k.removeprefix("vae."): w for k, w in weights.items() if k.startswith("vae.")})
     except (AttributeError, KeyError, TypeError, RuntimeError) as error:
         raise ConfigError(f"{file} does not fit the model of {folder.config_file}") from error
     return vae.eval(), state["samples"]
+
+
+def build(config: DictConfig, checkpoint: Mapping[str, Any]) -> VAE:
+    """The untrained model of a configuration, if it can be that of a checkpoint.
+
+    Raises:
+        ConfigError: it cannot be built, or is larger than the checkpoint.
+    """
+    try:
+        with SizeLimit(checkpoint["state_dict"]):
+            vae: VAE = instantiate(config.model)
+    except ConfigError:
+        raise
+    except Exception as error:  # what a model raises for sizes that make no sense is not documented
+        raise ConfigError(f"model cannot be that of the run's checkpoint: {first_line(error)}") from error
+    return vae
