@@ -1,0 +1,135 @@
+"""Recorded steps: to the last bit the eager ones, for every part that exists."""
+
+import logging
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pytest
+import torch
+from pytorch_lightning.plugins import MixedPrecision
+
+from aevb import likelihoods, posteriors, priors
+from aevb.errors import ConfigError
+from aevb.networks import ConvDecoder, ConvEncoder
+from aevb.objectives import IWAE, SGVB, FullVB, MonteCarloEM, ScoreFunction, WakeSleep
+from aevb.training.steps import verified
+from aevb.vae import VAE
+
+from ...small import small_model
+from .fitting import BLOCK, BLOCKS, SHAPE, assert_same, dropped_model, train
+
+OBJECTIVES: dict[str, Callable[[], Any]] = {
+    "sgvb": SGVB,
+    "sgvb_sampled_kl": partial(SGVB, num_samples=2, kl="sampled", weight_prior=False),
+    "sgvb_warm_up": partial(SGVB, beta_warmup_samples=300, free_bits=0.1),
+    "sgvb_beta": partial(SGVB, beta=2.0, free_bits=0.1, free_bits_per="datapoint"),
+    "iwae": IWAE,
+    "iwae_dreg": partial(IWAE, gradient="dreg"),
+    "iwae_stl": partial(IWAE, gradient="stl"),
+    "score_function": ScoreFunction,
+    "score_function_learned": partial(ScoreFunction, baseline="learned"),
+    "score_function_leave_one_out": partial(ScoreFunction, 2, "leave_one_out"),
+    "wake_sleep": WakeSleep,
+    "full_vb": FullVB,
+    "monte_carlo_em": partial(MonteCarloEM, num_starts=3, transitions=4, leapfrog_steps=1, updates=2),
+}
+LIKELIHOODS = (
+    "ContinuousBernoulli", "Gaussian", "ScalarGaussian", "FixedGaussian", "OptimalGaussian", "Laplace", "StudentT",
+    "Beta", "Categorical", "DiscretizedLogisticMixture", "Poisson", "GaussianUniformMixture",
+)  # fmt: skip
+POSTERIORS = ("FullGaussian", "LowRankGaussian", "Laplace", "Logistic", "InverseAutoregressiveFlow", "SplineFlow")
+PRIORS = ("Laplace", "StudentT", "MixtureOfGaussians", "VampPrior", "Flow")
+
+
+def conv_model() -> VAE:
+    layers: dict[str, Any] = {"channels": [3, 4], "hidden": [6]}
+    return VAE(
+        latent_dim=2,
+        data_shape=(1, 8, 8),
+        encoder=partial(ConvEncoder, **layers),
+        posterior=posteriors.DiagonalGaussian,
+        prior=priors.StandardNormal,
+        decoder=partial(ConvDecoder, **layers),
+        likelihood=likelihoods.Bernoulli,
+    )
+
+
+CASES: dict[str, tuple[Callable[[], Any], Callable[[], VAE], str]] = {
+    **{name: (make, partial(small_model, SHAPE), "adagrad") for name, make in OBJECTIVES.items()},
+    **{
+        f"likelihood_{name}": (SGVB, partial(small_model, SHAPE, likelihood=getattr(likelihoods, name)), "adagrad")
+        for name in LIKELIHOODS
+    },
+    **{
+        f"posterior_{name}": (SGVB, partial(small_model, SHAPE, posterior=getattr(posteriors, name)), "adam")
+        for name in POSTERIORS
+    },
+    **{f"prior_{name}": (SGVB, partial(small_model, SHAPE, prior=getattr(priors, name)), "adam") for name in PRIORS},
+    "networks_conv": (SGVB, conv_model, "adagrad"),
+    "optimizer_sgd": (SGVB, partial(small_model, SHAPE), "sgd"),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_recorded_steps_are_the_eager_ones(name: str) -> None:
+    objective, model, optimizer = CASES[name]
+    recorded = train(objective(), model, optimizer)
+    watch = recorded[1]
+    assert watch.runner.active.program is not None
+    assert watch.runner.verified == verified.VERIFICATION
+    assert_same(recorded, train(objective(), model, optimizer, steps="eager"))
+
+
+@pytest.mark.parametrize(
+    "options", [{"gradient_clip_val": 0.5}, {"gradient_clip_val": 0.01, "gradient_clip_algorithm": "value"}]
+)
+@pytest.mark.parametrize("optimizer", ["adam", "plain_sgd"])
+def test_gradients_are_clipped(options: dict[str, Any], optimizer: str) -> None:
+    model = partial(small_model, SHAPE)
+    torch.manual_seed(0)
+    start = model().state_dict()
+    recorded = train(SGVB(), model, optimizer, options=options)
+    assert recorded[1].runner.verified == verified.VERIFICATION
+    assert recorded[2].gradient_clip_val == options["gradient_clip_val"]
+    assert_same(recorded, train(SGVB(), model, optimizer, "eager", options))
+    if optimizer == "plain_sgd":
+        moved = [(end - start[name]).flatten() for name, end in recorded[0].vae.state_dict().items()]
+        norm = float("inf") if "gradient_clip_algorithm" in options else 2
+        limit = 0.01 * options["gradient_clip_val"] * 2 * BLOCKS * BLOCK  # learning rate × limit × steps
+        assert 0.25 * limit < float(torch.cat(moved).norm(norm)) < 1.0001 * limit
+
+
+@pytest.mark.parametrize("precision", ["bf16-mixed", "64-true"])
+def test_steps_are_recorded_in_each_precision(precision: str) -> None:
+    model, options = partial(small_model, SHAPE), {"precision": precision, "gradient_clip_val": 1.0}
+    recorded = train(SGVB(), model, "adagrad", options=options)
+    assert recorded[1].runner.verified == verified.VERIFICATION
+    assert_same(recorded, train(SGVB(), model, "adagrad", "eager", options))
+    other = train(SGVB(), model, "adagrad", "eager", {"gradient_clip_val": 1.0})
+    assert not all(torch.equal(a, b) for a, b in zip(recorded[0].parameters(), other[0].parameters(), strict=True))
+
+
+def test_steps_are_eager_where_python_scales_the_loss(caplog) -> None:
+    caplog.set_level(logging.INFO, "aevb")
+    model = partial(small_model, SHAPE)
+    # By its name, Lightning takes bf16 on a CPU.
+    options = {"plugins": [MixedPrecision("16-mixed", "cpu")], "gradient_clip_val": 1.0}
+    _, watch, trainer = train(SGVB(), model, "adagrad", options=options)
+    assert watch.runner.name == "eager"
+    assert not trainer.optimizers[0].defaults["fused"]
+    assert all(values.isfinite().all() for values in watch.metrics)
+    assert [line for line in caplog.messages if line.startswith("training steps")] == [
+        "training steps are eager: with precision 16-mixed the scale of the loss is chosen in Python"
+    ]
+
+
+def test_gradients_are_not_accumulated() -> None:
+    with pytest.raises(ConfigError, match=r"^trainer.accumulate_grad_batches must be 1: .*; got 2$"):
+        train(SGVB(), partial(small_model, SHAPE), "adagrad", options={"accumulate_grad_batches": 2})
+
+
+def test_noise_and_buffers_of_networks_are_recorded() -> None:
+    results = [train(SGVB(), dropped_model, "adam", steps) for steps in ("recorded", "eager")]
+    assert results[0][1].runner.verified == verified.VERIFICATION
+    assert_same(*results)
