@@ -104,3 +104,8 @@ def fail(message: str, code: int) -> NoReturn:
     """Print the message as the last line, and exit."""
     print(message, file=sys.stderr)
     sys.exit(code)
+
+
+def file_error(error: OSError) -> str:
+    """The path and the cause of an error of the file system, in one line."""
+    return one_line(f"{error.filename}: {error.strerror}" if error.filename and error.strerror else error)

@@ -5,6 +5,7 @@ import re
 import secrets
 import socket
 import stat
+import tempfile
 import time
 import zipfile
 from contextlib import suppress
@@ -86,6 +87,25 @@ def require_inside(path: Path, root: Path) -> None:
     """Raise a `ConfigError` where a path is, or leads by a link, out of a folder."""
     if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(root)):
         raise ConfigError(f"{path} leads out of {root}: links out of a run folder are not followed")
+
+
+def require_writable(folder: Path, key: str) -> None:
+    """Check that files can be written in a folder, or that it can be made; nothing is left behind.
+
+    Args:
+        folder: It need not exist.
+        key: The setting that names it.
+
+    Raises:
+        ConfigError: it cannot be written, and why.
+    """
+    try:
+        nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+        with tempfile.TemporaryFile(dir=nearest):
+            pass
+    except (OSError, ValueError) as error:  # ValueError: a null byte
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigError(f"{key}: {folder} cannot be written: {reason}") from error
 
 
 def remove_temporaries(folder: str | os.PathLike[str]) -> None:

@@ -2,8 +2,12 @@
 
 import csv
 import json
+import os
+import re
+import resource
 import shutil
 import signal
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -13,6 +17,7 @@ from torch.distributions import Independent, Normal, kl_divergence
 import aevb
 import aevb.training.module
 from aevb.errors import ConfigError, Stopped
+from aevb.files import machine
 from aevb.runs.folder import RunFolder
 
 TINY = ["max_samples=2000", "model.encoder.hidden=[16]", "logger=none"]
@@ -307,6 +312,136 @@ def test_ctrl_c_outside_training_is_an_interruption(run_train, tmp_path, monkeyp
         run_train(*TINY)
     assert stopped.value.exit_code == 130
     assert RunFolder(tmp_path / "run").status()["state"] == "interrupted"
+
+
+STOP = "{_target_: pytorch_lightning.callbacks.EarlyStopping, monitor: val/elbo, mode: min, patience: 1}"
+"""Ends a run that gets better."""
+
+
+def test_limit_that_ends_a_run_is_named(run_train, capsys):
+    folder, _ = run_train(*TINY, "max_samples=300000000", "trainer.max_time=00:00:00:01")
+    status = folder.status()
+    assert (status["state"], status["ended_by"]) == ("finished", "trainer.max_time")
+    resume = "; continue with: python train.py resume=.* trainer.max_time=null"
+    at = f"{status['samples']:,} of 300,000,000 samples"
+    assert re.search(f"ended by .*trainer.max_time at {at}{resume}", capsys.readouterr().out)
+    run_train(f"resume={folder.path}", "trainer.max_time=null", f"+callbacks.stop={STOP}")
+    assert folder.status()["samples"] > status["samples"]
+    assert folder.status()["ended_by"] == "EarlyStopping"
+    with pytest.raises(ConfigError, match=r"^trainer.max_epochs ends the run before its first minibatch$"):
+        run_train(*TINY, "trainer.max_epochs=0", folder=folder.path.with_name("none"))
+
+
+def test_limit_of_steps_is_named(run_train):
+    folder, _ = run_train(*TINY, "max_samples=3000000", "+trainer.max_steps=26")
+    assert (folder.status()["samples"], folder.status()["ended_by"]) == (2600, "trainer.max_steps")
+
+
+def test_finished_run_is_not_tested_again(run_train, capsys):
+    folder, metric = run_train(*TINY)
+    before = {path: path.read_bytes() for path in folder.path.rglob("*") if path.is_file() and path.suffix != ".log"}
+    assert run_train(f"resume={folder.path}", folder=folder.path)[1] == metric
+    assert before == {
+        path: path.read_bytes() for path in folder.path.rglob("*") if path.is_file() and path.suffix != ".log"
+    }
+    with pytest.raises(ConfigError, match=r"max_samples: .* may grow, but not become 1000"):
+        run_train(f"resume={folder.path}", "max_samples=1000", folder=folder.path)
+
+
+@pytest.mark.parametrize("stage", ["validation_step", "test_step"])
+def test_run_killed_after_its_training_has_each_row_once(run_train, tmp_path, monkeypatch, stage):
+    whole, _ = run_train(*TINY, folder=tmp_path / "whole")
+    for _ in range(2):  # twice in the same place
+
+        def killed(self, *arguments):
+            if self.trainer.state.fn != "fit":
+                raise KeyboardInterrupt
+
+        begun = (tmp_path / "run" / "status.json").exists()
+        with monkeypatch.context() as patch:
+            patch.setattr(aevb.training.module.AEVB, stage, killed)
+            with pytest.raises(Stopped):
+                run_train(*([f"resume={tmp_path / 'run'}"] if begun else TINY))
+    folder, _ = run_train(f"resume={tmp_path / 'run'}")
+    assert_same_end(folder, whole)
+
+
+def test_folder_removed_while_training_fails_the_run(run_train, tmp_path, monkeypatch):
+    def remove(self):
+        shutil.rmtree(tmp_path / "run", ignore_errors=True)
+
+    monkeypatch.setattr(aevb.training.module.AEVB, "on_validation_start", remove)
+    with pytest.raises(Stopped, match=r"^error: .*run.*: ") as stopped:
+        run_train(*TINY)
+    assert stopped.value.exit_code == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_file_that_cannot_be_written_fails_the_run_in_one_line(run_train, tmp_path, capfd):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    try:
+        with pytest.raises(Stopped, match=r"^error: .*ckpt: File too large$"):
+            run_train(*TINY, "model.encoder.hidden=[500]", "callbacks.images=null")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    folder = RunFolder(tmp_path / "run")
+    assert folder.status()["state"] == "failed"
+    assert folder.status()["error"].endswith("ckpt: File too large")
+    assert "Traceback" not in "".join(capfd.readouterr())
+    assert list(folder.path.rglob("*.tmp")) == []
+
+
+def test_files_of_dead_processes_are_removed(run_train, tmp_path):
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    (tmp_path / "run" / "checkpoints").mkdir(parents=True)
+    left = tmp_path / "run" / "checkpoints" / f".last.ckpt.{machine()}-{dead.pid}-0123abcd.tmp"
+    living = tmp_path / "run" / f".status.json.{machine()}-{os.getppid()}-0123abcd.tmp"
+    left.touch()
+    living.touch()
+    run_train(*TINY)
+    assert not left.exists()
+    assert living.exists()
+
+
+@pytest.mark.parametrize("path", ["/proc/run", "/dev/null/run", "/tmp/" + "x" * 300])
+def test_folder_that_cannot_be_used_is_named_with_the_cause(run_train, path):
+    with pytest.raises(ConfigError, match=f"^hydra.run.dir: .*{path} cannot be used: [A-Z]"):
+        run_train(*TINY, folder=Path(path))
+
+
+def test_start_that_was_killed_is_made_again_by_the_same_command(run_train, tmp_path, monkeypatch):
+    folder = RunFolder(tmp_path / "run")
+    for killed_in in ("write_config", "config", ""):
+        with monkeypatch.context() as patch:
+            if killed_in == "write_config":
+                patch.setattr(RunFolder, "write_config", interrupted)
+            if killed_in == "config":
+                patch.setattr("aevb.runs.folder.write_status", interrupted)
+            if killed_in:
+                with pytest.raises(KeyboardInterrupt):
+                    run_train(*TINY)
+                assert not folder.status_file.exists()
+    run_train(*TINY)
+    assert folder.status()["state"] == "finished"
+    assert folder.command() == TINY
+
+
+def interrupted(*arguments):
+    raise KeyboardInterrupt
+
+
+def test_train_log_holds_what_the_terminal_said(run_train, tmp_path, capsys):
+    folder, _ = run_train(*TINY)
+    with pytest.raises(ConfigError):
+        run_train(f"resume={folder.path}", "seed=1")
+    said = [line for line in capsys.readouterr().out.splitlines() if line]
+    assert any("finished after 2,000 samples" in line for line in said)
+    text = (folder.path / "train.log").read_text().splitlines()
+    assert [line for line in text if line in said] == said
+    assert text[0].endswith(f"train.py {' '.join(TINY)}")
+    assert text[-1].startswith("error: seed: a resumed run keeps its own")
 
 
 @pytest.mark.skipif("AEVB_DATA_DIR" not in __import__("os").environ, reason="AEVB_DATA_DIR is not set")

@@ -7,13 +7,16 @@ import subprocess
 import sys
 import time
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
 
 from aevb.errors import ConfigError
+from aevb.runs.find import find_runs
 from aevb.runs.folder import RunFolder
 from aevb.runs.lock import Lock
+from aevb.sweeps.table import table
 
 from ..conftest import ROOT
 
@@ -110,6 +113,32 @@ def test_job_that_another_process_trains_is_skipped(run_job, run_train):
         with pytest.raises(ConfigError, match=r"^resume: another process is at work in "):
             run_train(f"resume={folder.path}", folder=folder.path)
     assert folder.status()["state"] == "running"
+
+
+DAMAGE = {
+    "status.json": "{",
+    ".hydra/config.yaml": "model: [",
+    ".hydra/overrides.yaml": "- a\n  b: [",
+    "checkpoints/last.ckpt": "no checkpoint",
+    "metrics.csv": "epoch,loss\n1,2\n",
+}
+
+
+@pytest.mark.parametrize("file", DAMAGE)
+def test_job_that_cannot_be_continued_fails_alone(run_job, tmp_path, capsys, file):
+    folder, _ = run_job("max_samples=1300", *TINY)
+    if file != "status.json":
+        folder.write_status(state="running")
+    (folder.path / file).write_text(DAMAGE[file])
+    _, metric = run_job("max_samples=1300", *TINY)
+    if file == ".hydra/overrides.yaml":  # not needed to continue
+        assert metric is not None
+        return
+    assert metric is None
+    assert capsys.readouterr().err.splitlines()[-1].startswith("error: ")
+    (row,) = table(find_runs(tmp_path))
+    assert row["state"] == "failed"
+    assert Path(file).name in row["reason"]
 
 
 def test_resume_makes_no_sweep(run_job, tmp_path):

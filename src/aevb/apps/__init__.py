@@ -11,7 +11,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 import aevb.sweeps.names  # noqa: F401 - registers the resolvers that name the folders of sweeps
-from aevb.errors import ConfigError, JobFailedError, Stopped, last_line
+from aevb.errors import ConfigError, JobFailedError, Stopped, file_error, last_line
 from aevb.errors import fail as fail
 
 T = TypeVar("T")
@@ -33,9 +33,13 @@ def run(program: Callable[[DictConfig], T], config: DictConfig) -> T:
         raise JobFailedError(str(error)) from None
     except Stopped as error:
         fail(str(error), error.exit_code)
-    except Exception:
+    except KeyboardInterrupt:
+        fail("interrupted", 130)
+    except Exception as error:
         if HydraConfig.get().mode == RunMode.MULTIRUN:  # the sweep goes on, and its table has one line of this
             logging.getLogger("aevb").exception("failed")
+        elif isinstance(error, OSError):
+            fail(f"error: {file_error(error)}", 1)
         raise
 
 

@@ -35,6 +35,7 @@ def quiet_lightning() -> None:
         "The number of training batches",
         "`srun` command",
         "sync_dist=True",
+        "callbacks used to create the checkpoint",
     ):
         warnings.filterwarnings("ignore", f".*{re.escape(hint)}.*")
 

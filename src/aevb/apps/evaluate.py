@@ -20,7 +20,7 @@ from aevb.errors import ConfigError, Stopped, one_line
 from aevb.estimators import Estimator
 from aevb.estimators.runner import rows_at_once, run
 from aevb.estimators.unfinished import Unfinished
-from aevb.files import require_own_files
+from aevb.files import remove_temporaries, require_own_files, require_writable
 from aevb.runs.evaluation import EvaluationFile
 from aevb.runs.find import find_runs
 from aevb.runs.folder import RunFolder
@@ -127,6 +127,8 @@ def evaluate_run(config: DictConfig, folder: RunFolder, work: list[Estimator] | 
         ConfigError: the run cannot be loaded, or its data are not there.
     """
     require_own_files(folder.path)
+    require_writable(folder.path, "run")
+    remove_temporaries(folder.path)
     device = config.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"

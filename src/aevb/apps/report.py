@@ -10,6 +10,7 @@ from rich import get_console
 from aevb import reports
 from aevb.checks import choice
 from aevb.errors import ConfigError, printable
+from aevb.files import require_writable
 from aevb.reports import Item, Run, Skipped
 from aevb.settings import validate
 
@@ -28,6 +29,7 @@ def report(config: DictConfig) -> Path:
         parts = [choice(part, "parts", PARTS) for part in strings(config, "parts")]
     except ValueError as error:
         raise ConfigError(str(error)) from error
+    require_writable(Path(config.output), "output")
     runs, skipped = reports.find(patterns)
     console = get_console()
     for path, reason in skipped:

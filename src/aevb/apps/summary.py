@@ -17,6 +17,8 @@ from aevb.training.module import AEVB
 
 UNITS = {"bits_per_dim": "bits per dimension", "acceptance": ""}
 """Of the metrics that are not in nats per datapoint."""
+LIFTED = {"trainer.max_time": " trainer.max_time=null", "trainer.max_steps": " ++trainer.max_steps=-1"}
+"""Overrides without which a resumed run would stop again at once."""
 
 COLLAPSED = """\
 warning: the posterior has collapsed: q(z|x) is the same for all x, and the model ignores z. Longer training may help;
@@ -74,8 +76,7 @@ def print_end(
     rows["ended by"] = ended_by
     if ended_by not in ("max_samples", "trainer.max_epochs"):
         of = f" of {module.max_samples:,}" if module.max_samples else ""
-        change = f" {ended_by}=null" if ended_by.startswith("trainer.") else ""
-        resume = f"python train.py resume={shlex.quote(str(folder.path))}{change}"
+        resume = f"python train.py resume={shlex.quote(str(folder.path))}{LIFTED.get(ended_by, '')}"
         rows["ended by"] += f" at {module.samples_seen:,}{of} samples; continue with: {resume}"
     variance = variance_of_means(module.vae, data.examples("test", 1000)[0])
     active = int((variance > ACTIVE).sum())

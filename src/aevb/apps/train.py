@@ -155,6 +155,8 @@ def fit_and_test(config: DictConfig, folder: RunFolder) -> None:
         with restoring(module, resumed, folder):
             trainer.fit(module, data, ckpt_path=str(folder.last_checkpoint) if resumed else None, weights_only=True)
         reason = ended_by(trainer, module)
+        if not module.samples_seen:
+            raise ConfigError(f"{reason} ends the run before its first minibatch")
         results = test(trainer, module, data, folder)
     if rank() == 0:
         measured = {"images_per_second": status.images_per_second} if status.images_per_second else {}

@@ -89,11 +89,11 @@ class RunFolder:
         """Check that the run can be loaded.
 
         Raises:
-            FileNotFoundError: a file was removed while the run trained.
+            FileNotFoundError: a file is missing.
         """
         for file in (self.status_file, self.config_file, self.last_checkpoint, self.best_checkpoint):
             if not file.is_file():
-                raise FileNotFoundError(errno.ENOENT, "was removed while the run trained", str(file))
+                raise FileNotFoundError(errno.ENOENT, "is missing at the end of the run", str(file))
 
     def write_config(self, config: DictConfig) -> None:
         """Write `.hydra/config.yaml`, interpolations resolved."""

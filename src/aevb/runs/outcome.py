@@ -9,7 +9,7 @@ from typing import Any
 
 from aevb.config import first_line
 from aevb.distributed.world import rank
-from aevb.errors import ConfigError, Interrupted, NonFiniteLossError, Pruned, Stopped, WorkerFailedError
+from aevb.errors import ConfigError, Interrupted, NonFiniteLossError, Pruned, Stopped, WorkerFailedError, file_error
 from aevb.runs.folder import RunFolder
 from aevb.runs.status import now
 
@@ -44,9 +44,8 @@ def recorded(folder: RunFolder) -> Iterator[None]:
         write_end(folder, state="failed", error=first_line(error))
         raise
     except OSError as error:
-        message = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else first_line(error)
-        write_end(folder, state="failed", error=message)
-        raise Stopped(f"error: {message}", 1) from error
+        write_end(folder, state="failed", error=file_error(error))
+        raise Stopped(f"error: {file_error(error)}", 1) from error
     except (NonFiniteLossError, WorkerFailedError) as error:
         write_end(folder, state="failed", error=first_line(error))
         kept = f"; the last good state is {folder.last_checkpoint}" if folder.last_checkpoint.exists() else ""
