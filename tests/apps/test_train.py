@@ -276,7 +276,9 @@ def test_own_array_of_any_shape_trains(run_train, tmp_path):
     import numpy as np
 
     np.save(tmp_path / "own.npy", np.random.default_rng(0).integers(0, 256, size=(300, 3, 7, 4), dtype=np.uint8))
-    folder, _ = run_train(*TINY, "model=gaussian", "data=array", f"data.path={tmp_path / 'own.npy'}")
+    folder, _ = run_train(
+        *TINY, "model=gaussian", "data=array", f"data.path={tmp_path / 'own.npy'}", "data.channels_last=false"
+    )
     (tmp_path / "own.npy").unlink()
     assert folder.config().data.shape == [3, 7, 4]
     assert aevb.load_run(folder.path).sample(2).shape == (2, 3, 7, 4)
