@@ -3,11 +3,17 @@
 import os
 import re
 import shlex
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
+
+from aevb.runs.folder import RunFolder
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -94,6 +100,110 @@ def test_python_of_the_readme_runs(run_train, capsys):
     assert names["x"].shape == (16, 1, 8, 8)
     assert names["z"].shape == (16, 2)
     assert capsys.readouterr().out.count("tensor(") == 2
+
+
+def story() -> list[str]:
+    """The commands of the README's code blocks, in its order, that need no download and no server."""
+    blocks = re.findall(r"```bash\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    lines = [line.split(" #")[0].strip() for block in blocks for line in block.splitlines()]
+    return [line for line in lines if line.startswith("python ") and "freyface" not in line]
+
+
+class Reader:
+    """Types the README's commands in an empty folder, with settings that make them short."""
+
+    SMALL = ("model.encoder.hidden=[32]", "callbacks.images.manifold_size=4", "callbacks.images.num_samples=4")
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def start(self, line: str, *more: str) -> subprocess.Popen[str]:
+        _, program, *arguments = shlex.split(self.filled_in(line))
+        return subprocess.Popen(
+            [sys.executable, str(ROOT / program), *arguments, *more],
+            cwd=self.folder,
+            env=os.environ | {"COLUMNS": "200"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def type(self, line: str, *more: str, exit_code: int = 0) -> str:
+        """Run a command to its end; returns what it says."""
+        process = self.start(line, *more)
+        out, err = process.communicate(timeout=250)
+        assert "Traceback" not in out + err
+        assert process.returncode == exit_code, out + err
+        return out + err
+
+    def filled_in(self, line: str) -> str:
+        """The line with the names of the folders that are there."""
+        for pattern, glob in {
+            r"outputs/<date>/<time>-digits-bernoulli": "outputs/2*/*-digits-bernoulli",
+            r"outputs/sweeps/<name>": "outputs/sweeps/*",
+        }.items():
+            if pattern in line:
+                (found,) = self.folder.glob(glob)
+                line = line.replace(pattern, str(found.relative_to(self.folder)))
+        return line
+
+
+@pytest.mark.slow
+def test_readme_is_one_story(tmp_path):
+    train, resume, extend, sweep, evaluate, task, report = story()
+    reader = Reader(tmp_path)
+
+    process = reader.start(train, *Reader.SMALL, "max_samples=100000000")
+    deadline = time.monotonic() + 200
+    while not list(tmp_path.glob("outputs/*/*/checkpoints/last.ckpt")):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=100)
+    assert process.returncode == 130
+    assert "Traceback" not in out + err
+    (path,) = tmp_path.glob("outputs/2*/*-digits-bernoulli")
+    folder = RunFolder(path)
+    assert err.splitlines()[-1].endswith(f"continue with: {reader.filled_in(resume)}")
+    interrupted = folder.status()
+    assert interrupted["state"] == "interrupted"
+
+    first = interrupted["samples"] + 2000
+    assert "finished after" in reader.type(resume, f"max_samples={first}")
+    assert folder.status()["state"] == "finished"
+    assert folder.status()["samples"] >= first
+    extend = extend.rsplit(" ", 1)[0]
+    out = reader.type(extend, f"max_samples={first + 2000}")
+    assert folder.status()["samples"] >= first + 2000
+    upload = re.search(r"wandb sync (\S+)", out)
+    assert upload
+    assert len(list(tmp_path.glob(upload[1]))) == 3  # the parts of one run
+
+    table = reader.type(sweep, *Reader.SMALL, "max_samples=1000", "logger=none")
+    jobs = [RunFolder(path) for path in sorted(tmp_path.glob("outputs/sweeps/*/*/")) if path.name != "wandb"]
+    assert len(jobs) == 3
+    for job in jobs:
+        assert job.status()["state"] == "finished"
+        assert job.path.name.split("=")[1] in table
+    ended = [job.status()["ended"] for job in jobs]
+    reader.type(sweep, *Reader.SMALL, "max_samples=1000", "logger=none")
+    assert [job.status()["ended"] for job in jobs] == ended
+
+    out = reader.type(evaluate)
+    for estimator in ("elbo", "importance_sampling"):
+        assert estimator in out
+    out = reader.type(task, "limit=5", "task.num_chains=2", "task.burn_in=1", "task.num_steps=2")
+    (picture,) = folder.images.glob("*_inpaint.png")
+    assert str(picture.relative_to(tmp_path)) in out
+
+    reader.type(report)
+    page = (tmp_path / "report" / "report.html").read_text()
+    assert all(job.path.name in page for job in jobs)
+    out = reader.type("python report.py runs=outputs")  # the evaluated run, too
+    assert "skipped" not in out
+    assert path.name in (tmp_path / "report" / "report.html").read_text()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
