@@ -3,7 +3,8 @@ import stat
 
 import pytest
 
-from aevb.files import atomic_write
+from aevb.errors import ConfigError
+from aevb.files import atomic_write, require_own_files
 
 
 def test_writes_bytes_and_text(tmp_path):
@@ -49,3 +50,13 @@ def test_follows_the_umask(tmp_path):
 def test_a_missing_folder_is_an_error(tmp_path):
     with pytest.raises(FileNotFoundError):
         atomic_write(tmp_path / "missing" / "file", "")
+
+
+def test_links_that_wandb_makes_in_its_own_folders_are_no_reason_to_refuse_a_run(tmp_path):
+    logs = tmp_path / "run" / "wandb" / "offline-run-20260101_000000-abc12345" / "logs"
+    logs.mkdir(parents=True)
+    (logs / "debug-core.log").symlink_to(tmp_path / "core.log")
+    require_own_files(tmp_path / "run")
+    (tmp_path / "run" / "wandb" / "latest-run").symlink_to(tmp_path)
+    with pytest.raises(ConfigError, match="leads out of"):
+        require_own_files(tmp_path / "run")

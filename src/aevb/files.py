@@ -144,13 +144,17 @@ def require_own_files(folder: Path) -> None:
     """Refuse to write in a folder in which something would be written elsewhere.
 
     That is a link that leads out of the folder, a pipe or a device, or a file at the top, where files are appended to,
-    that has another name elsewhere. A link at the place of the folder itself is the user's own.
+    that has another name elsewhere. A link at the place of the folder itself is the user's own. What earlier attempts
+    have left in `wandb/` has links to wandb's own log and is not written to again.
 
     Raises:
         ConfigError: the folder has such an entry.
     """
     root = os.path.realpath(folder)
     for directory, folders, files in os.walk(root):
+        if os.path.dirname(directory) == os.path.join(root, "wandb"):
+            folders.clear()
+            continue
         for name in (*folders, *files):
             path = Path(directory, name)
             shown = Path(folder) / path.relative_to(root)
