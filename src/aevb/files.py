@@ -152,7 +152,7 @@ def require_own_files(folder: Path) -> None:
     """
     root = os.path.realpath(folder)
     for directory, folders, files in os.walk(root):
-        if os.path.dirname(directory) == os.path.join(root, "wandb"):
+        if Path(directory).parent == Path(root, "wandb"):
             folders.clear()
             continue
         for name in (*folders, *files):
