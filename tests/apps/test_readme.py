@@ -197,12 +197,13 @@ def test_readme_is_one_story(tmp_path):
     (picture,) = folder.images.glob("*_inpaint.png")
     assert str(picture.relative_to(tmp_path)) in out
 
+    page_file = tmp_path / "outputs" / "report" / "report.html"
     reader.type(report)
-    page = (tmp_path / "report" / "report.html").read_text()
+    page = page_file.read_text()
     assert all(job.path.name in page for job in jobs)
     out = reader.type("python report.py runs=outputs")  # the evaluated run, too
     assert "skipped" not in out
-    assert path.name in (tmp_path / "report" / "report.html").read_text()
+    assert path.name in page_file.read_text()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
