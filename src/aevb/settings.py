@@ -99,6 +99,7 @@ SCHEMAS: dict[str, dict[str, Any]] = {
         "seed": Seed,
         "allow": Names,
         "paths": {"data": Text | None},
+        "data": {"path": Text | None},
         "estimators": Parts(or_absent=True),
         "mask": Part(),
         "task": Part(or_null=True, or_absent=True),

@@ -126,8 +126,8 @@ def test_every_evaluation_datapoint_is_seen_once():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"train_size": 70}, "data: the training set is not the one"),
-        ({"binarization": "static"}, "data: the training set is not the one"),
+        ({"train_size": 70}, "data: train data are not those that the run was trained with; "),
+        ({"binarization": "static"}, "data: train and val and test data are not those that the run was trained with; "),
         ({"batch_size": 6}, "batch_size was 5 and is 6"),
         ({"seed": 3}, "seed was 0 and is 3"),
     ],

@@ -109,7 +109,7 @@ def test_folders_are_those_of_now(tmp_path, monkeypatch):
     }
     config = OmegaConf.create(content)
     relocate(config, "/new", None)
-    assert config.data.root == config.paths.data == "data"
+    assert config.data.root == config.paths.data == str(tmp_path / "data")
     assert config.paths.run == config.logger.folder == "/new"
     assert (config.logger.save_dir, config.callbacks.a.folder) == ("/new/logs", "/new/b")
     (tmp_path / "kept" / "MNIST").mkdir(parents=True)

@@ -17,6 +17,7 @@ from aevb.data import InMemoryDataModule
 from aevb.distributed.strategy import trainer_options
 from aevb.distributed.world import rank
 from aevb.errors import ConfigError
+from aevb.runs.data import load_data
 from aevb.runs.folder import RunFolder
 from aevb.training.callbacks import AtomicCheckpointIO, Checkpoint, Interruption, Status
 from aevb.training.loggers import MetricsFile, make_logger
@@ -48,14 +49,9 @@ def set_matmul_precision(config: DictConfig) -> None:
         raise ConfigError(str(error)) from error
 
 
-def load_data(config: DictConfig, folder: RunFolder) -> InMemoryDataModule:
+def prepared_data(config: DictConfig, folder: RunFolder) -> InMemoryDataModule:
     """The data module, its data loaded; what the data decide is written to the run's configuration."""
-    data: InMemoryDataModule = instantiate(config.data)
-    try:
-        data.prepare_data()
-        data.setup()
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
+    data = load_data(config)
     found: dict[str, Any] = {}
     if config.data.shape is None:
         found["data.shape"] = list(data.shape)

@@ -7,10 +7,11 @@ from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from aevb.errors import ConfigError
 from aevb.runs.folder import RunFolder
+from aevb.runs.stored import PLACES, absolute
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,9 @@ class Command:
             ConfigError: a sweep is asked to resume a run.
         """
         hydra, config = HydraConfig.get(), config.copy()
+        for key in PLACES:
+            if isinstance(place := OmegaConf.select(config, key), str):
+                OmegaConf.update(config, key, absolute(place))
         is_job = hydra.mode == RunMode.MULTIRUN
         if is_job and config.resume is not None:
             raise ConfigError("resume: the same command again continues a sweep; drop resume, or -m")

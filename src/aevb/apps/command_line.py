@@ -70,6 +70,10 @@ def check_command_line(program: str, conf: Path) -> None:
     is_sweep = arguments.multirun
     sys.argv[1:] = [quoted(argument, is_sweep) for argument in sys.argv[1:]]
     arguments.overrides = [quoted(argument, is_sweep) for argument in arguments.overrides]
+    if program == "train" and moves_a_file(arguments.overrides):
+        # The file of a run that is resumed, which the default data set knows nothing of.
+        sys.argv.insert(1, "data=array")
+        arguments.overrides.insert(0, "data=array")
     does_nothing = arguments.hydra_help or arguments.shell_completion or arguments.config_path is not None
     if does_nothing or arguments.experimental_rerun is not None:
         return
@@ -77,6 +81,12 @@ def check_command_line(program: str, conf: Path) -> None:
         check_command(program, conf, arguments)
     except ConfigError as error:
         fail(f"error: {error}", 2)
+
+
+def moves_a_file(overrides: Sequence[str]) -> bool:
+    """Whether a command resumes a run and says where its file of data is now, without naming the data set."""
+    keys = {override.partition("=")[0] for override in overrides}
+    return {"resume", "data.path"} <= keys and "data" not in keys
 
 
 def refuse_flag(message: str) -> NoReturn:

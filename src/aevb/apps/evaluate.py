@@ -4,6 +4,7 @@ import hashlib
 import json
 import logging
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from aevb.apps.findings import entry_of, print_entries, print_findings, progress_bar, save_pictures
 from aevb.checks import choice, whole_number
-from aevb.config import first_line, instantiate, require_allowed
+from aevb.config import instantiate, require_allowed
 from aevb.data import InMemoryDataModule
 from aevb.data.module import Split
 from aevb.errors import ConfigError, Stopped, one_line
@@ -21,12 +22,13 @@ from aevb.estimators import Estimator
 from aevb.estimators.runner import rows_at_once, run
 from aevb.estimators.unfinished import Unfinished
 from aevb.files import remove_temporaries, require_own_files, require_writable
+from aevb.runs.data import load_stored_data
 from aevb.runs.evaluation import EvaluationFile
 from aevb.runs.find import find_runs
 from aevb.runs.folder import RunFolder
 from aevb.runs.load import load_trained
 from aevb.runs.status import now
-from aevb.runs.stored import relocate
+from aevb.runs.stored import PLACES, relocate
 from aevb.settings import validate
 from aevb.tasks import Task
 from aevb.vae import VAE
@@ -46,6 +48,7 @@ def evaluate(config: DictConfig) -> None:
     validate(config, "evaluate")
     folders = asked_runs(config)
     check_settings(config)
+    require_places_used(config, folders)
     work = instantiate(config.task) if config.get("task") else make_estimators(config)
     try:
         skipped = 0
@@ -61,6 +64,22 @@ def evaluate(config: DictConfig) -> None:
             raise ConfigError(f"run: none of the {skipped} runs in {config.run} could be evaluated")
     except KeyboardInterrupt:
         raise Stopped("interrupted; the same command continues", 130) from None
+
+
+def require_places_used(config: DictConfig, folders: Sequence[RunFolder]) -> None:
+    """Raise a `ConfigError` where the command says where data are, and no run has data that are kept in that way."""
+    for key, setting in PLACES.items():
+        is_asked = OmegaConf.select(config, key) is not None
+        if is_asked and not any(keeps_data_by(setting, folder) for folder in folders):
+            raise ConfigError(f"{key}: the data of {config.run} are not kept in that way; drop it")
+
+
+def keeps_data_by(setting: str, folder: RunFolder) -> bool:
+    """Whether the data set of a run has a setting of this name, or its configuration cannot be read."""
+    try:
+        return setting in (folder.config().get("data") or {})
+    except ConfigError:
+        return True
 
 
 def asked_runs(config: DictConfig) -> list[RunFolder]:
@@ -132,12 +151,13 @@ def evaluate_run(config: DictConfig, folder: RunFolder, work: list[Estimator] | 
     device = config.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    vae, samples = load_trained(folder, config.checkpoint, config.allow)
+    vae, checkpoint = load_trained(folder, config.checkpoint, config.allow)
     vae.to(device)
-    data = load_data(config, folder)
+    data = data_of(config, folder)
+    data.require_same(checkpoint)
     x, y = datapoints(data, config.split, config.limit)
     rows = rows_at_once(vae.p, config.max_batch_values)
-    trained = Trained(folder, vae, samples, data, x.to(device), y, rows)
+    trained = Trained(folder, vae, checkpoint["samples"], data, x.to(device), y, rows)
     if isinstance(work, Task):
         print_findings(folder.path, perform(config, trained, work))
     else:
@@ -206,23 +226,17 @@ def fingerprint(about: dict[str, Any], trained: Trained) -> str:
     return digest.hexdigest()[:16]
 
 
-def load_data(config: DictConfig, folder: RunFolder) -> InMemoryDataModule:
+def data_of(config: DictConfig, folder: RunFolder) -> InMemoryDataModule:
     """The data of the run, in memory.
 
     Raises:
         ConfigError: they cannot be found or read, or are not what the run's configuration may name.
     """
     asked = folder.config()
-    relocate(asked, str(folder.path), config.paths.data)
+    relocate(asked, str(folder.path), config.paths.data, config.data.path)
     asked.data.pop("urls", None)  # a download comes from where the data set is published
     require_allowed(asked.data, config.allow)
-    try:
-        data: InMemoryDataModule = instantiate(asked.data)
-        data.prepare_data()
-        data.setup()
-    except Exception as error:  # what settings that make no sense lead to is not documented
-        raise ConfigError(first_line(error)) from error
-    return data
+    return load_stored_data(asked)
 
 
 def datapoints(data: InMemoryDataModule, split: str, limit: int | None) -> tuple[Tensor, Tensor | None]:

@@ -8,8 +8,9 @@ from omegaconf import DictConfig, Node, OmegaConf
 from aevb.apps.command import Command
 from aevb.config import require_allowed
 from aevb.errors import ConfigError, OtherRunError
+from aevb.runs.data import load_stored_data
 from aevb.runs.folder import RunFolder
-from aevb.runs.stored import resolved, resumed
+from aevb.runs.stored import PLACES, resolved, resumed
 from aevb.sweeps.names import parse, root
 
 log = logging.getLogger("aevb")
@@ -51,6 +52,7 @@ def start_or_resume(command: Command) -> DictConfig | None:
     if command.is_job:
         require_same_settings(config, stored, folder)
     to_train = merged(command)
+    require_same_data(to_train, folder)
     if nothing_left(command, status["state"], is_longer(to_train, stored, folder)):
         return None
     if command.is_job and not folder.last_checkpoint.exists():
@@ -60,6 +62,19 @@ def start_or_resume(command: Command) -> DictConfig | None:
         folder.resume(to_train)
     folder.write_status(resumed_after="killed" if status["state"] == "running" else status["state"])
     return to_train
+
+
+def require_same_data(config: DictConfig, folder: RunFolder) -> None:
+    """Refuse a run whose data are not those that it was trained with, also where nothing is left to train.
+
+    Raises:
+        OtherRunError: they differ, or cannot be had.
+    """
+    if folder.last_checkpoint.exists():
+        try:
+            load_stored_data(config).require_same(folder.load_checkpoint("last")[1])
+        except ConfigError as error:
+            raise OtherRunError(f"{error} ({folder.path})") from error
 
 
 def nothing_left(command: Command, state: str, is_longer: bool) -> bool:
@@ -84,14 +99,22 @@ def merged(command: Command) -> DictConfig:
         ConfigError: the command changes what a resumed run cannot change, or the run's configuration names what may not
             be instantiated.
     """
-    changes = []
-    for override in parse(command.overrides):
+    stored, changes = command.folder.config(), []
+    overrides = parse(command.overrides)
+    names_file = any(override.key_or_group == "data.path" for override in overrides)
+    for override in overrides:
         key = override.key_or_group
-        if root(override) in CHANGEABLE or key == "paths.data":
+        if root(override) in CHANGEABLE:
             changes += [] if key == "resume" else [key]
+        elif key in PLACES:
+            changes.append(key)
+            if PLACES[key] not in stored.data:
+                raise ConfigError(f"{key}: the data of {command.folder.path} are not kept in that way; drop it")
+        elif key == "data" and names_file:
+            continue  # data=array, so that Hydra knows of data.path
         elif not command.is_job:  # a job's settings are the run's own, see `require_same_settings`
             raise ConfigError(f"{key}: a resumed run keeps its own; drop {override.input_line}, or start a new run")
-    config, notes = resumed(command.folder.config(), command.config, changes)
+    config, notes = resumed(stored, command.config, changes)
     if "trainer.max_epochs" in changes and "max_samples" not in [*changes, *map(root, parse(command.folder.command()))]:
         config.max_samples = None  # a default, which gives way to a number of epochs
     require_allowed(config, command.config.allow)
@@ -126,10 +149,16 @@ def require_same_settings(config: DictConfig, stored: DictConfig, folder: RunFol
     Raises:
         OtherRunError: they differ in what a run keeps.
     """
+    config = config.copy()
+    for key in FILLED:
+        if OmegaConf.select(config, key) in (None, "auto") and OmegaConf.select(stored, key) is not None:
+            OmegaConf.update(config, key, OmegaConf.select(stored, key))
     asked, made = leaves(resolved(config)), leaves(stored)
     followers = {key for key, value in leaves(config).items() if isinstance(value, str) and "${" in value}
     for key in sorted(asked.keys() & made.keys(), key=lambda key: key in followers):
-        is_open = key.split(".")[0] in CHANGEABLE or (key in FILLED and asked[key] in (None, "auto"))
+        is_open = key.split(".")[0] in CHANGEABLE or key in [
+            f"data.{setting}" for setting in PLACES.values()
+        ]  # the data themselves are compared
         if not is_open and key.split(".")[0] not in DERIVED and asked[key] != made[key]:
             raise OtherRunError(
                 f"{key}: {folder.path} was made with {made[key]!r}, not {asked[key]!r}; name another sweep by "

@@ -12,11 +12,11 @@ from pytorch_lightning.loggers import Logger
 
 from aevb.apps import summary
 from aevb.apps.assembly import (
-    load_data,
     log_settings,
     make_loggers,
     make_module,
     make_trainer,
+    prepared_data,
     quiet_lightning,
     require_equal_shares,
     set_matmul_precision,
@@ -140,7 +140,7 @@ def fit_and_test(config: DictConfig, folder: RunFolder) -> None:
     """Train, test with the best weights, and write the results; in each of the processes that train together."""
     quiet_lightning()
     set_matmul_precision(config)
-    data = load_data(config, folder)
+    data = prepared_data(config, folder)
     if config.optimizer.lr is None:
         learning_rate_search.choose(config, folder, data, make_module)
     resumed: dict[str, Any] = folder.load_checkpoint("last")[1] if folder.last_checkpoint.exists() else {}

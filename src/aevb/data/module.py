@@ -2,7 +2,7 @@
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Self
 
 import pytorch_lightning as pl
@@ -12,6 +12,7 @@ from torch import Tensor
 from aevb.checks import choice, list_of_sizes, whole_number
 from aevb.data.binarization import BINARIZATIONS, Binarization, bernoulli, generator, threshold
 from aevb.data.loader import BatchLoader, value_range
+from aevb.errors import ConfigError
 from aevb.inputs import to_float
 from aevb.likelihoods.base import shortest
 
@@ -104,7 +105,7 @@ class InMemoryDataModule(pl.LightningDataModule, ABC):
         self._wanted_shape = None if shape is None else tuple(list_of_sizes(shape, "data.shape", example="[1, 28, 28]"))
         self._wanted_train_size = None if train_size is None else whole_number(train_size, "data.train_size")
         self._splits: Splits | None = None
-        self._digest = ""
+        self.fingerprint: dict[str, str] = {}
 
     @abstractmethod
     def load(self) -> Splits:
@@ -202,20 +203,32 @@ class InMemoryDataModule(pl.LightningDataModule, ABC):
         return self._evaluation_loader(self.splits.test)
 
     def state_dict(self) -> dict[str, Any]:
-        """A fingerprint of the training set, for `load_state_dict`; where an epoch stands is the loader's to say."""
-        return {"training_set": self._digest}
+        """The fingerprint of the data; where an epoch stands is the loader's to say."""
+        return {"fingerprint": self.fingerprint}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Makes sure that a training that continues does so on the same data.
+        """Makes sure that a training that continues does so on the same data; see `require_same`."""
+        if self.trainer is not None and self.trainer.state.fn == "fit":
+            self.require_same({type(self).__qualname__: state_dict})
+
+    def require_same(self, checkpoint: Mapping[str, Any]) -> None:
+        """Make sure that a checkpoint is of a run with these data.
+
+        Args:
+            checkpoint: as Lightning writes it, with the `state_dict` of the data module under the name of its class.
 
         Raises:
-            ValueError: the training set is not the one that the checkpoint was trained on.
+            ConfigError: a split has other datapoints or labels.
         """
-        continues = self.trainer is not None and self.trainer.state.fn == "fit"
-        if continues and state_dict.get("training_set") != self._digest:
-            raise ValueError(
-                "data: the training set is not the one the checkpoint was trained on; restore data.train_size,"
-                " data.split_seed, data.binarization and the files, or start a new run"
+        self.setup()
+        state = checkpoint.get(type(self).__qualname__)
+        known = state.get("fingerprint") if isinstance(state, Mapping) else None
+        known = known if isinstance(known, Mapping) else {}
+        different = [name for name, digest in self.fingerprint.items() if known.get(name) != digest]
+        if different:
+            raise ConfigError(
+                f"data: {' and '.join(different)} data are not those that the run was trained with; restore the file"
+                " and the settings of data (train_size, split_seed, binarization), or train a new run"
             )
 
     def _evaluation_loader(self, split: Split) -> BatchLoader:
@@ -237,10 +250,17 @@ class InMemoryDataModule(pl.LightningDataModule, ABC):
                 f"data.batch_size must be at most {len(splits.train.x)}, the size of the training set,"
                 f" got {self.batch_size}"
             )
-        digest = hashlib.sha256(f"{self.binarization} {splits.train.x.dtype} {shape}".encode())
-        digest.update(splits.train.x.contiguous().numpy().data)
-        self._digest = digest.hexdigest()
+        self.fingerprint = {name: self._digest(split) for name, split in zip(splits._fields, splits, strict=True)}
         return splits
+
+    def _digest(self, split: Split) -> str:
+        """A hash of datapoints and labels, and of what training makes of them."""
+        digest = hashlib.sha256(self.binarization.encode())
+        for tensor in (split.x, split.y):
+            if tensor is not None:
+                digest.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
+                digest.update(tensor.contiguous().numpy().data)
+        return digest.hexdigest()
 
     def _binarized(self, split: Split, number: int) -> Split:
         if self.binarization == "none":

@@ -33,8 +33,8 @@ def load_run(path: str | Path, checkpoint: str = "best", allow: Sequence[str] = 
     return load_trained(RunFolder(path), checkpoint, allow)[0]
 
 
-def load_trained(folder: RunFolder, checkpoint: str, allow: Sequence[str]) -> tuple[VAE, int]:
-    """The trained model of a run, as `load_run`, and the training samples it has seen.
+def load_trained(folder: RunFolder, checkpoint: str, allow: Sequence[str]) -> tuple[VAE, dict[str, Any]]:
+    """The trained model of a run, as `load_run`, and the checkpoint that it comes from.
 
     Raises:
         ConfigError: see `load_run`.
@@ -52,7 +52,7 @@ def load_trained(folder: RunFolder, checkpoint: str, allow: Sequence[str]) -> tu
         vae.load_state_dict({k.removeprefix("vae."): w for k, w in weights.items() if k.startswith("vae.")})
     except (AttributeError, KeyError, TypeError, RuntimeError) as error:
         raise ConfigError(f"{file} does not fit the model of {folder.config_file}") from error
-    return vae.eval(), state["samples"]
+    return vae.eval(), state
 
 
 def build(config: DictConfig, checkpoint: Mapping[str, Any]) -> VAE:

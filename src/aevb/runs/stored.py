@@ -26,6 +26,8 @@ PATHS = ("default_root_dir", "dir", "dirpath", "folder", "log_dir", "path", "roo
 """Settings of theirs that name a folder to write to."""
 DESTINATION = ("entity", "project")
 """Settings of a logger that say where on its server a run goes."""
+PLACES = {"paths.data": "root", "data.path": "path"}
+"""Where data are now: keys of a command, and the setting of a data set that each stands for."""
 DATA_SETS = ("FreyFace", "MNIST")
 """Folders by which a folder of data sets is known."""
 
@@ -119,8 +121,9 @@ def resumed(stored: DictConfig, command: DictConfig, changes: Sequence[str]) -> 
         ConfigError: a part writes elsewhere.
     """
     config = stored.copy()
-    relocate(config, command.paths.run, command.paths.data if "paths.data" in changes else None)
-    for key in changes:
+    folder, file = (OmegaConf.select(command, key) if key in changes else None for key in PLACES)
+    relocate(config, command.paths.run, folder, file)
+    for key in (key for key in changes if key not in PLACES):
         OmegaConf.update(config, key, OmegaConf.select(command, key), merge=False, force_add=True)
     # The module's arguments are other sections, in which the command may have changed something.
     module: Any = OmegaConf.to_container(command.module, resolve=False)
@@ -129,18 +132,19 @@ def resumed(stored: DictConfig, command: DictConfig, changes: Sequence[str]) -> 
     return config, confine(config, command)
 
 
-def relocate(stored: DictConfig, run: str, data: str | None) -> None:
+def relocate(stored: DictConfig, run: str, data: str | None, file: str | None = None) -> None:
     """Let a stored configuration speak of the folders where run and data are now.
 
     Args:
         stored: Changed in place. A `data.root` becomes the folder of data sets, whatever it was.
         run: The run folder.
         data: The folder of data sets that this user names; None: see `data_folder`.
+        file: The file of data that this user names; None: as stored. Data of other kinds are left alone by both.
     """
     paths = stored.get("paths")
     paths = paths if isinstance(paths, DictConfig) else {}
     old_run, old_data = paths.get("run"), paths.get("data")
-    data = data_folder(old_data) if data is None else data
+    data = absolute(data_folder(old_data) if data is None else data)
     stored.paths = {"data": data, "run": run}
     for section in OUTWARD:
         content = OmegaConf.to_container(stored).get(section)  # type: ignore[union-attr]
@@ -149,6 +153,13 @@ def relocate(stored: DictConfig, run: str, data: str | None) -> None:
                 OmegaConf.update(stored, key, str(Path(run, PurePath(value).relative_to(old_run))))
     if isinstance(stored.get("data"), DictConfig) and "root" in stored.data:
         stored.data.root = data
+    if file is not None and isinstance(stored.get("data"), DictConfig) and "path" in stored.data:
+        stored.data.path = absolute(file)
+
+
+def absolute(path: str) -> str:
+    """The path from the root, so that it holds wherever a command is started."""
+    return str(Path(path).expanduser().absolute())
 
 
 def data_folder(stored: object) -> str:

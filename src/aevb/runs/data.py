@@ -1,0 +1,30 @@
+"""The data of a run, and whether they still are what it was trained with."""
+
+from omegaconf import DictConfig
+
+from aevb.config import first_line, instantiate
+from aevb.data import InMemoryDataModule
+from aevb.errors import ConfigError
+
+
+def load_data(config: DictConfig) -> InMemoryDataModule:
+    """The data module of a configuration, its data loaded.
+
+    Raises:
+        ConfigError: a setting makes no sense, or the data cannot be had.
+    """
+    data: InMemoryDataModule = instantiate(config.data)
+    try:
+        data.prepare_data()
+        data.setup()
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    return data
+
+
+def load_stored_data(config: DictConfig) -> InMemoryDataModule:
+    """As `load_data`, for a configuration of unknown origin: whatever is wrong with it is said in one line."""
+    try:
+        return load_data(config)
+    except Exception as error:  # what settings that make no sense lead to is not documented
+        raise ConfigError(first_line(error)) from error
