@@ -8,7 +8,7 @@ from torch import Tensor
 
 from aevb.checks import whole_number
 from aevb.data.binarization import bernoulli, generator
-from aevb.inputs import to_float, without_labels, without_labels
+from aevb.inputs import to_float, without_labels
 
 _ORDER, _BINARIZATION = 0, 1
 
