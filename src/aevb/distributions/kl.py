@@ -97,6 +97,13 @@ def analytic_kl(posterior: Distribution, prior: Distribution, kl: str) -> Tensor
     raise ValueError(f"objective.kl=analytic: no closed form is known for {names}; use sampled or auto")
 
 
+def factorized(distribution: Distribution) -> Distribution | None:
+    """The distribution of each dimension, batch (..., D), of a product of them; None: it is no such product."""
+    if not isinstance(distribution, Independent) or distribution.base_dist.event_shape:
+        return None
+    return distribution.base_dist
+
+
 def distribution_name(distribution: Distribution) -> str:
     """Name of a distribution's family, without the wrapper `Independent`."""
     return type(getattr(distribution, "base_dist", distribution)).__name__

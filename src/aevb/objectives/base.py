@@ -49,7 +49,7 @@ class Objective(nn.Module, ABC):
     """
 
     samples_seen: Tensor
-    """Training samples evaluated so far, a whole number, (); the trainer keeps it up to date, in place."""
+    """Training samples evaluated so far, an int64 (); set in place before each minibatch."""
 
     def __init__(self, weight_prior: bool = True) -> None:
         super().__init__()
@@ -64,17 +64,12 @@ class Objective(nn.Module, ABC):
     def estimates(self, p: GenerativeModel, q: RecognitionModel, x: Tensor) -> Iterator[Estimate]:
         """The estimates for a minibatch whose losses are minimised in turn, by one optimizer step each.
 
-        Most objectives have a single one. One that works longer on a minibatch (`MonteCarloEM`) yields several; each is
-        computed after the step for the one before it.
+        Most objectives have one. `MonteCarloEM` yields several, each computed after the step for the one before it.
         """
         yield self(p, q, x)
 
     def forward(self, p: GenerativeModel, q: RecognitionModel, x: Tensor) -> Estimate:
-        """The estimate for a minibatch x (B, *data_shape), with the prior on the weights in its loss.
-
-        Raises:
-            RuntimeError: `weight_prior` is on, and `num_data` has not been set.
-        """
+        """The estimate for a minibatch x (B, *data_shape), with the prior on the weights in its loss."""
         return self.with_weight_prior(p, self.estimate(p, q, x))
 
     @abstractmethod
@@ -94,11 +89,7 @@ class Objective(nn.Module, ABC):
         return estimate._replace(loss=estimate.loss - log_prior, extras=extras)
 
     def training_set_size(self, purpose: str) -> int:
-        """N, which `purpose` needs.
-
-        Raises:
-            RuntimeError: `num_data` has not been set.
-        """
+        """N, which the setting `purpose` needs."""
         if self.num_data is None:
             raise RuntimeError(f"objective.{purpose} needs objective.num_data, the size of the training set")
         return self.num_data
@@ -116,9 +107,6 @@ def elbo(p: GenerativeModel, q: RecognitionModel, x: Tensor, num_samples: int = 
         x: Minibatch (B, *data_shape).
         num_samples: L.
         kl: `analytic`, `sampled`, or `auto`: analytic where a closed form is known.
-
-    Raises:
-        ValueError: `analytic` where no closed form is known.
     """
     posterior, prior = q(x), p.prior()
     z = posterior.rsample(torch.Size((num_samples,)))
@@ -154,7 +142,7 @@ class SquaredNorm(torch.autograd.Function):
 
 @contextmanager
 def frozen(module: nn.Module) -> Iterator[None]:
-    """Give the module's weights no gradient of what is computed within, densities of its distributions included."""
+    """Freeze the module's parameters inside the block: nothing computed there has a gradient for them."""
     trained = [weight for weight in module.parameters() if weight.requires_grad]
     for weight in trained:
         weight.requires_grad_(False)

@@ -23,7 +23,7 @@ class FullVB(Objective):
     samples and the methods of a trained model use them. The log σ are parameters of the objective.
 
     `elbo` is the bound on log p(X)/N, in validation and test as in training: log_likelihood − kl − kl_weights, with
-    sampled weights. On data that the weights were not fitted to, it charges for the weights all the same.
+    sampled weights. The KL of the weights is part of it on held-out data as well.
 
     Source: Kingma & Welling (2013), appendix F.
 
@@ -34,9 +34,6 @@ class FullVB(Objective):
         kl: Of z: `analytic`, `sampled`, or `auto`: analytic where a closed form is known.
 
     Logged in addition: `kl_weights`, KL(q(θ) ‖ p(θ))/N, nats per datapoint.
-
-    Raises:
-        ValueError: a setting is out of its range.
     """
 
     def __init__(

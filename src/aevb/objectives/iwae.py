@@ -25,7 +25,7 @@ class IWAE(Objective):
     - `stl`: Σ_k w̃_k ∂log w_k/∂z_k ∇_φ z_k, "sticking the landing": without the score ∇_φ log q. For K = 1 it is
       unbiased, and its variance vanishes as q tends to the exact posterior; for K > 1 it is biased.
 
-    The last two evaluate the encoder a second time, with its weights held fixed.
+    The last two evaluate the encoder a second time, with its weights frozen.
 
     Sources: Burda et al. (2016), eq. 8 and 14; Tucker et al. (2019), eq. 8; Roeder et al. (2017).
 
@@ -36,9 +36,6 @@ class IWAE(Objective):
 
     Logged in addition: `iwae`, the bound, in training as in validation and test. `elbo` is the ELBO from the same
     samples, with a sampled KL, so that it is never above the bound.
-
-    Raises:
-        ValueError: num_samples is not positive, or gradient is unknown.
     """
 
     def __init__(self, num_samples: int = 5, gradient: str = "reparameterized", weight_prior: bool = True) -> None:
@@ -68,7 +65,7 @@ class IWAE(Objective):
         iwae = log_weights.logsumexp(0) - math.log(self.num_samples)
         loss = -iwae.mean()
         if gradient == "dreg" and z.requires_grad:
-            # θ meets w̃ here, and what flows back through z meets it once more.
+            # The surrogate weights all gradients by w̃, and the hook those through z once more: w̃² for φ.
             normalized = log_weights.detach().softmax(0)
             z.register_hook(lambda gradient_of_z: normalized.unsqueeze(-1) * gradient_of_z)
             loss = surrogate(loss, gradient_of=-(normalized * log_weights).sum(0).mean())

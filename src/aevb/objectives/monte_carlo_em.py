@@ -44,9 +44,6 @@ class MonteCarloEM(Objective):
 
     Logged in addition: `acceptance`, the mean acceptance probability; `log_likelihood_hmc`, the mean of log p(x|z) over
     the posterior draws that are used (`log_likelihood` is that over the fitted Gaussian).
-
-    Raises:
-        ValueError: a setting is out of its range.
     """
 
     step_size: Tensor
@@ -85,7 +82,7 @@ class MonteCarloEM(Objective):
         return self.maximization(p, x, draws, self.report(p, x, draws))
 
     def evaluate(self, p: GenerativeModel, q: RecognitionModel, x: Tensor) -> Estimate:
-        """The ELBO with a Gaussian fitted to posterior draws; it leaves the step size of training alone."""
+        """The ELBO with a Gaussian fitted to posterior draws; the step size of training stays."""
         with torch.inference_mode(False), torch.no_grad():
             x = x.clone()  # Lightning validates in inference mode, whose tensors cannot be differentiated through
             return self.report(p, x, self.draw(p, x, self.evaluation_transitions))

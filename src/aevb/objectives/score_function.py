@@ -41,10 +41,6 @@ class ScoreFunction(Objective):
         weight_prior: See `Objective`.
 
     Logged in addition: `baseline_error`, the mean of (f − b)², where there is a baseline.
-
-    Raises:
-        ValueError: a setting is out of its range; leave_one_out with fewer than two samples; in use, an analytic KL
-            where no closed form is known.
     """
 
     def __init__(
@@ -76,7 +72,7 @@ class ScoreFunction(Objective):
         log_likelihood, log_prior, log_q = p.likelihood(z).log_prob(x), prior.log_prob(z), posterior.log_prob(z)
         kl = analytic_kl(posterior, prior, self.kl)
         if kl is None:
-            kl = log_q.detach() - log_prior  # the score of −log q itself is zero on average
+            kl = log_q.detach() - log_prior  # the gradient of log q itself, the score, has mean zero
         kl = kl.expand_as(log_likelihood)
         f = log_likelihood - kl
         centred, baseline_loss, extras = self.centre(f.detach(), x)

@@ -2,10 +2,10 @@
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution, Independent
+from torch.distributions import Distribution
 
 from aevb.checks import choice, number, whole_number
-from aevb.distributions.kl import KL_ESTIMATORS, distribution_name, kl_estimate
+from aevb.distributions.kl import KL_ESTIMATORS, distribution_name, factorized, kl_estimate
 from aevb.objectives.base import Estimate, Objective, elbo
 from aevb.vae import GenerativeModel, RecognitionModel
 
@@ -30,16 +30,12 @@ class SGVB(Objective):
         kl: `analytic` (eq. 7), `sampled` (eq. 6), or `auto`: analytic where a closed form is known.
         beta: β, the weight of the KL in the loss.
         beta_warmup_samples: T, training samples over which the weight of the KL rises linearly from 0 to β; 0: none.
-        free_bits: λ in nats; a group whose KL is below it is not pressed any lower. 0: none.
+        free_bits: λ in nats; the KL of a group is not reduced below it. 0: none.
         free_bits_per: A group is a latent `dimension`, or all that encodes a `datapoint`.
         weight_prior: See `Objective`.
 
     Logged in addition, where the setting is used: `beta`, the current weight of the KL, and `kl_free_bits`, the KL as
     it is charged with free bits.
-
-    Raises:
-        ValueError: a setting is out of its range; in use, free bits per dimension where q(z|x) or p(z) does not
-            factorize over the dimensions.
     """
 
     def __init__(
@@ -86,19 +82,11 @@ class SGVB(Objective):
         """Σ_g max(λ, KL_g), ()."""
         if self.free_bits_per == "datapoint":
             return kl.mean().clamp(min=self.free_bits)
-        kl_per_dimension = kl_estimate(factors(posterior), factors(prior), z, self.kl)
+        q, p = factorized(posterior), factorized(prior)
+        if q is None or p is None:
+            raise ValueError(
+                "objective.free_bits_per=dimension needs a posterior and a prior that factorize over the dimensions of "
+                f"z, got {distribution_name(prior if q else posterior)}; use free_bits_per=datapoint"
+            )
+        kl_per_dimension = kl_estimate(q, p, z, self.kl)
         return kl_per_dimension.mean(0).clamp(min=self.free_bits).sum()
-
-
-def factors(distribution: Distribution) -> Distribution:
-    """The distribution of each dimension of z, for a distribution that is a product of them.
-
-    Raises:
-        ValueError: it is no such product.
-    """
-    if not isinstance(distribution, Independent) or distribution.base_dist.event_shape:
-        raise ValueError(
-            "objective.free_bits_per=dimension needs a posterior and a prior that factorize over the dimensions of z, "
-            f"got {distribution_name(distribution)}; use free_bits_per=datapoint"
-        )
-    return distribution.base_dist

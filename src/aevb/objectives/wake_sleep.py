@@ -17,10 +17,10 @@ class WakeSleep(Objective):
       the KL of the ELBO. Together the two are not the gradient of any one function.
 
     Each phase trains its own model only: where the prior is made of q (`VampPrior`), the wake phase trains its
-    pseudo-inputs, which belong to θ, and leaves φ alone.
+    pseudo-inputs, which belong to θ, and not φ.
 
-    Both are in one loss, −log p(x, z) of the data − log q(z|x) of the dreams. No gradient passes through a draw, so z
-    may be of any kind that q and p can draw and score.
+    Both are in one loss, −log p(x, z) of the data − log q(z|x) of the dreams. No gradient passes through a draw, so any
+    z will do that q and p can sample and score.
 
     Source: Hinton, Dayan, Frey & Neal (1995).
 
@@ -29,9 +29,6 @@ class WakeSleep(Objective):
         weight_prior: See `Objective`.
 
     Logged in addition: `sleep`, log q(z|x) of the dreams. `elbo` is the true ELBO.
-
-    Raises:
-        ValueError: num_samples is not positive.
     """
 
     def __init__(self, num_samples: int = 1, weight_prior: bool = True) -> None:

@@ -6,12 +6,11 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution, Independent
 
 from aevb import plots
 from aevb.checks import number, whole_number
 from aevb.data.module import Split
-from aevb.distributions.kl import kl_estimate
+from aevb.distributions.kl import factorized, kl_estimate
 from aevb.tasks.base import DRAWS_FOR_MEAN, Findings, Task
 from aevb.vae import VAE
 
@@ -110,10 +109,10 @@ def parts_in_words(count: int, kl: float, kl_aggregate: float, information: floa
 
 def divergences(vae: VAE, x: Tensor) -> tuple[float, Tensor | None]:
     """KL(q(z|x) ‖ p(z)) in nats, its mean over x and that of each dimension; None where q or p does not factorize."""
-    prior = factors(vae.p.prior())
+    prior = factorized(vae.p.prior())
     per_dimension = []
     for chunk in x.split(1000):
-        posterior = factors(vae.q(chunk))
+        posterior = factorized(vae.q(chunk))
         if posterior is None or prior is None:
             return kl_of(vae, x), None
         z = posterior.sample(torch.Size((DRAWS_FOR_MEAN,)))
@@ -129,13 +128,6 @@ def kl_of(vae: VAE, x: Tensor) -> float:
         posterior = vae.q(chunk)
         kls.append(kl_estimate(posterior, prior, posterior.sample(torch.Size((DRAWS_FOR_MEAN,))), "auto"))
     return float(torch.cat(kls).mean())
-
-
-def factors(distribution: Distribution) -> Distribution | None:
-    """The distribution of each dimension, for a distribution that is a product of them."""
-    if not isinstance(distribution, Independent) or distribution.base_dist.event_shape:
-        return None
-    return distribution.base_dist
 
 
 def aggregate(vae: VAE, x: Tensor) -> tuple[Tensor, float]:

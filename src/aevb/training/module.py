@@ -55,9 +55,6 @@ class AEVB(pl.LightningModule):
     Attributes:
         samples_seen: Training samples evaluated so far, over all ranks: the x-axis of every curve, as in the paper.
         validated_samples: What `samples_seen` was at the end of the last validation; None: there was none.
-
-    Raises:
-        ValueError: max_samples is not a positive whole number.
     """
 
     def __init__(

@@ -18,9 +18,6 @@ class Burda(LambdaLR):
         stages: Their number.
         growth: Ratio of the lengths of a stage and the one before it.
         decay: Ratio of the learning rates of a stage and the one before it.
-
-    Raises:
-        ValueError: a setting is out of its range.
     """
 
     def __init__(self, optimizer: Optimizer, stages: int = 8, growth: int = 3, decay: float = 10 ** (-1 / 7)) -> None:

@@ -40,9 +40,6 @@ class Checkpoint(pl.Callback):
         folder: Where the two files go.
         every_samples: Training samples between two checkpoints; rounded up to whole blocks of minibatches.
         every_seconds: Least time between two checkpoints at epochs' ends.
-
-    Raises:
-        ValueError: every_samples is not a positive whole number, or every_seconds is negative.
     """
 
     def __init__(self, folder: str | Path, every_samples: int = 100_000, every_seconds: float = 1.0) -> None:

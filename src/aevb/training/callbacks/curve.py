@@ -31,9 +31,6 @@ class Curve(Periodic):
         per_decade: Points while the samples grow tenfold.
         datapoints: Of the training and of the test set, chosen at random once; all where there are fewer.
         estimator: Of log p(x), see `aevb.estimators`. None: the ELBO, as in validation.
-
-    Raises:
-        ValueError: one of the numbers is not a positive whole number.
     """
 
     def __init__(

@@ -34,9 +34,6 @@ class Images(Periodic):
         num_samples: Samples in a picture.
         num_reconstructions: Test images that are reconstructed.
         manifold_size: Images along each side of the manifold.
-
-    Raises:
-        ValueError: one of the numbers is not a positive whole number.
     """
 
     def __init__(

@@ -18,9 +18,6 @@ class Metrics(Periodic):
 
     Args:
         every_samples: Training samples in an interval; rounded up to whole blocks of minibatches.
-
-    Raises:
-        ValueError: every_samples is not a positive whole number.
     """
 
     def __init__(self, every_samples: int = 10_000) -> None:

@@ -19,9 +19,6 @@ class Every:
 
     Attributes:
         last: Training samples at the last time.
-
-    Raises:
-        ValueError: samples is not a positive integer.
     """
 
     def __init__(self, samples: int, key: str) -> None:
@@ -44,9 +41,6 @@ class LogSpaced(Every):
         first: Training samples at the first time.
         per_decade: Times while the samples grow tenfold.
         key: What `.first` and `.per_decade` are settings of.
-
-    Raises:
-        ValueError: first or per_decade is not a positive integer.
     """
 
     def __init__(self, first: int, per_decade: int, key: str) -> None:

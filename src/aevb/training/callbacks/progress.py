@@ -21,9 +21,6 @@ class Progress(pl.Callback):
 
     Args:
         every_seconds: Least time between two lines where there is no terminal.
-
-    Raises:
-        ValueError: every_seconds is negative.
     """
 
     def __init__(self, every_seconds: float = 10.0) -> None:

@@ -44,9 +44,6 @@ class WandbLogger(LightningWandbLogger):
         id: Of the run; a resumed run has the id of its beginning.
         resumed_after: How the run's last attempt ended (interrupted, failed, killed, finished); None: this is its
             first. It goes to the configuration, and the run gets the tag `resumed`.
-
-    Raises:
-        ValueError: wandb refuses a setting; the message starts with its key.
     """
 
     def __init__(
