@@ -12,7 +12,7 @@ from aevb.checks import whole_number
 from aevb.distributions.kl import kl_estimate
 from aevb.inputs import as_batch, as_latents
 from aevb.likelihoods import Likelihood
-from aevb.networks import Body, initialize
+from aevb.networks import Body, as_weights, initialize
 from aevb.posteriors import Posterior
 from aevb.priors import Prior
 
@@ -41,7 +41,7 @@ class GenerativeModel(nn.Module):
 
     def likelihood(self, z: Tensor) -> Distribution:
         """p(x|z): z (S, B, latent_dim) → batch (S, B), event `data_shape`."""
-        return cast(Distribution, self.head(self.decoder(z)))
+        return cast(Distribution, self.head(self.decoder(as_weights(z, self.decoder))))
 
     def log_joint(self, x: Tensor, z: Tensor) -> Tensor:
         """log p(x, z) = log p(x|z) + log p(z) in nats: x (B, *data_shape), z (S, B, latent_dim) → (S, B)."""
@@ -61,7 +61,7 @@ class RecognitionModel(nn.Module):
         self.head = head
 
     def forward(self, x: Tensor) -> Distribution:
-        return cast(Distribution, self.head(self.encoder(x)))
+        return cast(Distribution, self.head(self.encoder(as_weights(x, self.encoder))))
 
 
 class VAE(nn.Module):

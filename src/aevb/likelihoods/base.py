@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, constraints
 
 from aevb.inputs import require_finite
+from aevb.networks import FullPrecision
 
 
-class Likelihood(nn.Module, ABC):
+class Likelihood(FullPrecision, ABC):
     """A head that turns the decoder's features into the distribution p(x|z).
 
     A subclass says how many parameters each value of x has, and builds the distribution from them. From a vector of
@@ -60,6 +61,7 @@ class Likelihood(nn.Module, ABC):
 
         Under mixed precision the networks work in 16 bits; densities need more, so every head computes in float32.
         """
+        h = h.to(self.layer.weight.dtype)
         if isinstance(self.layer, nn.Conv2d):
             maps = self.layer(h.flatten(0, -4))
             raw = maps.view(*h.shape[:-3], self.parameters_per_value, *self.data_shape)

@@ -4,7 +4,11 @@ A body maps a tensor to features and says their shape in `out_shape`. Heads (lik
 distributions, so bodies know nothing of probability.
 """
 
-from torch import nn
+from collections.abc import Callable
+from typing import Self
+
+import torch
+from torch import Tensor, nn
 
 from aevb.checks import choice
 
@@ -27,6 +31,26 @@ class Body(nn.Module):
     """
 
     out_shape: tuple[int, ...]
+
+
+class FullPrecision(nn.Module):
+    """A module whose floats keep 32 bits or more where a model is converted to 16, as by `trainer.precision=bf16-true`.
+
+    Half precision is for bodies. Densities, what is learned of them and what they are averaged into need more.
+    """
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        def at_least_float32(tensor: Tensor) -> Tensor:
+            moved = fn(tensor)
+            return tensor.to(moved.device) if moved.dtype in (torch.float16, torch.bfloat16) else moved
+
+        return super()._apply(at_least_float32, recurse)
+
+
+def as_weights(x: Tensor, module: nn.Module) -> Tensor:
+    """x in the type of a module's weights."""
+    weight = next(module.parameters(), None)
+    return x if weight is None else x.to(weight.dtype)
 
 
 def activation_layer(name: str, owner: str) -> nn.Module:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from aevb.distributions.kl import kl_estimate
+from aevb.networks import FullPrecision
 from aevb.vae import GenerativeModel, RecognitionModel
 
 
@@ -37,7 +38,7 @@ class Estimate(NamedTuple):
         return {"loss": self.loss.detach()} | {name: value.detach().mean() for name, value in parts.items()}
 
 
-class Objective(nn.Module, ABC):
+class Objective(FullPrecision, ABC):
     """A callable (p, q, x) → `Estimate` whose loss is minimised in training.
 
     An objective may have parameters of its own, which are trained with those of the model: they are made in the

@@ -7,8 +7,10 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
+from aevb.networks import FullPrecision
 
-class Posterior(nn.Module, ABC):
+
+class Posterior(FullPrecision, ABC):
     """A head that turns the encoder's features into the variational distribution q(z|x).
 
     The parameters of the distribution are linear in the features. A subclass says how many there are, and builds the
@@ -33,7 +35,7 @@ class Posterior(nn.Module, ABC):
 
     def forward(self, h: Tensor) -> Distribution:
         """q(z|x) for features h (B, in_features)."""
-        parameters = self.layer(h)
+        parameters = self.layer(h.to(self.layer.weight.dtype))
         with torch.autocast(parameters.device.type, enabled=False):
             return self.distribution(parameters.to(torch.promote_types(parameters.dtype, torch.float32)))
 

@@ -3,11 +3,12 @@
 from abc import ABC, abstractmethod
 from typing import Any
 
-from torch import nn
 from torch.distributions import Distribution
 
+from aevb.networks import FullPrecision
 
-class Prior(nn.Module, ABC):
+
+class Prior(FullPrecision, ABC):
     """A module whose `forward()` gives the distribution p(z).
 
     Shapes: batch (), event (latent_dim,).

@@ -144,6 +144,8 @@ class AEVB(pl.LightningModule):
         return []
 
     def setup(self, stage: str) -> None:
+        # Under bf16-true Lightning would round the data to 8 bits before they are scored.
+        self.trainer.precision_plugin.convert_input = lambda data: data  # type: ignore[method-assign]
         self.trainer.gradient_clip_val = self.clip_val
         if stage == "fit":
             self.scheduled_epoch, self.val_elbo = 0, None
