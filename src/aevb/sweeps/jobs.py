@@ -1,15 +1,15 @@
-"""The jobs of a sweep, packed so that a process elsewhere can run them: what the launchers for clusters share."""
+"""The jobs of a sweep on a cluster: packed so that a process elsewhere can run them, submitted, and waited for."""
 
-import json
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Protocol
 
 from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, JobStatus, filter_overrides, run_job, setup_globals
@@ -17,7 +17,8 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
 from aevb.config import first_line
-from aevb.errors import JobFailedError, fail
+from aevb.errors import ConfigError, JobFailedError, fail
+from aevb.runs.status import read_status
 
 CARRIED = ("AEVB_", "WANDB_", "NETRC")
 """What the names of the environment variables start with that a job takes along to another machine."""
@@ -32,15 +33,15 @@ class Job:
 
     Args:
         number: Of the job in its sweep, from 0.
-        overrides: What it is asked.
-        config: Its configuration, with the `hydra` node.
+        overrides: Of the job.
+        sweep: The configuration of the sweep, with the `hydra` node.
         context: Hydra's loader and callbacks.
         function: What runs a configuration.
     """
 
     number: int
     overrides: list[str]
-    config: DictConfig
+    sweep: DictConfig
     context: HydraContext
     function: TaskFunction
     folder: str = field(default_factory=os.getcwd)
@@ -73,6 +74,14 @@ class Job:
             return self.failed(first_line(result._return_value))
         return result
 
+    @cached_property
+    def config(self) -> DictConfig:
+        """Its configuration, with the `hydra` node; composed where it runs, as hundreds take minutes."""
+        config = self.context.config_loader.load_sweep_config(self.sweep, self.overrides)
+        with open_dict(config):
+            config.hydra.job.id = config.hydra.job.num = self.number
+        return config
+
     @property
     def name(self) -> str:
         """Its number and overrides, for a person."""
@@ -85,9 +94,7 @@ class Job:
 
     def failed(self, reason: str) -> JobReturn:
         """The result of a job that has none of its own."""
-        return JobReturn(
-            overrides=self.overrides, cfg=self.config, status=JobStatus.FAILED, _return_value=JobFailedError(reason)
-        )
+        return JobReturn(overrides=self.overrides, status=JobStatus.FAILED, _return_value=JobFailedError(reason))
 
 
 def end(signum: int, frame: FrameType | None) -> None:
@@ -95,49 +102,61 @@ def end(signum: int, frame: FrameType | None) -> None:
     raise SystemExit(128 + signum)
 
 
-def make_jobs(
-    context: HydraContext,
-    function: TaskFunction,
-    config: DictConfig,
-    job_overrides: Sequence[Sequence[str]],
-    first_number: int,
-) -> list[Job]:
-    """The jobs of a batch of a sweep, whose folder is made here.
+class Cluster(Protocol):
+    """What runs jobs elsewhere."""
 
-    Args:
-        context: Hydra's loader and callbacks.
-        function: What runs a configuration.
-        config: Of the sweep.
-        job_overrides: For each job.
-        first_number: Of the first job.
+    at_once: int
+    """Limit on the jobs that are submitted at the same time."""
+
+    def submit(self, jobs: Sequence[Job]) -> Sequence[Any]:
+        """Start jobs, and return a handle of each."""
+
+    def wait(self, running: Mapping[int, Any]) -> Mapping[int, JobReturn | str]:
+        """The results of those that have ended, by the keys of their handles; a reason where one has no result."""
+
+    def cancel(self, handles: Sequence[Any]) -> None:
+        """Interrupt jobs, so that they save themselves."""
+
+    def close(self) -> None:
+        """Leave the cluster."""
+
+
+def run_jobs(jobs: Sequence[Job], cluster: Cluster) -> list[JobReturn]:
+    """Submit jobs, report how each ends, and return their results in order.
+
+    A job that ends without a result has one that says so. Ctrl-C ends all of them: they save themselves first.
     """
-    Path(config.hydra.sweep.dir).mkdir(parents=True, exist_ok=True)
-    jobs = []
-    for number, overrides in enumerate(job_overrides, first_number):
-        job_config = context.config_loader.load_sweep_config(config, list(overrides))
-        with open_dict(job_config):
-            job_config.hydra.job.id = job_config.hydra.job.num = number
-        jobs.append(Job(number, list(overrides), job_config, context, function))
-    return jobs
+    waiting = list(range(len(jobs)))
+    running: dict[int, Any] = {}
+    results: dict[int, JobReturn] = {}
+    try:
+        while len(results) < len(jobs):
+            if batch := waiting[: cluster.at_once - len(running)]:
+                running |= zip(batch, cluster.submit([jobs[index] for index in batch]), strict=True)
+                waiting = waiting[len(batch) :]
+            for index, result in cluster.wait(running).items():
+                results[index] = jobs[index].failed(result) if isinstance(result, str) else result
+                report(jobs[index], results[index])
+                del running[index]
+    except KeyboardInterrupt:
+        cluster.cancel(list(running.values()))
+        raise
+    finally:
+        cluster.close()
+    return [results[index] for index in range(len(jobs))]
 
 
-def report(job: Job, result: JobReturn) -> JobReturn:
-    """Say how a job ended, and hand its result on.
-
-    A job whose training failed has said so in its run folder, and the sweep's table will. Where a job as such was
-    lost, its result ends the sweep with exit code 1, once the launcher has those of the other jobs.
-    """
+def report(job: Job, result: JobReturn) -> None:
+    """Say how a job ended; the sweep's table will have the reason of one that failed, or was lost."""
     if result.status == JobStatus.FAILED:
         print(f"{job.name}: {first_line(result._return_value)}", file=sys.stderr, flush=True)
-        result.return_value = SystemExit(1)
-        return result
+        return
     try:
-        status = json.loads((job.run_folder / "status.json").read_text())
-    except (OSError, ValueError):
+        status = read_status(job.run_folder / "status.json")
+    except ConfigError:
         status = {}
     reason = f": {status['error']}" if status.get("error") else ""
     print(f"{job.name}: {status.get('state', 'done')}{reason}", flush=True)
-    return result
 
 
 def require(module: str, extra: str) -> None:

@@ -1,0 +1,81 @@
+"""Jobs of a sweep as tasks of Ray."""
+
+import os
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import ray
+from hydra.core.utils import JobReturn
+
+from aevb.config import first_line
+from aevb.errors import fail
+from aevb.sweeps.jobs import Job
+
+
+class RayCluster:
+    """Ray, on this machine or on a cluster.
+
+    A job whose process or machine dies is started again by Ray, elsewhere if need be, and continues its run folder.
+
+    Args:
+        init: Arguments of `ray.init`.
+        options: What each job gets: `num_cpus`, `num_gpus` …
+
+    Raises:
+        SystemExit: there is no such cluster, or Ray refuses the arguments.
+    """
+
+    at_once = sys.maxsize  # Ray queues them itself
+
+    def __init__(self, init: Mapping[str, Any], options: Mapping[str, Any]) -> None:
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        start(init)
+        try:
+            self.task = ray.remote(run).options(**options)
+        except (TypeError, ValueError) as error:
+            fail(f"error: hydra.launcher.remote: {first_line(error)}", 2)
+
+    def submit(self, jobs: Sequence[Job]) -> list[Any]:
+        return [self.task.remote(job) for job in jobs]
+
+    def wait(self, running: Mapping[int, Any]) -> dict[int, JobReturn | str]:
+        (ready,), _ = ray.wait(list(running.values()), num_returns=1)
+        number = next(number for number, task in running.items() if task == ready)
+        try:
+            return {number: ray.get(ready)}
+        except ray.exceptions.RayError as error:  # Ray has given it up
+            return {number: first_line(error)}
+
+    def cancel(self, tasks: Sequence[Any]) -> None:
+        for task in tasks:
+            ray.cancel(task)  # as Ctrl-C does
+        ray.wait(list(tasks), num_returns=len(tasks), timeout=60)
+
+    def close(self) -> None:
+        ray.shutdown()
+
+
+def start(init: Mapping[str, Any]) -> None:
+    """Start Ray, or join a cluster. Ray gives itself half a minute; a busy machine may need more, so three times that.
+
+    Raises:
+        SystemExit: there is no such cluster, or Ray refuses the arguments.
+    """
+    for attempts_left in (2, 1, 0):
+        try:
+            ray.init(**init)
+            return
+        except Exception as error:  # Ray raises bare ones
+            ray.shutdown()
+            if not attempts_left or not re.search("timed out|timeout", str(error)):
+                fail(f"error: hydra.launcher.init: {first_line(error)}", 2)
+
+
+def run(job: Job) -> JobReturn:
+    """What a worker of Ray does; an interrupted job is no reason for Ray to take its worker for broken."""
+    try:
+        return job()
+    except SystemExit as stop:
+        return job.failed(f"interrupted (exit code {stop.code})")

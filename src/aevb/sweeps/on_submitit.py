@@ -1,0 +1,213 @@
+"""Jobs of a sweep as submitit runs them: as jobs of SLURM, or as processes of this machine."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any
+
+import submitit
+from hydra.core.utils import JobReturn
+from submitit.core.utils import DelayedSubmission, pickle_load
+
+from aevb.config import first_line
+from aevb.errors import fail
+from aevb.sweeps.jobs import Job, end
+
+POLL_SECONDS = 1.0
+"""Between two looks for results."""
+QUERY_SECONDS = 5.0
+"""Between two questions to SLURM."""
+GRACE_SECONDS = {"slurm": 30.0, "local": 2.0}
+"""For the result of a job that has ended to appear, on a file system that is slow to tell."""
+OVER = frozenset(
+    ("BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "REVOKED", "TIMEOUT")
+)
+"""States in which SLURM is done with a job, unless it is requeued."""
+TIME_OUT = signal.SIGUSR2
+"""What submitit asks SLURM to send before the time is up, and sends itself on one machine."""
+START_AGAIN = 144
+"""The exit code by which submitit's own controller, on one machine, starts a job again."""
+PATIENCE_SECONDS = 120
+"""For SLURM to end a job that it was asked to start again."""
+
+
+class SubmititCluster:
+    """SLURM, or this machine.
+
+    Args:
+        cluster: `slurm` or `local`.
+        folder: For submitit's files and the jobs' output.
+        jobs_at_once: Limit on the jobs that run at the same time.
+        max_requeues: Limit on how often a job is started again.
+        parameters: For submitit.
+
+    Raises:
+        SystemExit: submitit or SLURM refuses the parameters.
+    """
+
+    def __init__(
+        self, cluster: str, folder: str, jobs_at_once: int, max_requeues: int, parameters: Mapping[str, Any]
+    ) -> None:
+        self.cpus, self.max_requeues = parameters.get("cpus_per_task", 1), max_requeues
+        self.at_once, self.grace = jobs_at_once, GRACE_SECONDS[cluster]
+        if cluster == "slurm":  # which counts by itself
+            parameters, self.at_once = {**parameters, "slurm_array_parallelism": jobs_at_once}, sys.maxsize
+        try:
+            self.executor = submitit.AutoExecutor(folder=folder, cluster=cluster, slurm_max_num_timeout=max_requeues)
+            self.executor.update_parameters(**parameters)
+        except Exception as error:
+            fail(f"error: hydra.launcher: {first_line(error)}", 2)
+        self.ended: dict[str, float] = {}
+        self.queried = 0.0
+        self.states: dict[str, str] = {}
+
+    def submit(self, jobs: Sequence[Job]) -> Sequence["submitit.Job[JobReturn]"]:
+        """Submit jobs, as an array where that is more than one.
+
+        Raises:
+            SystemExit: SLURM refuses them.
+        """
+        try:
+            with without_ctrl_c():
+                return self.executor.submit_array([SubmititJob(job, self.cpus, self.max_requeues) for job in jobs])
+        except submitit.core.utils.FailedJobError as error:
+            fail(f"error: hydra.launcher: {str(error).strip().splitlines()[-1]}", 2)
+
+    def wait(self, running: Mapping[int, "submitit.Job[JobReturn]"]) -> dict[int, JobReturn | str]:
+        time.sleep(POLL_SECONDS)
+        lost = self.lost(list(running.values()))
+        found: dict[int, JobReturn | str] = {}
+        for number, job in running.items():
+            file = job.task(0).paths.result_pickle
+            if file.exists():
+                outcome, value = pickle_load(file)
+                found[number] = value if outcome == "success" else value.strip().splitlines()[-1]
+            elif job.job_id in lost:
+                log = os.path.relpath(job.task(0).paths.stderr)
+                found[number] = f"ended without a result ({lost[job.job_id]}); see {log}"
+        return found
+
+    def lost(self, jobs: Sequence["submitit.Job[JobReturn]"]) -> dict[str, str]:
+        """The last state of each job that ended for good longer ago than its result may take to appear."""
+        now = time.monotonic()
+        if isinstance(jobs[0], submitit.SlurmJob):
+            if now - self.queried > QUERY_SECONDS:
+                self.queried, self.states = now, slurm_states(jobs, self.states)
+            over = {id: state for id, state in self.states.items() if state in OVER}
+        else:
+            over = {job.job_id: job.state for job in jobs if job.state != "RUNNING"}
+        self.ended = {id: self.ended.get(id, now) for id in over}
+        return {id: over[id] for id, since in self.ended.items() if now - since > self.grace}
+
+    def cancel(self, jobs: Sequence["submitit.Job[JobReturn]"]) -> None:
+        """End jobs so that they save themselves, and wait for those of this machine."""
+        processes = [job._process for job in jobs if isinstance(job, submitit.LocalJob) and job._process is not None]
+        for process in processes:
+            process.terminate()
+        for job in jobs:
+            if isinstance(job, submitit.SlurmJob):
+                job.cancel(check=False)
+        for process in processes:
+            process.wait()
+
+    def close(self) -> None:
+        """Nothing is left to do."""
+
+
+@contextmanager
+def without_ctrl_c() -> Iterator[None]:
+    """Processes started within do not get Ctrl-C from the terminal: they are told to end by us, and once."""
+    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+def slurm_states(jobs: Sequence["submitit.Job[JobReturn]"], known: Mapping[str, str]) -> dict[str, str]:
+    """What SLURM's controller says of jobs; what was known before where it does not answer.
+
+    Not sacct, which needs an accounting database that not every cluster has.
+    """
+    ids = sorted({job.job_id.split("_")[0] for job in jobs})
+    command = ["squeue", "--noheader", "--array", "--states=all", f"--jobs={','.join(ids)}", "--format=%i %T"]
+    answer = subprocess.run(command, capture_output=True, text=True)
+    if answer.returncode != 0 and "Invalid job id" not in answer.stderr:
+        return dict(known)
+    states = dict(line.split() for line in answer.stdout.splitlines())
+    return {job.job_id: states.get(job.job_id, "COMPLETED") for job in jobs}  # it forgets jobs after a while
+
+
+@dataclass
+class SubmititJob:
+    """Runs a job; when SLURM or the user ends it early, the job is saved, and started again where it makes sense.
+
+    A time-out (SIGUSR2) and a SIGTERM by `scancel --signal=TERM` leave SLURM's job running, so it asks to be requeued.
+    On `scontrol requeue`, preemption and `scancel`, which come as SIGTERM too, SLURM has decided already. A started
+    again job finds its own run folder and continues it.
+
+    Args:
+        job: The job.
+        cpus: Threads for it.
+        max_requeues: Limit on the requests to be started again; it fails then.
+    """
+
+    job: Job
+    cpus: int
+    max_requeues: int
+
+    def __call__(self) -> JobReturn:
+        """Run the job.
+
+        Raises:
+            SystemExit: it was ended early; there is no result then.
+        """
+        os.environ.setdefault("OMP_NUM_THREADS", str(self.cpus))
+        signal.signal(TIME_OUT, as_termination)
+        try:
+            return self.job()
+        except SystemExit as stop:
+            if isinstance(stop.code, int) and stop.code > 128:
+                if int(os.environ.get("SLURM_RESTART_COUNT", 0)) >= self.max_requeues:
+                    return self.job.failed(f"interrupted after {self.max_requeues} requeues")
+                start_again()
+            raise
+
+    def checkpoint(self) -> DelayedSubmission:
+        """What submitit is to start again when a time-out comes before this has begun."""
+        return DelayedSubmission(self)
+
+
+def as_termination(signum: int, frame: FrameType | None) -> None:
+    """Let a time-out end the job as SIGTERM does, and remember which of the two it was."""
+    os.environ["AEVB_TIMED_OUT"] = "1"
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def start_again() -> None:
+    """Ask for this job to be started again, unless it is being ended for good."""
+    if os.environ.get("SUBMITIT_EXECUTOR") == "local":
+        if os.environ.get("AEVB_TIMED_OUT"):
+            sys.exit(START_AGAIN)
+        return
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # srun's, once the first task is gone
+    if os.environ.get("SLURM_PROCID", "0") == "0":
+        job = slurm_id()
+        state = subprocess.run(["squeue", "-h", "-j", job, "-o", "%T"], capture_output=True, text=True).stdout.strip()
+        if state != "RUNNING":
+            return
+        subprocess.run(["scontrol", "requeue", job], check=False)
+    signal.signal(signal.SIGTERM, end)
+    time.sleep(PATIENCE_SECONDS)
+
+
+def slurm_id() -> str:
+    """The id of the job this process belongs to, as SLURM's commands want it."""
+    array = os.environ.get("SLURM_ARRAY_JOB_ID")
+    return f"{array}_{os.environ['SLURM_ARRAY_TASK_ID']}" if array else os.environ["SLURM_JOB_ID"]
