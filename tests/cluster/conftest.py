@@ -1,6 +1,5 @@
 """Schedulers for the tests: a SLURM of two nodes, both this machine."""
 
-import json
 import os
 import shutil
 import subprocess
@@ -82,11 +81,9 @@ class Sweep:
 
     def is_trained_by(self, what: str) -> int:
         """The process that trains the job whose folder's name contains `what`; 0: none."""
-        locks = list(self.folder.glob(f"*{what}*/.lock"))
-        try:
-            return int(json.loads(locks[0].read_text())["pid"]) if locks else 0
-        except (OSError, ValueError):  # it ends at this moment
-            return 0
+        files = {path.stat().st_ino for path in self.folder.glob(f"*{what}*/.lock")}
+        held = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
+        return next((int(fields[4]) for fields in held if int(fields[5].split(":")[-1]) in files), 0)
 
     def job_ids(self) -> list[str]:
         """SLURM's ids of the jobs, in order."""
