@@ -1,5 +1,6 @@
 """`evaluate.py`: what it writes and prints, over runs and sweeps, and how it refuses."""
 
+import errno
 import json
 import re
 import shlex
@@ -57,6 +58,16 @@ def call(*overrides: str) -> None:
 
 def results(folder: RunFolder, kind: str = "entries") -> list[dict]:
     return json.loads((folder.path / "evaluation.json").read_text())[kind]
+
+
+def test_folder_that_cannot_be_written_is_found_out_before_anything_is_computed(folder, monkeypatch):
+    def refuse(**arguments):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr("aevb.files.tempfile.TemporaryFile", refuse)
+    monkeypatch.setattr("aevb.apps.evaluate.load_trained", lambda *arguments: pytest.fail("it computes"))
+    with pytest.raises(ConfigError, match=f"^run: {folder.path} cannot be written: Read-only file system$"):
+        call(f"run={folder.path}")
 
 
 def test_entries_and_table(folder, capsys):

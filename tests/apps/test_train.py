@@ -330,8 +330,8 @@ def test_limit_that_ends_a_run_is_named(run_train, capsys):
     run_train(f"resume={folder.path}", "trainer.max_time=null", f"+callbacks.stop={STOP}")
     assert folder.status()["samples"] > status["samples"]
     assert folder.status()["ended_by"] == "EarlyStopping"
-    with pytest.raises(ConfigError, match=r"^trainer.max_epochs ends the run before its first minibatch$"):
-        run_train(*TINY, "trainer.max_epochs=0", folder=folder.path.with_name("none"))
+    with pytest.raises(ConfigError, match=r"^trainer.max_time ends the run before its first minibatch$"):
+        run_train(*TINY, "trainer.max_time=00:00:00:00", folder=folder.path.with_name("none"))
 
 
 def test_limit_of_steps_is_named(run_train):

@@ -26,14 +26,14 @@ def main(folder: RunFolder) -> int:
     """Train, and say what went wrong; returns the exit code."""
     die_with_parent()
     restore_hydra(folder)
-    try:
-        with nullcontext() if rank() else logged(folder.log_file, "process 0"):  # the others' output has its own files
+    with nullcontext() if rank() else logged(folder.log_file, "process 0"):  # the others' output has its own files
+        try:
             fit_and_test(folder.config(), folder)
-    except BaseException as error:
-        report_error(error)
-        if not isinstance(error, (*KNOWN, KeyboardInterrupt, SystemExit)):
-            log.exception("failed")
-        return 1
+        except BaseException as error:
+            report_error(error)
+            if not isinstance(error, (*KNOWN, OSError, KeyboardInterrupt, SystemExit)):
+                log.exception("failed")
+            return 1
     return 0
 
 
