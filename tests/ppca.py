@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution, MultivariateNormal, Normal
+from torch.distributions import Distribution, MultivariateNormal, Normal, constraints
 
 from aevb.likelihoods import Likelihood
 from aevb.networks import MLPDecoder, MLPEncoder
@@ -21,6 +21,8 @@ from aevb.vae import GenerativeModel, RecognitionModel
 
 class FixedNoise(Likelihood):
     """N(x; f(z), σ² I)."""
+
+    support = constraints.real
 
     def __init__(self, in_shape: Sequence[int], data_shape: Sequence[int], sigma: float) -> None:
         super().__init__(in_shape, data_shape, parameters_per_value=1)

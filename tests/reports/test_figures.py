@@ -89,6 +89,24 @@ def test_learning_curves_join_the_seeds_of_a_setting(make_run, tmp_path):
     assert "standard deviation" in item.caption
 
 
+@pytest.mark.parametrize("count", [2, 30, 60])
+def test_legend_of_many_curves_leaves_the_panels_their_size(make_run, tmp_path, count):
+    for latent_dim in range(2, count + 2):
+        make_run(f"run-{latent_dim}", {"val/elbo": {10: 1.0 * latent_dim, 20: 3.0}}, latent_dim=latent_dim)
+    figure = learning_curves(find([str(tmp_path / "runs")])[0], ["val/elbo"]).figure
+    figure.savefig(tmp_path / "figure.png")
+    (axes,) = figure.axes
+    (legend,) = figure.legends
+    panel, box = axes.get_tightbbox(), legend.get_window_extent()
+    assert box.y1 <= panel.y0 + 1
+    assert axes.get_window_extent().height / figure.dpi > 2.5  # inches
+    assert box.x0 >= 0
+    assert box.x1 <= figure.bbox.width
+    assert len(legend.get_texts()) == min(count, 30)
+    more = "30 more curves are named in the CSV file" if count == 60 else ""
+    assert legend.get_title().get_text() in (more, "None")
+
+
 def test_there_is_no_figure_without_data(make_run, tmp_path):
     make_run("a", {"train/kl": {1: 1.0}})
     runs, _ = find([str(tmp_path / "runs")])

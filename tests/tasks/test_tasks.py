@@ -106,6 +106,12 @@ def test_probe_needs_labels():
         run(Probe(), collapsed_model(1), normal_data(5))
 
 
+@pytest.mark.parametrize("labels", [torch.arange(100) * 10**5, torch.zeros(100, dtype=torch.long)])
+def test_probe_refuses_labels_that_are_no_classes(labels):
+    with pytest.raises(ValueError, match=r"task=probe needs labels that are classes, got (100|1) different"):
+        run(Probe(), collapsed_model(1), normal_data(100), labels)
+
+
 def image_in(picture: Image, row: int, column: int, rows: int, columns: int, side: int = 4) -> Tensor:
     """One of the images (side, side) of a picture, whose grid is at the bottom right of titles and caption."""
     factor = math.ceil(640 / (columns * (side + 1) + 1))

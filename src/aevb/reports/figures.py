@@ -20,6 +20,8 @@ METHODS = {"SGVB": "AEVB", "WakeSleep": "Wake-Sleep", "MonteCarloEM": "MCEM"}
 """What the paper calls the objectives."""
 DATA = {"FreyFace": "Frey Face"}
 COLOURS = {"AEVB": "tab:red", "Wake-Sleep": "tab:green", "MCEM": "tab:blue"}
+MAX_LEGEND = 30
+"""Curves that a legend names."""
 DASHES = {"train": "-", "test": "--"}
 CURVE = ("method", "split", "samples", "mean", "deviation", "seeds")
 """Columns of a panel's data that tell its curves and their points apart; the others say which panel it is."""
@@ -224,14 +226,19 @@ def panel(axes: Axes, runs: Sequence[Run], what: str, where: Row) -> list[Row]:
 
 
 def legend(figure: Figure, panels: Iterable[Axes]) -> None:
-    """One legend for all panels, below them, in as many columns as there is room for."""
+    """One legend for all panels, below them; the figure grows by the legend's height, so that panels keep theirs."""
     lines = {str(line.get_label()): line for axes in panels for line in axes.get_lines()}
-    longest = max(map(len, lines), default=0)
-    columns = max(1, int(figure.get_figwidth() / (0.085 * longest + 0.6)))
+    shown = dict(list(lines.items())[:MAX_LEGEND])
+    more = len(lines) - len(shown)
+    longest = max(map(len, shown), default=0)
+    columns = max(1, min(len(shown), int(figure.get_figwidth() / (0.085 * longest + 0.6))))
+    figure.set_figheight(figure.get_figheight() + 0.2 * math.ceil(len(shown) / columns))
     figure.legend(
-        list(lines.values()),
-        list(lines),
+        list(shown.values()),
+        list(shown),
         loc="outside lower center",
         fontsize="small",
-        ncols=min(columns, max(1, len(lines))),
+        ncols=columns,
+        title=f"{more} more curves are named in the CSV file" if more else None,
+        title_fontsize="small",
     )

@@ -21,7 +21,7 @@ def manifolds(runs: Sequence[Run], allow: Sequence[str] = (), size: int = 20) ->
 
     def manifold(vae: VAE) -> Tensor:
         means = vae.decode(plots.manifold_points(size)[None]).mean[0]
-        return plots.grid(plots.as_pictures(means), size, padding=0)
+        return plots.grid(plots.as_pictures(means, *plots.limits(means)), size, padding=0)
 
     item = Item(
         "figure4",
@@ -38,7 +38,8 @@ def prior_samples(
     """Figure 5: a row for each data set, a panel for each N_z."""
 
     def samples(vae: VAE) -> Tensor:
-        return plots.grid(plots.as_pictures(vae.sample(count)), round(count**0.5), padding=0)
+        means = vae.sample(count)
+        return plots.grid(plots.as_pictures(means, *plots.limits(means)), round(count**0.5), padding=0)
 
     item = Item(
         "figure5",
@@ -55,7 +56,7 @@ def pictures(
     item: Item,
     panel_width: float,
 ) -> tuple[Item | None, list[Skipped]]:
-    """Fill `item` with a grid of pictures: a row for each data set, a panel for each N_z.
+    """Fill `item` with a grid of pictures: a row for each data set of images, a panel for each N_z.
 
     Args:
         runs: To choose from: one is shown for each panel, see `representatives`.
@@ -74,6 +75,8 @@ def pictures(
             vae = load(run, allow)
         except ConfigError as error:
             skipped.append(Skipped(run.name, f"{item.name}: {str(error).removeprefix(f'{run.name} ')}"))
+            continue
+        if not plots.is_image(vae.p.data_shape):
             continue
         seed_noise("report")
         with torch.no_grad():

@@ -78,11 +78,12 @@ def variance_of_means(vae: VAE, x: Tensor) -> Tensor:
 
     Where the mean has no closed form, the variance of its estimate from draws is subtracted.
     """
+    posteriors = [vae.encode(chunk) for chunk in x.split(1000)]
     correction = min(1, len(x) - 1)
     try:
-        return torch.cat([vae.encode(chunk).mean for chunk in x.split(1000)]).var(0, correction=correction)
+        return torch.cat([posterior.mean for posterior in posteriors]).var(0, correction=correction)
     except (NotImplementedError, AttributeError):
-        z = torch.cat([vae.encode(chunk).sample(torch.Size((DRAWS_FOR_MEAN,))) for chunk in x.split(1000)], 1)
+        z = torch.cat([posterior.sample(torch.Size((DRAWS_FOR_MEAN,))) for posterior in posteriors], 1)
     return (z.mean(0).var(0, correction=correction) - z.var(0).mean(0) / DRAWS_FOR_MEAN).clamp(min=0)
 
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
 import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -40,6 +41,11 @@ class Probe(Task):
             raise ValueError("task=probe needs labels, and the data set of this run has none")
         x, y = train.x[: self.train_size], train.y[: self.train_size].cpu().numpy()
         labels = data.y.cpu().numpy()
+        classes = len(np.unique(y))
+        if classes < 2 or classes > len(y) / 2:
+            raise ValueError(
+                f"task=probe needs labels that are classes, got {classes:,} different labels of {len(y):,} datapoints"
+            )
         classifier = make_pipeline(StandardScaler(), LogisticRegression(C=self.inverse_penalty, max_iter=1000))
         classifier.fit(encoded_means(vae, x).cpu().numpy(), y)
         accuracy = float(classifier.score(encoded_means(vae, data.x).cpu().numpy(), labels))
