@@ -50,13 +50,14 @@ def train(
 ) -> tuple[AEVB, Watch, pl.Trainer]:
     torch.manual_seed(0)
     objective.num_data = 400
-    callbacks = settings.pop("callbacks", [])
+    callbacks, last = settings.pop("callbacks", []), settings.pop("last", 0)
     module = AEVB(model(), objective, OPTIMIZERS[optimizer], steps=steps, **settings)
     generator = torch.Generator().manual_seed(0)
     x = torch.randint(2, (BLOCKS, BLOCK, BATCH, *module.vae.p.data_shape), generator=generator).float()
+    blocks = [*x, x[0, :1, :last]] if last else [*x]
     watch = Watch()
     trainer = quiet_trainer(max_epochs=2, callbacks=[watch, *callbacks], **(options or {}))
-    trainer.fit(module, DataLoader([(block,) for block in x], batch_size=None))
+    trainer.fit(module, DataLoader([(block,) for block in blocks], batch_size=None))
     return module, watch, trainer
 
 

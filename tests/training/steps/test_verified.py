@@ -9,6 +9,7 @@ import pytorch_lightning as pl
 import torch
 
 from aevb.objectives import SGVB
+from aevb.training.steps import verified
 
 from ...small import small_model
 from .fitting import BLOCK, BLOCKS, HALVED, SHAPE, assert_same, train
@@ -111,3 +112,26 @@ def test_settings_may_change() -> None:
     ]
     assert_same(*results)
     assert results[0][1].runner.programs == 2
+
+
+def test_a_smaller_last_minibatch_is_eager_and_the_rest_is_recorded() -> None:
+    results = [train(SGVB(), partial(small_model, SHAPE), "adam", steps, last=7) for steps in ("recorded", "eager")]
+    assert_same(*results)
+    runner = results[0][1].runner
+    assert (runner.programs, runner.verified, runner.aside) == (1, verified.VERIFICATION, True)
+
+
+def test_minibatches_of_another_shape_are_recorded_anew() -> None:
+    class Halve(pl.Callback):
+        """The second epoch has smaller minibatches."""
+
+        def on_train_batch_start(self, trainer: Any, module: Any, batch: Any, batch_idx: int) -> None:
+            if trainer.current_epoch == 1:
+                batch[0] = batch[0][:, :5]
+
+    results = [
+        train(SGVB(), partial(small_model, SHAPE), "adam", steps, callbacks=[Halve()])
+        for steps in ("recorded", "eager")
+    ]
+    assert_same(*results)
+    assert (results[0][1].runner.programs, results[0][1].runner.verified) == (2, verified.VERIFICATION)

@@ -54,7 +54,8 @@ class Verified(StepRunner):
     Several processes make each its own program, which averages their gradients, and replay it only if all can.
 
     A program holds for the settings it was made with: attributes of the models' parts and of the objective, settings of
-    the optimizer, the shape of the minibatch. When one changes between blocks, the phases start anew.
+    the optimizer, the shape of the minibatch. When one changes between blocks, the phases start anew; a single block of
+    another shape is left to eager steps.
 
     Args:
         step: What is executed.
@@ -69,6 +70,10 @@ class Verified(StepRunner):
         self.settings: tuple[Any, ...] = ()
         self.made_for: list[float] = []
         """The learning rates when the program was made."""
+        self.shape: tuple[Any, ...] = ()
+        """Of the minibatches that the program takes."""
+        self.aside = False
+        """Whether this block has another shape, and is left to eager steps."""
         self.warmed_up = self.verified = self.programs = 0
 
     @abstractmethod
@@ -90,10 +95,18 @@ class Verified(StepRunner):
     def prepare(self, x: Tensor) -> None:
         if self.failed:
             return self.fallback.prepare(x)
-        settings = (x.shape, x.dtype, *self.step.settings())
+        settings = self.step.settings()
         stale = self.program and self.program.fixed_learning_rates and self.made_for != self.step.learning_rates()
-        if not self.all_agree(settings == self.settings and not stale):
-            self.settings, self.program = settings, None
+        same = settings == self.settings and not stale
+        fits = self.program is None or (x.shape, x.dtype) == self.shape
+        if self.all_agree(same and fits):
+            if self.aside:
+                self.step.optimizer.zero_grad()
+            self.aside = False
+        elif self.program is not None and not self.aside and self.all_agree(same):
+            self.aside = True  # a single block of another shape, such as an epoch's last, is no reason to start anew
+        else:
+            self.settings, self.program, self.aside = settings, None, False
             self.warmed_up = self.verified = 0
         return None
 
@@ -102,6 +115,8 @@ class Verified(StepRunner):
             return self.fallback.take(x)
         if self.program is None:
             return self.warm_up(x)
+        if self.aside:
+            return self.step.eager(x)
         return self.replay(x) if self.verified == VERIFICATION else self.verify(x)
 
     def warm_up(self, x: Tensor) -> Metrics:
@@ -119,7 +134,7 @@ class Verified(StepRunner):
         if self.programs == MAX_PROGRAMS:
             return self.fall_back(x, "the settings of the run change too often")
         self.programs += 1
-        self.made_for = self.step.learning_rates()
+        self.made_for, self.shape = self.step.learning_rates(), (x.shape, x.dtype)
         before = self.snapshot()
         try:
             with without_communication():
