@@ -33,22 +33,23 @@ def test_what_is_narrowed_exists(name):
     if signature := signature_of(name):
         assert NARROWED[name].keys() <= signature.parameters.keys()
     else:
-        known = [signature_of(f"{name}.{cls}").parameters for cls in ("Adam", "Adagrad", "RMSprop", "Rprop", "SGD")]
-        known.append(signature_of(f"{name}.Adadelta").parameters)
+        schedulers = [f"lr_scheduler.{cls}" for cls in ("StepLR", "CosineAnnealingLR", "ReduceLROnPlateau")]
+        classes = ["Adadelta", "Adagrad", "Adam", "RMSprop", "Rprop", "SGD", *schedulers]
+        known = [signature_of(f"{name}.{cls}").parameters for cls in classes]
         assert NARROWED[name].keys() <= set().union(*known)
 
 
 BAD = {
     "optimizer.lr=true": "optimizer.lr must be a positive number or null, got true",
     "optimizer.lr=nan": "optimizer.lr must be a positive number or null, got nan",
-    "optimizer.fused=abc": "optimizer.fused must be true or false or null, got 'abc'",
+    "optimizer.fused=abc": "optimizer.fused must be true, false or null, got 'abc'",
     "optimizer=adam optimizer.betas=[0.9]": "optimizer.betas must be a list of 2: a number from 0 to below 1",
     "objective.weight_prior=abc": "objective.weight_prior must be true or false, got 'abc'",
-    "logger.offline=maybe": "logger.offline must be true or false or null, got 'maybe'",
+    "logger.offline=maybe": "logger.offline must be true, false or null, got 'maybe'",
     "trainer.check_val_every_n_epoch=-1": "trainer.check_val_every_n_epoch must be a whole number of at least 1, got",
     "trainer.check_val_every_n_epoch=0": "trainer.check_val_every_n_epoch must be a whole number of at least 1, got 0",
-    "trainer.max_epochs=abc": "trainer.max_epochs must be a whole number of at least 1 or -1 or null, got 'abc'",
-    "+trainer.limit_val_batches=0": "trainer.limit_val_batches must be a whole number of at least 1 or a number",
+    "trainer.max_epochs=abc": "trainer.max_epochs must be a whole number of at least 1, -1 or null, got 'abc'",
+    "+trainer.limit_val_batches=0": "trainer.limit_val_batches must be a whole number of at least 1, a number",
     "+trainer.fast_dev_run=true": "trainer.fast_dev_run must be false (max_samples=1000 is a short run), got true",
     "+trainer.accumulate_grad_batches=2": "trainer.accumulate_grad_batches must be 1 (data.batch_size sets",
     "+trainer.logger=true": "trainer.logger is set by train.py itself; drop it",
@@ -57,7 +58,7 @@ BAD = {
     "+callbacks.curve.estimator=abc": "callbacks.curve must be a part with a _target_ or null, got",
     "callbacks.images=5": "callbacks.images must be a part with a _target_ or null, got 5",
     "max_samples=null": "max_samples must be given where trainer.max_epochs is not, as nothing ends the training",
-    "data.batch_size=null": "data.batch_size must be a whole number",
+    "data.batch_size=null": "data.batch_size must be a whole number of at least 1, got null",
     "data=array": "data.path must be given: data.path=…",
     "data=array data.path=gone.npy": "data.path: gone.npy does not exist",
     "data=array data.path=/": "data.path: / is no regular file",
@@ -77,7 +78,7 @@ BAD = {
     "optimizer._target_=nothing.Here": "optimizer._target_: there is no nothing.Here",
     "optimizer._partial_=yess": "optimizer._partial_ must be true or false, got 'yess'",
     "data.seed=${nothing}": "data.seed: Interpolation key 'nothing' not found",
-    "model.latent_dim=${metric}": "model.latent_dim must be a whole number",
+    "model.latent_dim=${metric}": "model.latent_dim must be a whole number from 1 to 10,000,000, got 'val/elbo'",
     "+colour=red": "colour is no setting of train.py",
     "+paths.runs=x": "paths.runs is no setting; did you mean run?",
 }

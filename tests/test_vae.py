@@ -171,5 +171,5 @@ def test_log_joint_is_the_sum_of_its_parts():
 
 @pytest.mark.parametrize("latent_dim", [0, 2.5, "two", None, True])
 def test_latent_dim_must_be_a_positive_whole_number(latent_dim):
-    with pytest.raises(ValueError, match=r"^model\.latent_dim must be a whole number"):
+    with pytest.raises(ValueError, match=r"^latent_dim must be a whole number"):
         small(latent_dim=latent_dim)

@@ -4,6 +4,7 @@ Nothing heavy is imported here, so that `--help` and tab completion answer at on
 """
 
 import inspect
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib import import_module
@@ -58,7 +59,7 @@ def instantiate(config: DictConfig, **arguments: Any) -> Any:
     except InstantiationException as error:
         cause = error.__cause__
         if isinstance(cause, ValueError) or type(cause).__name__ == "MisconfigurationException":
-            raise ConfigError(with_key(first_line(cause or error), config)) from error
+            raise ConfigError(with_key(first_line(cause or error), error, config)) from error
         if cause is None or isinstance(cause, ImportError | AttributeError | TypeError):
             raise ConfigError(f"{key}: {first_line(cause or error)}") from error
         raise cause from error
@@ -66,17 +67,20 @@ def instantiate(config: DictConfig, **arguments: Any) -> Any:
         raise ConfigError(f"{key}: {first_line(error)}") from error
 
 
-def with_key(message: str, config: DictConfig) -> str:
+def with_key(message: str, error: InstantiationException, config: DictConfig) -> str:
     """The message, starting with the key as the user types it.
 
-    A part of the model speaks of `prior.df`, which its user knows as `model.prior.df`; a message that starts with no
-    key of the configuration is put behind the key of the node.
+    An argument is put behind the key of the node that has it; a message that starts with none, behind the node's.
     """
-    part, root = message.split(" ")[0].split(".")[0], config._get_root()
+    found, root = re.search(r"^full_key: (\S+)$", str(error), re.MULTILINE), config._get_root()
     assert isinstance(root, DictConfig)
-    if part in root:
+    key = (found[1] if found else config._get_full_key(None)).removeprefix("module.")
+    first = re.split(r"[ .:]", message)[0]
+    if first in root:
         return message
-    return f"model.{message}" if part in (root.get("model") or {}) else f"{config._get_full_key(None)}: {message}"
+    node = OmegaConf.select(root, key, default=None)
+    is_argument = isinstance(node, DictConfig) and first in node
+    return f"{key}.{message}" if is_argument else f"{key}: {message}"
 
 
 def require_allowed(config: DictConfig, allow: Sequence[str] = ()) -> None:

@@ -50,10 +50,8 @@ def fit_memory(sizes: list[int]) -> list[int]:
     return sizes
 
 
-Sizes = Annotated[
-    Sequence[Size], AfterValidator(fit_memory), "a list of sizes such as [500], each from 1 to 10,000,000"
-]
-Shape = Annotated[Sequence[Size], "a shape such as [1, 28, 28], of positive whole numbers"]
+Sizes = Annotated[Sequence[Size], AfterValidator(fit_memory), "a list of positive sizes such as [500]"]
+Shape = Annotated[Sequence[Size], "a shape such as [1, 28, 28]"]
 
 
 class Opaque:
@@ -98,7 +96,7 @@ class Checked:
             arguments = signature.bind_partial(None, *args, **kwargs).arguments
         except TypeError:
             arguments = {}  # Python itself says what is wrong, when it calls __init__
-        for name, value in arguments.items():
+        for name, value in (arguments | arguments.get(rest_of(signature), {})).items():
             if name in parameters:
                 check(value, parameters[name], name)
         return super().__new__(cls)
@@ -113,6 +111,12 @@ def checked_parameters(cls: type) -> tuple[dict[str, Any], inspect.Signature]:
             hints = hints_of(vars(base)["__init__"])
             found |= {name: hint for name, hint in hints.items() if simplified(hint) not in (Any, Opaque)}
     return found, inspect.signature(cls.__init__)  # type: ignore[misc]
+
+
+def rest_of(signature: inspect.Signature) -> str:
+    """The name of `**kwargs` in a signature, "" where there is none."""
+    kinds = {parameter.kind: name for name, parameter in signature.parameters.items()}
+    return kinds.get(inspect.Parameter.VAR_KEYWORD, "")
 
 
 def hints_of(function: Callable[..., Any]) -> dict[str, Any]:
@@ -215,11 +219,9 @@ def describe(kind: Any) -> str:
         choices = [shown(choice).strip("'") for choice in arguments]
         return choices[0] if len(choices) == 1 else f"one of {', '.join(choices)}"
     if origin in (Union, types.UnionType):
-        kinds = [kind for kind in arguments if kind is not type(None)]
-        if bool in kinds:
-            kinds = [kind for kind in kinds if kind is not bool] + [bool]
-        words = [describe(kind) for kind in kinds] + ["null"] * (type(None) in arguments)
-        return " or ".join(dict.fromkeys(words))
+        others = [describe(kind) for kind in arguments if kind not in (bool, type(None))]
+        words = [*others, *["true", "false"] * (bool in arguments), *["null"] * (type(None) in arguments)]
+        return any_of(list(dict.fromkeys(words)))
     if origin is list:
         return f"a list of {plural(describe(arguments[0]))}"
     if origin is tuple:
@@ -229,6 +231,11 @@ def describe(kind: Any) -> str:
     return {int: "a whole number", float: "a number", bool: "true or false", str: "a text", type(None): "null"}.get(
         kind, "a value" if kind is Any else str(kind)
     )
+
+
+def any_of(words: Sequence[str]) -> str:
+    """ "a, b or c"."""
+    return " or ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
 
 
 def plural(words: str) -> str:

@@ -8,13 +8,14 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from aevb.checks import whole_number
 from aevb.distributions.kl import kl_estimate
 from aevb.inputs import as_batch, as_latents
 from aevb.likelihoods import Likelihood
 from aevb.networks import Body, as_weights, initialize
+from aevb.networks.initialization import Initialization
 from aevb.posteriors import Posterior
 from aevb.priors import Prior
+from aevb.types import Checked, Positive, Shape, Size, check
 
 
 class GenerativeModel(nn.Module):
@@ -64,7 +65,7 @@ class RecognitionModel(nn.Module):
         return cast(Distribution, self.head(self.encoder(as_weights(x, self.encoder))))
 
 
-class VAE(nn.Module):
+class VAE(Checked, nn.Module):
     """A variational auto-encoder, joined from factories that are called with the shapes their neighbours imply.
 
     Its methods give tensors without gradients; an objective works with `p` and `q` instead. They take tensors, NumPy
@@ -113,18 +114,17 @@ class VAE(nn.Module):
 
     def __init__(
         self,
-        latent_dim: int,
-        data_shape: Sequence[int],
+        latent_dim: Size,
+        data_shape: Shape,
         encoder: Callable[..., Body],
         posterior: Callable[..., Posterior],
         prior: Callable[..., Prior],
         decoder: Callable[..., Body],
         likelihood: Callable[..., Likelihood],
-        initialization: str = "normal",
-        initialization_std: float = 0.1,
+        initialization: Initialization = "normal",
+        initialization_std: Positive = 0.1,
     ) -> None:
         super().__init__()
-        whole_number(latent_dim, "model.latent_dim")
         encoder_body = encoder(data_shape)
         decoder_body = decoder(latent_dim, data_shape)
         self.q = RecognitionModel(data_shape, encoder_body, posterior(encoder_body.out_shape[0], latent_dim))
@@ -169,7 +169,8 @@ class VAE(nn.Module):
         """The evidence lower bound of each datapoint, in nats: x (B, *data_shape) → (B,)."""
         x = self.batch(x)
         posterior, prior = self.q(x), self.p.prior()
-        z = posterior.rsample(torch.Size((whole_number(num_samples, "num_samples"),)))
+        check(num_samples, Size, "num_samples")
+        z = posterior.rsample(torch.Size((num_samples,)))
         return self.p.likelihood(z).log_prob(x).mean(0) - kl_estimate(posterior, prior, z, "auto")
 
     @torch.no_grad()
@@ -181,7 +182,8 @@ class VAE(nn.Module):
         """
         x = self.batch(x)
         posterior = self.q(x)
-        z = posterior.sample(torch.Size((whole_number(num_samples, "num_samples"),)))
+        check(num_samples, Size, "num_samples")
+        z = posterior.sample(torch.Size((num_samples,)))
         return (self.p.log_joint(x, z) - posterior.log_prob(z)).logsumexp(0) - math.log(num_samples)
 
     @torch.no_grad()
@@ -200,7 +202,8 @@ class VAE(nn.Module):
 
         Shapes: → (num_samples, *data_shape).
         """
-        likelihood = self.p.likelihood(self.p.prior().sample(torch.Size((1, whole_number(num_samples, "num_samples")))))
+        check(num_samples, Size, "num_samples")
+        likelihood = self.p.likelihood(self.p.prior().sample(torch.Size((1, num_samples))))
         return (likelihood.mean if mean else likelihood.sample())[0]
 
     @torch.no_grad()

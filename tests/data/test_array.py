@@ -302,8 +302,8 @@ def test_other_files_are_refused(tmp_path):
 @pytest.mark.parametrize(
     ("kwargs", "message"),
     [
-        ({"val_fraction": 0}, "data.val_fraction must be a number between 0 and 1, got 0"),
-        ({"test_fraction": 1.5}, "data.test_fraction must be a number between 0 and 1, got 1.5"),
+        ({"val_fraction": 0}, "val_fraction must be a number between 0 and 1, got 0"),
+        ({"test_fraction": 1.5}, "test_fraction must be a number between 0 and 1, got 1.5"),
         (
             {"val_fraction": 0.6, "test_fraction": 0.5},
             "data.val_fraction must be below 1 - data.test_fraction, got 0.6",

@@ -48,7 +48,7 @@ def test_the_seed_of_the_split_decides():
 
 @pytest.mark.parametrize("dispersion", [0, -1.0, float("inf"), True, "many"])
 def test_bad_dispersion_is_refused(dispersion):
-    with pytest.raises(ValueError, match=r"^data\.dispersion must be a positive number, or null for Poisson, got "):
+    with pytest.raises(ValueError, match=r"^dispersion must be a positive number or null, got "):
         Counts(dispersion=dispersion)
 
 

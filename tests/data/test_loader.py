@@ -269,7 +269,7 @@ def test_another_number_of_ranks_goes_on_with_the_order():
     ("change", "message"),
     [
         ({"batch_size": 0}, "batch_size must be a whole number of at least 1, got 0"),
-        ({"block_size": 0}, "block_size must be a whole number of at least 1, got 0"),
+        ({"block_size": 0}, "block_size must be a whole number of at least 1 or null, got 0"),
         ({"batch_size": 11}, "batch_size must be at most 10 for the datapoints, got 11"),
         ({"batch_size": 6, "world_size": 2}, "batch_size must be at most 5 for the datapoints, got 6"),
         ({"rank": 1}, "rank must be between 0 and world_size - 1 = 0, got 1"),

@@ -215,7 +215,7 @@ def test_bernoulli_shortcut_is_right_for_any_logits(scale, shape):
 
 
 def test_bad_settings_name_their_key():
-    with pytest.raises(ValueError, match=r"^estimators.importance_sampling.num_samples must be .* got 0"):
+    with pytest.raises(ValueError, match=r"^num_samples must be .* got 0"):
         ImportanceSampling(num_samples=0)
-    with pytest.raises(ValueError, match=r"^estimators.elbo.num_samples must be a whole number of at least 2"):
+    with pytest.raises(ValueError, match=r"^num_samples must be a whole number of at least 2"):
         ELBO(num_samples=1)

@@ -65,7 +65,7 @@ BAD = [
     ("learn_degrees_of_freedom", ["StudentT"], None, "true or false"),
     ("levels", ["DiscretizedLogistic", "DiscretizedLogisticMixture", "Categorical"], 1, "at least 2"),
     ("levels", ["DiscretizedLogistic", "Categorical"], 256.0, "whole number"),
-    ("components", ["DiscretizedLogisticMixture"], 0, "at least 1"),
+    ("components", ["DiscretizedLogisticMixture"], 0, "whole number from 1"),
     ("dispersion", ["NegativeBinomial"], 0, "between 0.01 and 1000"),
 ]
 
@@ -75,5 +75,5 @@ BAD = [
     [(name, key, value, wanted) for key, names, value, wanted in BAD for name in names],
 )
 def test_bad_settings_are_refused_in_one_line(name: str, key: str, value: object, wanted: str) -> None:
-    with pytest.raises(ValueError, match=rf"^likelihood\.{key} must be [^\n]*{wanted}[^\n]*, got [^\n]*$"):
+    with pytest.raises(ValueError, match=rf"^{key} must be [^\n]*{wanted}[^\n]*, got [^\n]*$"):
         getattr(likelihoods, name)((3,), (1, 2, 2), **{key: value})

@@ -379,14 +379,14 @@ def test_mixed_precision_computes_densities_in_float32(name):
 @pytest.mark.parametrize(
     ("make_head", "message"),
     [
-        (partial(posteriors.LowRankGaussian, rank=0), "posterior.rank must be a whole number of at least 1, got 0"),
-        (partial(posteriors.LowRankGaussian, rank=1.5), "posterior.rank must be"),
-        (partial(posteriors.InverseAutoregressiveFlow, transforms=0), "posterior.transforms must be"),
-        (partial(posteriors.InverseAutoregressiveFlow, hidden=64), "posterior.hidden must be a list"),
-        (partial(posteriors.InverseAutoregressiveFlow, context=-1), "posterior.context must be"),
-        (partial(posteriors.SplineFlow, bins=1), "posterior.bins must be a whole number of at least 2, got 1"),
-        (partial(posteriors.SplineFlow, transforms=True), "posterior.transforms must be"),
-        (partial(posteriors.SplineFlow, hidden=[0]), "posterior.hidden must hold"),
+        (partial(posteriors.LowRankGaussian, rank=0), "rank must be a whole number from 1 to 10,000,000, got 0"),
+        (partial(posteriors.LowRankGaussian, rank=1.5), "rank must be"),
+        (partial(posteriors.InverseAutoregressiveFlow, transforms=0), "transforms must be"),
+        (partial(posteriors.InverseAutoregressiveFlow, hidden=64), "hidden must be a list"),
+        (partial(posteriors.InverseAutoregressiveFlow, context=-1), "context must be"),
+        (partial(posteriors.SplineFlow, bins=1), "bins must be a whole number of at least 2, got 1"),
+        (partial(posteriors.SplineFlow, transforms=True), "transforms must be"),
+        (partial(posteriors.SplineFlow, hidden=[0]), "hidden must be a list of positive"),
     ],
 )
 def test_bad_settings_stop_with_one_line(make_head, message):

@@ -267,16 +267,16 @@ def test_learned_priors_fit_data_better_than_the_standard_normal(name):
 @pytest.mark.parametrize(
     ("make_prior", "message"),
     [
-        (partial(priors.Laplace, scale=0), "prior.scale must be a positive number, got 0"),
-        (partial(priors.Laplace, scale=float("inf")), "prior.scale must be"),
-        (partial(priors.StudentT, df=-1), "prior.df must be a positive number, got -1"),
-        (partial(priors.StudentT, scale="wide"), "prior.scale must be"),
-        (partial(priors.MixtureOfGaussians, num_components=0), "prior.num_components must be a whole number"),
-        (partial(priors.VampPrior, num_components=2.5), "prior.num_components must be a whole number"),
-        (partial(priors.VampPrior, max_value=0.0), "prior.max_value must be a positive number"),
-        (partial(priors.Flow, transforms=0), "prior.transforms must be"),
-        (partial(priors.Flow, bins=1), "prior.bins must be a whole number of at least 2"),
-        (partial(priors.Flow, hidden="wide"), "prior.hidden must be a list"),
+        (partial(priors.Laplace, scale=0), "scale must be a positive number, got 0"),
+        (partial(priors.Laplace, scale=float("inf")), "scale must be"),
+        (partial(priors.StudentT, df=-1), "df must be a positive number, got -1"),
+        (partial(priors.StudentT, scale="wide"), "scale must be"),
+        (partial(priors.MixtureOfGaussians, num_components=0), "num_components must be a whole number"),
+        (partial(priors.VampPrior, num_components=2.5), "num_components must be a whole number"),
+        (partial(priors.VampPrior, max_value=0.0), "max_value must be a positive number"),
+        (partial(priors.Flow, transforms=0), "transforms must be"),
+        (partial(priors.Flow, bins=1), "bins must be a whole number of at least 2"),
+        (partial(priors.Flow, hidden="wide"), "hidden must be a list"),
     ],
 )
 def test_bad_settings_stop_with_one_line(make_prior, message):

@@ -172,13 +172,13 @@ def test_what_cannot_be_done_is_said():
     with pytest.raises(ValueError, match=r"task=inpaint needs images of which a part is missing, got \(1, 1, 1\)"):
         Inpaint().run(small_model((1, 1, 1)), Split(x), Split(x), rows=10)
     for make, key in (
-        (lambda: Half("middle"), "mask.side"),
-        (lambda: Centre(1.0), "mask.share"),
-        (lambda: RandomPixels(0), "mask.share"),
-        (lambda: Lattice(1), "mask.factor"),
-        (lambda: Denoise(share=1), "task.share"),
-        (lambda: SuperResolution(factor=1), "task.factor"),
-        (lambda: Inpaint(num_chains=0), "task.num_chains"),
+        (lambda: Half("middle"), "side"),
+        (lambda: Centre(1.0), "share"),
+        (lambda: RandomPixels(0), "share"),
+        (lambda: Lattice(1), "factor"),
+        (lambda: Denoise(share=1), "share"),
+        (lambda: SuperResolution(factor=1), "factor"),
+        (lambda: Inpaint(num_chains=0), "num_chains"),
     ):
         with pytest.raises(ValueError, match=rf"^{key} must be"):
             make()

@@ -182,5 +182,5 @@ BAD = {
 @pytest.mark.parametrize("setting", BAD)
 def test_bad_settings_name_their_key(setting):
     task, value = BAD[setting]
-    with pytest.raises(ValueError, match=rf"^task\.{setting} must be .*, got {value}"):
+    with pytest.raises(ValueError, match=rf"^{setting} must be .*, got {value}"):
         task(**{setting: value})

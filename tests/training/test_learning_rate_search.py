@@ -47,7 +47,10 @@ def test_candidate_that_diverges_is_not_chosen(run_train):
     ("settings", "message"),
     [
         (["step_size_search.candidates=[]"], "step_size_search.candidates must hold step sizes"),
-        (["step_size_search.candidates=[-1]"], "step_size_search.candidates must be a positive number, got -1"),
+        (
+            ["step_size_search.candidates=[-1]"],
+            "step_size_search.candidates must be a list of positive numbers, got",
+        ),
         (["step_size_search.samples=0"], "step_size_search.samples must be a whole number"),
         (
             ["optimizer=adam", "optimizer.lr=null", "step_size_search.candidates=[1.0e30]"],

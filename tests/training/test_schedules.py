@@ -34,7 +34,7 @@ def test_burda_has_the_stages_of_the_paper():
 
 @pytest.mark.parametrize("setting", [{"stages": 0}, {"growth": 0}, {"decay": 0}])
 def test_bad_setting_is_named(setting):
-    with pytest.raises(ValueError, match=f"^schedule.{next(iter(setting))} must be"):
+    with pytest.raises(ValueError, match=f"^{next(iter(setting))} must be"):
         Burda(sgd(), **setting)
 
 

@@ -11,7 +11,6 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.loggers import Logger
 from torch.distributions import constraints
 
-from aevb.checks import choice
 from aevb.config import instantiate
 from aevb.data import InMemoryDataModule
 from aevb.distributed.strategy import trainer_options
@@ -22,8 +21,6 @@ from aevb.runs.folder import RunFolder
 from aevb.training.callbacks import AtomicCheckpointIO, Checkpoint, Interruption, Status
 from aevb.training.loggers import MetricsFile, make_logger
 from aevb.training.module import AEVB
-
-PRECISIONS = ("highest", "high", "medium")
 
 
 def quiet_lightning() -> None:
@@ -39,14 +36,6 @@ def quiet_lightning() -> None:
         "callbacks used to create the checkpoint",
     ):
         warnings.filterwarnings("ignore", f".*{re.escape(hint)}.*")
-
-
-def set_matmul_precision(config: DictConfig) -> None:
-    """Choose how float32 matrices are multiplied in this process; raises a `ConfigError` for an unknown precision."""
-    try:
-        torch.set_float32_matmul_precision(choice(config.matmul_precision, "matmul_precision", PRECISIONS))
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
 
 
 def prepared_data(config: DictConfig, folder: RunFolder) -> InMemoryDataModule:

@@ -13,7 +13,6 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from aevb.apps.findings import entry_of, print_entries, print_findings, progress_bar, save_pictures
-from aevb.checks import choice, whole_number
 from aevb.config import instantiate, require_allowed
 from aevb.data import InMemoryDataModule
 from aevb.data.module import Split
@@ -35,8 +34,6 @@ from aevb.vae import VAE
 
 log = logging.getLogger("aevb")
 
-SPLITS = ("train", "val", "test")
-
 
 def evaluate(config: DictConfig) -> None:
     """Evaluate a run, or every run of a sweep that has something to evaluate.
@@ -47,7 +44,7 @@ def evaluate(config: DictConfig) -> None:
     """
     validate(config, "evaluate")
     folders = asked_runs(config)
-    check_settings(config)
+    require_device(config)
     require_places_used(config, folders)
     work = instantiate(config.task) if config.get("task") else make_estimators(config)
     try:
@@ -97,21 +94,8 @@ def asked_runs(config: DictConfig) -> list[RunFolder]:
     return found
 
 
-def check_settings(config: DictConfig) -> None:
-    """Find out at once what would stop the work later.
-
-    Raises:
-        ConfigError: a setting makes no sense.
-    """
-    try:
-        choice(config.split, "split", SPLITS)
-        choice(config.device, "device", ("auto", "cpu", "cuda"))
-        whole_number(config.seed, "seed", at_least=0)
-        for key in ("limit", "max_batch_values"):
-            if config[key] is not None:
-                whole_number(config[key], key)
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
+def require_device(config: DictConfig) -> None:
+    """Raise a `ConfigError` where the GPU that is asked for is not there."""
     if config.device == "cuda" and not torch.cuda.is_available():
         raise ConfigError("device=cuda: there is no GPU that torch can use; use device=cpu or auto")
 

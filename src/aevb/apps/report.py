@@ -8,13 +8,10 @@ from omegaconf import DictConfig, ListConfig
 from rich import get_console
 
 from aevb import reports
-from aevb.checks import choice
 from aevb.errors import ConfigError, printable
 from aevb.files import require_writable
 from aevb.reports import Item, Run, Skipped
 from aevb.settings import validate
-
-PARTS = ("table", "learning_curves", "figure2", "figure3", "figure4", "figure5")
 
 
 def report(config: DictConfig) -> Path:
@@ -25,10 +22,7 @@ def report(config: DictConfig) -> Path:
     """
     validate(config, "report")
     patterns = strings(config, "runs")
-    try:
-        parts = [choice(part, "parts", PARTS) for part in strings(config, "parts")]
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
+    parts = strings(config, "parts")
     require_writable(Path(config.output), "output")
     runs, skipped = reports.find(patterns)
     console = get_console()

@@ -7,6 +7,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 from omegaconf import DictConfig
 from pytorch_lightning.loggers import Logger
 
@@ -19,7 +20,6 @@ from aevb.apps.assembly import (
     prepared_data,
     quiet_lightning,
     require_equal_shares,
-    set_matmul_precision,
 )
 from aevb.apps.command import Command
 from aevb.apps.resume import start_or_resume
@@ -139,7 +139,7 @@ def follow() -> None:
 def fit_and_test(config: DictConfig, folder: RunFolder) -> None:
     """Train, test with the best weights, and write the results; in each of the processes that train together."""
     quiet_lightning()
-    set_matmul_precision(config)
+    torch.set_float32_matmul_precision(config.matmul_precision)
     data = prepared_data(config, folder)
     if config.optimizer.lr is None:
         learning_rate_search.choose(config, folder, data, make_module)

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from aevb.checks import flag, number
 from aevb.config import first_line
 from aevb.data.module import InMemoryDataModule, Split, Splits, split_at_random
 from aevb.data.numpy_file import read_arrays
 from aevb.errors import ConfigError
+from aevb.types import Fraction
 
 _LIKELY_CHANNELS = (1, 3, 4)
 _NAMES = tuple(name + part for part in ("", "_train", "_val", "_test") for name in "xy")
@@ -48,16 +48,16 @@ class Array(InMemoryDataModule):
     def __init__(
         self,
         path: str | os.PathLike[str],
-        val_fraction: float = 0.1,
-        test_fraction: float = 0.1,
+        val_fraction: Fraction = 0.1,
+        test_fraction: Fraction = 0.1,
         channels_last: bool | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.path = Path(path).expanduser()
-        self.channels_last = None if channels_last is None else flag(channels_last, "data.channels_last")
-        self.val_fraction = number(val_fraction, "data.val_fraction", above=0, below=1)
-        self.test_fraction = number(test_fraction, "data.test_fraction", above=0, below=1)
+        self.channels_last = channels_last
+        self.val_fraction = val_fraction
+        self.test_fraction = test_fraction
         if val_fraction + test_fraction >= 1:
             raise ValueError(f"data.val_fraction must be below 1 - data.test_fraction, got {val_fraction}")
 

@@ -1,13 +1,12 @@
 """From grey values to black and white, and the seeds of everything random about data."""
 
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
 Binarization = Literal["none", "static", "dynamic", "threshold"]
-BINARIZATIONS: tuple[str, ...] = get_args(Binarization)
 
 
 def generator(*key: int, device: torch.device | str = "cpu") -> torch.Generator:

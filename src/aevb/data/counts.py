@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from aevb.checks import number
 from aevb.data.module import InMemoryDataModule, Split, Splits
+from aevb.types import Positive
 
 _SIMULATION = 10  # apart from other draws by the same seed
 
@@ -32,10 +32,8 @@ class Counts(InMemoryDataModule):
         ValueError: dispersion is not positive, or a setting that makes no sense for counts.
     """
 
-    def __init__(self, dispersion: float | None = None, **kwargs: Any) -> None:
+    def __init__(self, dispersion: Positive | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if dispersion is not None:
-            dispersion = number(dispersion, "data.dispersion", above=0, note=", or null for Poisson")
         self.dispersion = dispersion
 
     def load(self) -> Splits:

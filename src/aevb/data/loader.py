@@ -6,9 +6,9 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from aevb.checks import whole_number
 from aevb.data.binarization import bernoulli, generator
 from aevb.inputs import to_float, without_labels
+from aevb.types import Checked, Count
 
 _ORDER, _BINARIZATION = 0, 1
 
@@ -37,7 +37,7 @@ def range_of_loader(loader: Any) -> tuple[float, float]:
     return min(lowest), max(highest)
 
 
-class BatchLoader:
+class BatchLoader(Checked):
     """Iterates over datapoints in memory in minibatches; no workers, no per-item Python, no copy of the data set.
 
     **For evaluation** (`block_size=None`) an item is one minibatch, and every datapoint comes exactly once; the last
@@ -83,17 +83,17 @@ class BatchLoader:
         x: Tensor,
         y: Tensor | None = None,
         *,
-        batch_size: int,
+        batch_size: Count,
         shuffle: bool = False,
         seed: int = 0,
-        block_size: int | None = None,
+        block_size: Count | None = None,
         binarize: bool = False,
         device: torch.device | str | None = None,
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
-        self.batch_size = whole_number(batch_size, "batch_size")
-        self.block_size = None if block_size is None else whole_number(block_size, "block_size")
+        self.batch_size = batch_size
+        self.block_size = block_size
         if not 0 <= rank < world_size:
             raise ValueError(f"rank must be between 0 and world_size - 1 = {world_size - 1}, got {rank}")
         if y is not None and len(y) != len(x):

@@ -2,19 +2,19 @@
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple, Self
 
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from aevb.checks import choice, list_of_sizes, whole_number
-from aevb.data.binarization import BINARIZATIONS, Binarization, bernoulli, generator, threshold
+from aevb.data.binarization import Binarization, bernoulli, generator, threshold
 from aevb.data.loader import BatchLoader, value_range
 from aevb.errors import ConfigError
 from aevb.inputs import to_float
 from aevb.likelihoods.base import shortest
+from aevb.types import Checked, Count, Seed, Shape
 
 _SPLIT, _SUBSET, _BINARIZATION, _EXAMPLES = range(4)
 
@@ -48,7 +48,7 @@ def split_at_random(data: Split, val: int, test: int, seed: int) -> Splits:
     return Splits(*(data.take(part) for part in order.split([len(order) - val - test, val, test])))
 
 
-class InMemoryDataModule(pl.LightningDataModule, ABC):
+class InMemoryDataModule(Checked, pl.LightningDataModule, ABC):
     """A data set in memory, moved to the device once if it fits there.
 
     A data set is a subclass with two methods: `prepare_data` fetches files where that is needed (it may be called by
@@ -86,24 +86,24 @@ class InMemoryDataModule(pl.LightningDataModule, ABC):
 
     def __init__(
         self,
-        shape: Sequence[int] | None = None,
-        batch_size: int = 100,
-        eval_batch_size: int = 1000,
-        train_size: int | None = None,
+        shape: Shape | None = None,
+        batch_size: Count = 100,
+        eval_batch_size: Count = 1000,
+        train_size: Count | None = None,
         binarization: Binarization = "none",
-        seed: int = 0,
-        split_seed: int = 0,
-        block_size: int = 10,
+        seed: Seed = 0,
+        split_seed: Seed = 0,
+        block_size: Count = 10,
     ) -> None:
         super().__init__()
-        self.batch_size = whole_number(batch_size, "data.batch_size")
-        self.eval_batch_size = whole_number(eval_batch_size, "data.eval_batch_size")
-        self.block_size = whole_number(block_size, "data.block_size")
-        self.binarization = choice(binarization, "data.binarization", BINARIZATIONS)
-        self.seed = whole_number(seed, "data.seed", at_least=0)
-        self.split_seed = whole_number(split_seed, "data.split_seed", at_least=0)
-        self._wanted_shape = None if shape is None else tuple(list_of_sizes(shape, "data.shape", example="[1, 28, 28]"))
-        self._wanted_train_size = None if train_size is None else whole_number(train_size, "data.train_size")
+        self.batch_size = batch_size
+        self.eval_batch_size = eval_batch_size
+        self.block_size = block_size
+        self.binarization = binarization
+        self.seed = seed
+        self.split_seed = split_seed
+        self._wanted_shape = None if shape is None else tuple(shape)
+        self._wanted_train_size = train_size
         self._splits: Splits | None = None
         self.fingerprint: dict[str, str] = {}
 

@@ -1,6 +1,7 @@
 """KL(q(z|x) ‖ p(z)) in nats: closed forms that torch.distributions lacks, registered with it, and estimates."""
 
 import math
+from typing import Literal
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -17,7 +18,7 @@ from torch.distributions import (
 
 from aevb.distributions.logistic import LogisticDistribution
 
-KL_ESTIMATORS = ("auto", "analytic", "sampled")
+KLEstimator = Literal["auto", "analytic", "sampled"]
 
 
 def gaussian_cross_entropy(q: Distribution, p: Normal) -> Tensor:

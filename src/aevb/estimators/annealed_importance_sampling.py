@@ -8,12 +8,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from aevb.checks import choice, number, whole_number
 from aevb.estimators.base import Estimates, Estimator, low_effective_sample_size, poor_acceptance
 from aevb.estimators.elbo import parts
-from aevb.estimators.start import STARTS, Start
+from aevb.estimators.start import Start, StartKind
 from aevb.estimators.weights import LogWeights
 from aevb.inference import hmc
+from aevb.types import AtLeastTwo, Count, Fraction
 from aevb.vae import VAE, GenerativeModel
 
 PILOT_CHAINS = 4
@@ -47,18 +47,11 @@ class AnnealedImportanceSampling(Estimator):
 
     name: ClassVar[str] = "annealed_importance_sampling"
 
-    num_chains: int = 10
-    num_temperatures: int = 100
-    leapfrog_steps: int = 5
-    target_acceptance: float = 0.65
-    start: str = "posterior"
-
-    def __post_init__(self) -> None:
-        whole_number(self.num_chains, self.key("num_chains"))
-        whole_number(self.num_temperatures, self.key("num_temperatures"), at_least=2)
-        whole_number(self.leapfrog_steps, self.key("leapfrog_steps"))
-        number(self.target_acceptance, self.key("target_acceptance"), above=0, below=1)
-        choice(self.start, self.key("start"), STARTS)
+    num_chains: Count = 10
+    num_temperatures: AtLeastTwo = 100
+    leapfrog_steps: Count = 5
+    target_acceptance: Fraction = 0.65
+    start: StartKind = "posterior"
 
     @property
     def rows_per_datapoint(self) -> int:

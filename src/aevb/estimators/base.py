@@ -8,6 +8,7 @@ from typing import Any, ClassVar, NamedTuple, Self
 import torch
 from torch import Tensor
 
+from aevb.types import Checked
 from aevb.vae import VAE
 
 
@@ -50,12 +51,8 @@ class Estimates(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Estimator(ABC):
-    """Estimates log p(x), or a bound on it, for many datapoints at once; its fields are its settings.
-
-    Raises:
-        ValueError: a setting makes no sense; the message starts with the setting's key.
-    """
+class Estimator(Checked, ABC):
+    """Estimates log p(x), or a bound on it, for many datapoints at once; its fields are its settings."""
 
     name: ClassVar[str]
 

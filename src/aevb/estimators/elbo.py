@@ -6,10 +6,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from aevb.checks import whole_number
 from aevb.distributions.kl import analytic_kl
 from aevb.estimators.base import Estimates, Estimator
 from aevb.estimators.scoring import log_likelihood
+from aevb.types import AtLeastTwo
 from aevb.vae import VAE
 
 
@@ -27,10 +27,7 @@ class ELBO(Estimator):
 
     name: ClassVar[str] = "elbo"
 
-    num_samples: int = 20
-
-    def __post_init__(self) -> None:
-        whole_number(self.num_samples, self.key("num_samples"), at_least=2, note=", for a standard error")
+    num_samples: AtLeastTwo = 20
 
     @property
     def rows_per_datapoint(self) -> int:

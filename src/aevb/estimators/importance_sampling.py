@@ -6,11 +6,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from aevb.checks import whole_number
 from aevb.estimators.base import Estimates, Estimator, low_effective_sample_size
 from aevb.estimators.elbo import parts
 from aevb.estimators.scoring import log_likelihood
 from aevb.estimators.weights import LogWeights
+from aevb.types import Count
 from aevb.vae import VAE
 
 
@@ -30,10 +30,7 @@ class ImportanceSampling(Estimator):
 
     name: ClassVar[str] = "importance_sampling"
 
-    num_samples: int = 1000
-
-    def __post_init__(self) -> None:
-        whole_number(self.num_samples, self.key("num_samples"))
+    num_samples: Count = 1000
 
     @property
     def rows_per_datapoint(self) -> int:

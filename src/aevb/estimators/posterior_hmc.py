@@ -2,16 +2,17 @@
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
+from annotated_types import Interval
 from torch import Tensor
 
-from aevb.checks import number, whole_number
 from aevb.estimators.base import Estimates, Estimator, low_effective_sample_size, poor_acceptance
 from aevb.estimators.start import STARTS, Start
 from aevb.estimators.weights import LogWeights
 from aevb.inference import hmc
+from aevb.types import LARGEST, AtLeastTwo, Count, Fraction
 from aevb.vae import VAE
 
 
@@ -43,23 +44,17 @@ class PosteriorHMC(Estimator):
 
     name: ClassVar[str] = "posterior_hmc"
 
-    num_chains: int = 20
-    num_samples: int = 20
-    burn_in: int = 40
-    leapfrog_steps: int = 5
-    target_acceptance: float = 0.9
-    num_starts: int = 1000
+    num_chains: Annotated[int, Interval(ge=4, le=LARGEST)] = 20
+    num_samples: Count = 20
+    burn_in: Count = 40
+    leapfrog_steps: Count = 5
+    target_acceptance: Fraction = 0.9
+    num_starts: AtLeastTwo = 1000
 
     def __post_init__(self) -> None:
-        whole_number(self.num_chains, self.key("num_chains"), at_least=4)
-        whole_number(self.num_starts, self.key("num_starts"), at_least=2)
         for name in ("num_chains", "num_starts"):
             if getattr(self, name) % 2:
-                raise ValueError(f"{self.key(name)} must be even, got {getattr(self, name)}")
-        whole_number(self.num_samples, self.key("num_samples"))
-        whole_number(self.burn_in, self.key("burn_in"))
-        whole_number(self.leapfrog_steps, self.key("leapfrog_steps"))
-        number(self.target_acceptance, self.key("target_acceptance"), above=0, below=1)
+                raise ValueError(f"{name} must be even, got {getattr(self, name)}")
 
     @property
     def rows_per_datapoint(self) -> int:

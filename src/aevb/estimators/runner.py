@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from aevb.checks import whole_number
 from aevb.estimators.base import Estimates, Estimator
 from aevb.estimators.unfinished import Unfinished
+from aevb.types import Count, check
 from aevb.vae import VAE, GenerativeModel
 
 DEFAULT_BATCH_VALUES = {"cpu": 1_000_000, "cuda": 100_000_000}
@@ -79,14 +79,12 @@ def rows_at_once(p: GenerativeModel, max_batch_values: int | None = None) -> int
     Args:
         p: The generative model.
         max_batch_values: At most so many values; None for what suits the device, see `DEFAULT_BATCH_VALUES`.
-
-    Raises:
-        ValueError: max_batch_values is not a positive whole number.
     """
     if max_batch_values is None:
         device = next(p.parameters()).device.type
         max_batch_values = DEFAULT_BATCH_VALUES.get(device, DEFAULT_BATCH_VALUES["cpu"])
-    return max(1, whole_number(max_batch_values, "max_batch_values") // values_per_sample(p))
+    check(max_batch_values, Count, "max_batch_values")
+    return max(1, max_batch_values // values_per_sample(p))
 
 
 @torch.no_grad()

@@ -1,11 +1,14 @@
 """Where Markov chains over z start."""
 
+from typing import Literal, get_args
+
 import torch
 from torch import Tensor
 
 from aevb.vae import VAE
 
-STARTS = ("posterior", "prior")
+StartKind = Literal["posterior", "prior"]
+STARTS: tuple[StartKind, ...] = get_args(StartKind)
 
 
 class Start:
@@ -17,7 +20,7 @@ class Start:
         kind: `posterior` or `prior`.
     """
 
-    def __init__(self, vae: VAE, x: Tensor, kind: str) -> None:
+    def __init__(self, vae: VAE, x: Tensor, kind: StartKind) -> None:
         self.distribution = vae.q(x) if kind == "posterior" else vae.p.prior()
         self.batch = () if kind == "posterior" else (len(x),)
 

@@ -12,9 +12,10 @@ from torch.distributions import Distribution, Independent, constraints
 
 from aevb.inputs import require_finite
 from aevb.networks import FullPrecision
+from aevb.types import Checked
 
 
-class Likelihood(FullPrecision, ABC):
+class Likelihood(Checked, FullPrecision, ABC):
     """A head that turns the decoder's features into the distribution p(x|z).
 
     A subclass says how many parameters each value of x has, and builds the distribution from them. From a vector of

@@ -8,9 +8,9 @@ from torch import Tensor
 from torch.distributions import Categorical as TorchCategorical
 from torch.distributions import Distribution, constraints
 
-from aevb.checks import whole_number
 from aevb.likelihoods.base import Likelihood
 from aevb.likelihoods.levels import Levels, level_of
+from aevb.types import AtLeastTwo
 
 
 class Categorical(Likelihood):
@@ -32,8 +32,7 @@ class Categorical(Likelihood):
 
     discrete = True
 
-    def __init__(self, in_shape: Sequence[int], data_shape: Sequence[int], levels: int = 256) -> None:
-        whole_number(levels, "likelihood.levels", at_least=2)
+    def __init__(self, in_shape: Sequence[int], data_shape: Sequence[int], levels: AtLeastTwo = 256) -> None:
         super().__init__(in_shape, data_shape, parameters_per_value=levels)
         self.levels = levels
         self.support = Levels(levels)

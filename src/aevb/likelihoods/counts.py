@@ -2,14 +2,15 @@
 
 import math
 from collections.abc import Sequence
+from typing import Annotated
 
 import torch
+from annotated_types import Interval
 from torch import Tensor, nn
 from torch.distributions import Distribution, constraints
 from torch.distributions import NegativeBinomial as NegativeBinomialDistribution
 from torch.distributions import Poisson as PoissonDistribution
 
-from aevb.checks import number
 from aevb.likelihoods.base import Likelihood
 from aevb.likelihoods.positive import positive
 
@@ -60,9 +61,14 @@ class NegativeBinomial(Likelihood):
     support = constraints.nonnegative_integer
     discrete = True
 
-    def __init__(self, in_shape: Sequence[int], data_shape: Sequence[int], dispersion: float = 10.0) -> None:
+    def __init__(
+        self,
+        in_shape: Sequence[int],
+        data_shape: Sequence[int],
+        dispersion: Annotated[float, Interval(gt=MIN_DISPERSION, lt=MAX_DISPERSION)] = 10.0,
+    ) -> None:
         super().__init__(in_shape, data_shape, parameters_per_value=1)
-        start = number(dispersion, "likelihood.dispersion", above=MIN_DISPERSION, below=MAX_DISPERSION) - MIN_DISPERSION
+        start = dispersion - MIN_DISPERSION
         self.log_dispersion = nn.Parameter(torch.full(self.data_shape, math.log(start)))
 
     def distribution(self, log_mean: Tensor) -> Distribution:

@@ -9,11 +9,11 @@ from torch import Tensor
 from torch.distributions import Categorical as TorchCategorical
 from torch.distributions import Distribution, constraints
 
-from aevb.checks import number, whole_number
 from aevb.distributions.logistic import LogisticDistribution
 from aevb.likelihoods.base import Likelihood
 from aevb.likelihoods.levels import Levels
 from aevb.likelihoods.positive import positive
+from aevb.types import AtLeastTwo, Positive, Size
 
 
 class DiscretizedLogistic(Likelihood):
@@ -38,11 +38,11 @@ class DiscretizedLogistic(Likelihood):
     discrete = True
 
     def __init__(
-        self, in_shape: Sequence[int], data_shape: Sequence[int], levels: int = 256, min_scale: float = 5e-4
+        self, in_shape: Sequence[int], data_shape: Sequence[int], levels: AtLeastTwo = 256, min_scale: Positive = 5e-4
     ) -> None:
         super().__init__(in_shape, data_shape, parameters_per_value=2)
-        self.levels = whole_number(levels, "likelihood.levels", at_least=2)
-        self.min_scale = number(min_scale, "likelihood.min_scale", above=0)
+        self.levels = levels
+        self.min_scale = min_scale
         self.support = Levels(levels)
 
     def distribution(self, location: Tensor, scale: Tensor) -> Distribution:
@@ -73,15 +73,14 @@ class DiscretizedLogisticMixture(Likelihood):
         self,
         in_shape: Sequence[int],
         data_shape: Sequence[int],
-        components: int = 5,
-        levels: int = 256,
-        min_scale: float = 5e-4,
+        components: Size = 5,
+        levels: AtLeastTwo = 256,
+        min_scale: Positive = 5e-4,
     ) -> None:
-        whole_number(components, "likelihood.components")
         super().__init__(in_shape, data_shape, parameters_per_value=3 * components)
         self.components = components
-        self.levels = whole_number(levels, "likelihood.levels", at_least=2)
-        self.min_scale = number(min_scale, "likelihood.min_scale", above=0)
+        self.levels = levels
+        self.min_scale = min_scale
         self.support = Levels(levels)
 
     def project(self, h: Tensor) -> tuple[Tensor, ...]:

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, Normal
 
-from aevb.checks import number
 from aevb.likelihoods.location_scale import Bounded, LocationAndScale, LocationScale
 from aevb.likelihoods.positive import MAX_SCALE, positive
+from aevb.types import Positive
 
 HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 
@@ -54,13 +54,13 @@ class GaussianPerValue(LocationScale):
         self,
         in_shape: Sequence[int],
         data_shape: Sequence[int],
-        initial_scale: float = 0.3,
+        initial_scale: Positive = 0.3,
         bounded: Bounded = "auto",
-        min_scale: float = 1e-3,
+        min_scale: Positive = 1e-3,
     ) -> None:
         super().__init__(in_shape, data_shape, 1, bounded)
-        self.min_scale = number(min_scale, "likelihood.min_scale", above=0)
-        log_variance = 2 * math.log(number(initial_scale, "likelihood.initial_scale", above=0))
+        self.min_scale = min_scale
+        log_variance = 2 * math.log(initial_scale)
         self.log_variance = nn.Parameter(torch.full(self.variance_shape, log_variance))
 
     @property
@@ -109,10 +109,10 @@ class FixedGaussian(LocationScale):
     sigma: Tensor
 
     def __init__(
-        self, in_shape: Sequence[int], data_shape: Sequence[int], sigma: float = 0.1, bounded: Bounded = "auto"
+        self, in_shape: Sequence[int], data_shape: Sequence[int], sigma: Positive = 0.1, bounded: Bounded = "auto"
     ) -> None:
         super().__init__(in_shape, data_shape, 1, bounded)
-        self.register_buffer("sigma", torch.tensor(number(sigma, "likelihood.sigma", above=0)), persistent=False)
+        self.register_buffer("sigma", torch.tensor(sigma), persistent=False)
 
     def distribution(self, mean: Tensor) -> Distribution:
         return GaussianDistribution(self.location(mean), self.sigma)

@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.distributions import Distribution, constraints
 
-from aevb.checks import flag, number
 from aevb.likelihoods.base import Likelihood
 from aevb.likelihoods.gaussian import GaussianDistribution, standard_deviation
+from aevb.types import Fraction, Positive
 
 
 class GaussianUniformMixture(Likelihood):
@@ -40,15 +40,15 @@ class GaussianUniformMixture(Likelihood):
         self,
         in_shape: Sequence[int],
         data_shape: Sequence[int],
-        uniform_weight: float = 0.05,
+        uniform_weight: Fraction = 0.05,
         learn_uniform_weight: bool = True,
-        min_scale: float = 1e-3,
+        min_scale: Positive = 1e-3,
     ) -> None:
         super().__init__(in_shape, data_shape, parameters_per_value=2)
-        weight = number(uniform_weight, "likelihood.uniform_weight", above=0, below=1)
-        learned = flag(learn_uniform_weight, "likelihood.learn_uniform_weight")
+        weight = uniform_weight
+        learned = learn_uniform_weight
         self.weight_logit = nn.Parameter(torch.tensor(math.log(weight / (1 - weight))), requires_grad=learned)
-        self.min_scale = number(min_scale, "likelihood.min_scale", above=0)
+        self.min_scale = min_scale
 
     def distribution(self, mean: Tensor, log_variance: Tensor) -> Distribution:
         scale = standard_deviation(log_variance, self.min_scale)

@@ -2,18 +2,19 @@
 
 import math
 from collections.abc import Sequence
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
+from annotated_types import Interval
 from torch import Tensor, nn
 from torch.distributions import Distribution, constraints
 from torch.distributions import Laplace as LaplaceDistribution
 from torch.distributions import StudentT as TorchStudentT
 
-from aevb.checks import flag, number
 from aevb.distributions.logistic import LogisticDistribution
 from aevb.likelihoods.base import Likelihood, shortest
 from aevb.likelihoods.positive import positive
+from aevb.types import Positive
 
 MAX_DEGREES_OF_FREEDOM = 1e3
 
@@ -38,8 +39,6 @@ class LocationScale(Likelihood):
         self, in_shape: Sequence[int], data_shape: Sequence[int], parameters_per_value: int, bounded: Bounded
     ) -> None:
         super().__init__(in_shape, data_shape, parameters_per_value)
-        if bounded != "auto" and not isinstance(bounded, bool):
-            raise ValueError(f"likelihood.bounded must be auto, true or false, got {bounded!r}")
         self.bounded = bounded
 
     def location(self, raw: Tensor) -> Tensor:
@@ -78,10 +77,10 @@ class LocationAndScale(LocationScale):
     """
 
     def __init__(
-        self, in_shape: Sequence[int], data_shape: Sequence[int], bounded: Bounded = "auto", min_scale: float = 1e-3
+        self, in_shape: Sequence[int], data_shape: Sequence[int], bounded: Bounded = "auto", min_scale: Positive = 1e-3
     ) -> None:
         super().__init__(in_shape, data_shape, 2, bounded)
-        self.min_scale = number(min_scale, "likelihood.min_scale", above=0)
+        self.min_scale = min_scale
 
 
 class Laplace(LocationAndScale):
@@ -142,14 +141,13 @@ class StudentT(LocationAndScale):
         self,
         in_shape: Sequence[int],
         data_shape: Sequence[int],
-        degrees_of_freedom: float = 3.0,
+        degrees_of_freedom: Annotated[float, Interval(gt=1, lt=MAX_DEGREES_OF_FREEDOM)] = 3.0,
         learn_degrees_of_freedom: bool = True,
         bounded: Bounded = "auto",
-        min_scale: float = 1e-3,
+        min_scale: Positive = 1e-3,
     ) -> None:
         super().__init__(in_shape, data_shape, bounded, min_scale)
-        number(degrees_of_freedom, "likelihood.degrees_of_freedom", above=1, below=MAX_DEGREES_OF_FREEDOM)
-        learned = flag(learn_degrees_of_freedom, "likelihood.learn_degrees_of_freedom")
+        learned = learn_degrees_of_freedom
         start = torch.tensor(math.log(degrees_of_freedom - 1))
         self.log_degrees_above_one = nn.Parameter(start, requires_grad=learned)
 

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from aevb.checks import number
 from aevb.likelihoods.gaussian import GaussianDistribution
 from aevb.likelihoods.location_scale import Bounded, LocationScale
+from aevb.types import Positive
 
 MOMENTUM = 0.01
 """Weight of the newest minibatch in the running variance, once it is older than 1 / MOMENTUM minibatches."""
@@ -46,10 +46,10 @@ class OptimalGaussian(LocationScale):
     num_updates: Tensor
 
     def __init__(
-        self, in_shape: Sequence[int], data_shape: Sequence[int], bounded: Bounded = "auto", min_scale: float = 1e-3
+        self, in_shape: Sequence[int], data_shape: Sequence[int], bounded: Bounded = "auto", min_scale: Positive = 1e-3
     ) -> None:
         super().__init__(in_shape, data_shape, 1, bounded)
-        self.min_scale = number(min_scale, "likelihood.min_scale", above=0)
+        self.min_scale = min_scale
         self.register_buffer("variance", torch.ones(()))
         self.register_buffer("num_updates", torch.zeros((), dtype=torch.long))
 

@@ -5,14 +5,15 @@ distributions, so bodies know nothing of probability.
 """
 
 from collections.abc import Callable
-from typing import Self
+from typing import Literal, Self
 
 import torch
 from torch import Tensor, nn
 
-from aevb.checks import choice
+from aevb.types import Checked
 
-ACTIVATIONS: dict[str, type[nn.Module]] = {
+Activation = Literal["elu", "gelu", "leaky_relu", "relu", "sigmoid", "silu", "softplus", "tanh"]
+ACTIVATIONS: dict[Activation, type[nn.Module]] = {
     "elu": nn.ELU,
     "gelu": nn.GELU,
     "leaky_relu": nn.LeakyReLU,
@@ -24,7 +25,7 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 }
 
 
-class Body(nn.Module):
+class Body(Checked, nn.Module):
     """A network from a tensor to features.
 
     `out_shape` is the shape of one datapoint's features: `(features,)` for vectors, `(channels, H, W)` for maps.
@@ -53,10 +54,6 @@ def as_weights(x: Tensor, module: nn.Module) -> Tensor:
     return x if weight is None else x.to(weight.dtype)
 
 
-def activation_layer(name: str, owner: str) -> nn.Module:
-    """The activation called `name`, for the part of the model called `owner`.
-
-    Raises:
-        ValueError: the name is unknown.
-    """
-    return ACTIVATIONS[choice(name, f"{owner}.activation", ACTIVATIONS)]()
+def activation_layer(name: Activation) -> nn.Module:
+    """The activation called `name`."""
+    return ACTIVATIONS[name]()

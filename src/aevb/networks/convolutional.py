@@ -6,9 +6,9 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from aevb.checks import list_of_sizes
-from aevb.networks.base import Body, activation_layer
+from aevb.networks.base import Activation, Body, activation_layer
 from aevb.networks.mlp import MLP
+from aevb.types import Sizes
 
 
 class ResidualBlock(nn.Module):
@@ -17,12 +17,12 @@ class ResidualBlock(nn.Module):
     Source: He et al. (2016), arXiv 1603.05027 (activation before the convolution), without batch normalization.
     """
 
-    def __init__(self, channels: int, activation: str, owner: str) -> None:
+    def __init__(self, channels: int, activation: Activation) -> None:
         super().__init__()
         self.layers = nn.Sequential(
-            activation_layer(activation, owner),
+            activation_layer(activation),
             nn.Conv2d(channels, channels, kernel_size=3, padding=1),
-            activation_layer(activation, owner),
+            activation_layer(activation),
             nn.Conv2d(channels, channels, kernel_size=3, padding=1),
         )
 
@@ -64,28 +64,27 @@ class ConvEncoder(Body):
         residual: Add a `ResidualBlock` after each convolution.
 
     Raises:
-        ValueError: data that are no images, more convolutions than the image can be halved, an unknown activation, or a
-            size that is not a positive whole number.
+        ValueError: data that are no images, or more convolutions than the image can be halved.
     """
 
     def __init__(
         self,
         data_shape: Sequence[int],
-        channels: Sequence[int] = (32, 64),
-        hidden: Sequence[int] = (500,),
-        activation: str = "tanh",
+        channels: Sizes = (32, 64),
+        hidden: Sizes = (500,),
+        activation: Activation = "tanh",
         residual: bool = False,
     ) -> None:
         super().__init__()
-        channels = list_of_sizes(channels, "encoder.channels")
+        channels = list(channels)
         sizes = halved_sizes(data_shape, len(channels), "encoder")
         layers: list[nn.Module] = []
         for fan_in, fan_out in pairwise([data_shape[0], *channels]):
             layers += [nn.Conv2d(fan_in, fan_out, kernel_size=3, stride=2, padding=1)]
-            layers += [ResidualBlock(fan_out, activation, "encoder")] if residual else []
-            layers += [activation_layer(activation, "encoder")]
+            layers += [ResidualBlock(fan_out, activation)] if residual else []
+            layers += [activation_layer(activation)]
         self.convolutions = nn.Sequential(*layers)
-        self.dense = MLP((channels[-1], *sizes[-1]), hidden, activation, owner="encoder")
+        self.dense = MLP((channels[-1], *sizes[-1]), hidden, activation)
         self.out_shape = self.dense.out_shape
 
     def forward(self, x: Tensor) -> Tensor:
@@ -111,34 +110,33 @@ class ConvDecoder(Body):
         residual: Add a `ResidualBlock` after each transposed convolution.
 
     Raises:
-        ValueError: data that are no images, more convolutions than the image can be halved, an unknown activation, or a
-            size that is not a positive whole number.
+        ValueError: data that are no images, or more convolutions than the image can be halved.
     """
 
     def __init__(
         self,
         latent_dim: int,
         data_shape: Sequence[int],
-        channels: Sequence[int] = (64, 32),
-        hidden: Sequence[int] = (500,),
-        activation: str = "tanh",
+        channels: Sizes = (64, 32),
+        hidden: Sizes = (500,),
+        activation: Activation = "tanh",
         residual: bool = False,
     ) -> None:
         super().__init__()
-        channels = list_of_sizes(channels, "decoder.channels")
+        channels = list(channels)
         sizes = halved_sizes(data_shape, len(channels), "decoder")[::-1]
-        self.dense = MLP((latent_dim,), hidden, activation, owner="decoder")
+        self.dense = MLP((latent_dim,), hidden, activation)
         self.in_shape = (channels[0], *sizes[0])
         self.expand = nn.Sequential(
             nn.Linear(self.dense.out_shape[0], math.prod(self.in_shape)),
             nn.Unflatten(-1, self.in_shape),
-            activation_layer(activation, "decoder"),
+            activation_layer(activation),
         )
         layers: list[nn.Module] = []
         for fan_in, fan_out, size in zip(channels, [*channels[1:], channels[-1]], sizes[1:], strict=True):
             layers += [Upsample(fan_in, fan_out, size)]
-            layers += [ResidualBlock(fan_out, activation, "decoder")] if residual else []
-            layers += [activation_layer(activation, "decoder")]
+            layers += [ResidualBlock(fan_out, activation)] if residual else []
+            layers += [activation_layer(activation)]
         self.convolutions = nn.Sequential(*layers)
         self.out_shape = (channels[-1], *sizes[-1])
 

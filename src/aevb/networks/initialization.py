@@ -1,24 +1,23 @@
 """Initialisation of weights and biases."""
 
+from typing import Literal
+
 from torch import nn
 
-from aevb.checks import choice, number
+from aevb.types import Positive, check
 
-INITIALIZATIONS = ("normal", "xavier", "pytorch")
+Initialization = Literal["normal", "xavier", "pytorch"]
 
 
-def initialize(module: nn.Module, scheme: str, std: float = 0.1) -> None:
+def initialize(module: nn.Module, scheme: Initialization, std: Positive = 0.1) -> None:
     """Draw the weights and biases of every linear and convolutional layer of `module` anew, in place.
 
     `normal` draws both from N(0, std²); std = 0.1 is the paper's N(0, 0.01) (section 5). `xavier` is Glorot's uniform
     rule with zero biases; `pytorch` keeps the layers' own defaults. Subclasses of the layers, such as the masked
     layers of normalizing flows, keep their own initialisation, and so do parameters outside these layers.
-
-    Raises:
-        ValueError: unknown scheme, or std not positive.
     """
-    choice(scheme, "model.initialization", INITIALIZATIONS)
-    number(std, "model.initialization_std", above=0)
+    check(scheme, Initialization, "scheme")
+    check(std, Positive, "std")
     for layer in module.modules():
         if type(layer) not in (nn.Linear, nn.Conv2d, nn.ConvTranspose2d) or scheme == "pytorch":
             continue

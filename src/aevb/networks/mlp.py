@@ -6,8 +6,8 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from aevb.checks import list_of_sizes
-from aevb.networks.base import Body, activation_layer
+from aevb.networks.base import Activation, Body, activation_layer
+from aevb.types import Sizes
 
 
 class MLP(Body):
@@ -21,19 +21,15 @@ class MLP(Body):
         in_shape: Shape of one input, flattened before the first layer.
         hidden: Units of each layer.
         activation: A name from `ACTIVATIONS`.
-        owner: The part of the model this is, for error messages.
-
-    Raises:
-        ValueError: unknown activation, or a size that is not a positive whole number.
     """
 
-    def __init__(self, in_shape: Sequence[int], hidden: Sequence[int], activation: str, owner: str) -> None:
+    def __init__(self, in_shape: Sequence[int], hidden: Sizes, activation: Activation) -> None:
         super().__init__()
         self.in_shape = tuple(in_shape)
-        sizes = [math.prod(self.in_shape), *list_of_sizes(hidden, f"{owner}.hidden")]
+        sizes = [math.prod(self.in_shape), *hidden]
         layers: list[nn.Module] = []
         for fan_in, fan_out in pairwise(sizes):
-            layers += [nn.Linear(fan_in, fan_out), activation_layer(activation, owner)]
+            layers += [nn.Linear(fan_in, fan_out), activation_layer(activation)]
         self.layers = nn.Sequential(*layers)
         self.out_shape = (sizes[-1],)
 
@@ -45,14 +41,14 @@ class MLP(Body):
 class MLPEncoder(MLP):
     """Body of q(z|x): an `MLP` over the flattened image."""
 
-    def __init__(self, data_shape: Sequence[int], hidden: Sequence[int] = (500,), activation: str = "tanh") -> None:
-        super().__init__(data_shape, hidden, activation, owner="encoder")
+    def __init__(self, data_shape: Sequence[int], hidden: Sizes = (500,), activation: Activation = "tanh") -> None:
+        super().__init__(data_shape, hidden, activation)
 
 
 class MLPDecoder(MLP):
     """Body of p(x|z): an `MLP` over z. The likelihood head gives the features the shape of the data."""
 
     def __init__(
-        self, latent_dim: int, data_shape: Sequence[int], hidden: Sequence[int] = (500,), activation: str = "tanh"
+        self, latent_dim: int, data_shape: Sequence[int], hidden: Sizes = (500,), activation: Activation = "tanh"
     ) -> None:
-        super().__init__((latent_dim,), hidden, activation, owner="decoder")
+        super().__init__((latent_dim,), hidden, activation)

@@ -12,6 +12,7 @@ from torch.autograd.function import once_differentiable
 
 from aevb.distributions.kl import kl_estimate
 from aevb.networks import FullPrecision
+from aevb.types import Checked
 from aevb.vae import GenerativeModel, RecognitionModel
 
 
@@ -38,7 +39,7 @@ class Estimate(NamedTuple):
         return {"loss": self.loss.detach()} | {name: value.detach().mean() for name, value in parts.items()}
 
 
-class Objective(FullPrecision, ABC):
+class Objective(Checked, FullPrecision, ABC):
     """A callable (p, q, x) → `Estimate` whose loss is minimised in training.
 
     An objective may have parameters of its own, which are trained with those of the model: they are made in the

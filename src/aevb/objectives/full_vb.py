@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from aevb.checks import choice, number, whole_number
-from aevb.distributions.kl import KL_ESTIMATORS
+from aevb.distributions.kl import KLEstimator
 from aevb.objectives.base import Estimate, Objective, elbo
+from aevb.types import Positive, Size
 from aevb.vae import GenerativeModel, RecognitionModel
 
 
@@ -37,13 +37,17 @@ class FullVB(Objective):
     """
 
     def __init__(
-        self, num_samples: int = 1, num_weight_samples: int = 1, initial_scale: float = 0.05, kl: str = "auto"
+        self,
+        num_samples: Size = 1,
+        num_weight_samples: Size = 1,
+        initial_scale: Positive = 0.05,
+        kl: KLEstimator = "auto",
     ) -> None:
         super().__init__(weight_prior=False)  # p(θ) is in the bound itself
-        self.num_samples = whole_number(num_samples, "objective.num_samples")
-        self.num_weight_samples = whole_number(num_weight_samples, "objective.num_weight_samples")
-        self.initial_scale = number(initial_scale, "objective.initial_scale", above=0)
-        self.kl = choice(kl, "objective.kl", KL_ESTIMATORS)
+        self.num_samples = num_samples
+        self.num_weight_samples = num_weight_samples
+        self.initial_scale = initial_scale
+        self.kl = kl
         self.log_scales = nn.ParameterList()
         """log σ of each generative weight, in the order of the generative model's trainable parameters."""
 
@@ -82,7 +86,7 @@ class FullVB(Objective):
 class Bound(nn.Module):
     """`elbo` as a module, so that the generative weights can be replaced in a call."""
 
-    def __init__(self, p: GenerativeModel, q: RecognitionModel, num_samples: int, kl: str) -> None:
+    def __init__(self, p: GenerativeModel, q: RecognitionModel, num_samples: int, kl: KLEstimator) -> None:
         super().__init__()
         self.p, self.q = p, q
         self.num_samples = num_samples

@@ -1,15 +1,16 @@
 """The importance weighted bound and its gradient estimators."""
 
 import math
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from aevb.checks import choice, whole_number
 from aevb.objectives.base import Estimate, Objective, frozen, surrogate
+from aevb.types import Size
 from aevb.vae import GenerativeModel, RecognitionModel
 
-GRADIENTS = ("reparameterized", "dreg", "stl")
+Gradient = Literal["reparameterized", "dreg", "stl"]
 
 
 class IWAE(Objective):
@@ -38,10 +39,15 @@ class IWAE(Objective):
     samples, with a sampled KL, so that it is never above the bound.
     """
 
-    def __init__(self, num_samples: int = 5, gradient: str = "reparameterized", weight_prior: bool = True) -> None:
+    def __init__(
+        self,
+        num_samples: Size = 5,
+        gradient: Gradient = "reparameterized",
+        weight_prior: bool = True,
+    ) -> None:
         super().__init__(weight_prior)
-        self.num_samples = whole_number(num_samples, "objective.num_samples")
-        self.gradient = choice(gradient, "objective.gradient", GRADIENTS)
+        self.num_samples = num_samples
+        self.gradient = gradient
 
     def estimate(self, p: GenerativeModel, q: RecognitionModel, x: Tensor) -> Estimate:
         return self.bound(p, q, x, self.gradient)

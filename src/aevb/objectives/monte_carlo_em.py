@@ -2,13 +2,15 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Annotated
 
 import torch
+from annotated_types import Interval
 from torch import Tensor, nn
 
-from aevb.checks import number, whole_number
 from aevb.inference import hmc
 from aevb.objectives.base import Estimate, Objective
+from aevb.types import LARGEST, Count, Fraction
 from aevb.vae import GenerativeModel, RecognitionModel
 
 
@@ -51,23 +53,21 @@ class MonteCarloEM(Objective):
 
     def __init__(
         self,
-        num_starts: int = 50,
-        transitions: int = 10,
-        leapfrog_steps: int = 10,
-        target_acceptance: float = 0.9,
-        updates: int = 5,
-        evaluation_transitions: int = 40,
+        num_starts: Count = 50,
+        transitions: Annotated[int, Interval(ge=4, le=LARGEST)] = 10,
+        leapfrog_steps: Count = 10,
+        target_acceptance: Fraction = 0.9,
+        updates: Count = 5,
+        evaluation_transitions: Annotated[int, Interval(ge=4, le=LARGEST)] = 40,
         weight_prior: bool = True,
     ) -> None:
         super().__init__(weight_prior)
-        self.num_starts = whole_number(num_starts, "objective.num_starts")
-        self.transitions = whole_number(transitions, "objective.transitions", at_least=4)
-        self.leapfrog_steps = whole_number(leapfrog_steps, "objective.leapfrog_steps")
-        self.target_acceptance = number(target_acceptance, "objective.target_acceptance", above=0, below=1)
-        self.updates = whole_number(updates, "objective.updates")
-        self.evaluation_transitions = whole_number(
-            evaluation_transitions, "objective.evaluation_transitions", at_least=4
-        )
+        self.num_starts = num_starts
+        self.transitions = transitions
+        self.leapfrog_steps = leapfrog_steps
+        self.target_acceptance = target_acceptance
+        self.updates = updates
+        self.evaluation_transitions = evaluation_transitions
         self.register_buffer("step_size", torch.tensor(0.1))
 
     def estimates(self, p: GenerativeModel, q: RecognitionModel, x: Tensor) -> Iterator[Estimate]:

@@ -1,17 +1,15 @@
 """The score-function estimator, also known as REINFORCE or the likelihood-ratio estimator."""
 
-from typing import cast
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
 
-from aevb.checks import choice, number, whole_number
-from aevb.distributions.kl import KL_ESTIMATORS, analytic_kl
+from aevb.distributions.kl import KLEstimator, analytic_kl
 from aevb.networks import MLP
 from aevb.objectives.base import Estimate, Objective, surrogate
+from aevb.types import Fraction, Size
 from aevb.vae import GenerativeModel, RecognitionModel
-
-BASELINES = ("none", "learned", "leave_one_out")
 
 
 class ScoreFunction(Objective):
@@ -45,20 +43,21 @@ class ScoreFunction(Objective):
 
     def __init__(
         self,
-        num_samples: int = 1,
-        baseline: str = "none",
-        kl: str = "auto",
-        baseline_hidden: int = 100,
-        baseline_decay: float = 0.95,
+        num_samples: Size = 1,
+        baseline: Literal["none", "learned", "leave_one_out"] = "none",
+        kl: KLEstimator = "auto",
+        baseline_hidden: Size = 100,
+        baseline_decay: Fraction = 0.95,
         weight_prior: bool = True,
     ) -> None:
         super().__init__(weight_prior)
-        at_least, note = (2, " with baseline=leave_one_out") if baseline == "leave_one_out" else (1, "")
-        self.num_samples = whole_number(num_samples, "objective.num_samples", at_least=at_least, note=note)
-        self.baseline = choice(baseline, "objective.baseline", BASELINES)
-        self.kl = choice(kl, "objective.kl", KL_ESTIMATORS)
-        self.baseline_hidden = whole_number(baseline_hidden, "objective.baseline_hidden")
-        self.baseline_decay = number(baseline_decay, "objective.baseline_decay", above=0, below=1)
+        if baseline == "leave_one_out" and num_samples < 2:
+            raise ValueError(f"num_samples must be at least 2 with baseline=leave_one_out, got {num_samples}")
+        self.num_samples = num_samples
+        self.baseline = baseline
+        self.kl = kl
+        self.baseline_hidden = baseline_hidden
+        self.baseline_decay = baseline_decay
         self.network: LearnedBaseline | None = None
 
     def connect(self, p: GenerativeModel, q: RecognitionModel) -> None:
@@ -107,7 +106,7 @@ class LearnedBaseline(nn.Module):
 
     def __init__(self, data_shape: tuple[int, ...], hidden: int, decay: float) -> None:
         super().__init__()
-        body = MLP(data_shape, [hidden], "tanh", owner="objective.baseline")
+        body = MLP(data_shape, [hidden], "tanh")
         head = nn.Linear(hidden, 1)
         nn.init.zeros_(head.weight)
         nn.init.zeros_(head.bias)

@@ -1,15 +1,15 @@
 """Stochastic gradient variational Bayes, the estimator of the paper."""
 
+from typing import Literal
+
 import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from aevb.checks import choice, number, whole_number
-from aevb.distributions.kl import KL_ESTIMATORS, distribution_name, factorized, kl_estimate
+from aevb.distributions.kl import KLEstimator, distribution_name, factorized, kl_estimate
 from aevb.objectives.base import Estimate, Objective, elbo
+from aevb.types import CountOrZero, NonNegative, Size
 from aevb.vae import GenerativeModel, RecognitionModel
-
-FREE_BITS_GROUPS = ("dimension", "datapoint")
 
 
 class SGVB(Objective):
@@ -40,21 +40,21 @@ class SGVB(Objective):
 
     def __init__(
         self,
-        num_samples: int = 1,
-        kl: str = "auto",
-        beta: float = 1.0,
-        beta_warmup_samples: int = 0,
-        free_bits: float = 0.0,
-        free_bits_per: str = "dimension",
+        num_samples: Size = 1,
+        kl: KLEstimator = "auto",
+        beta: NonNegative = 1.0,
+        beta_warmup_samples: CountOrZero = 0,
+        free_bits: NonNegative = 0.0,
+        free_bits_per: Literal["dimension", "datapoint"] = "dimension",
         weight_prior: bool = True,
     ) -> None:
         super().__init__(weight_prior)
-        self.num_samples = whole_number(num_samples, "objective.num_samples")
-        self.kl = choice(kl, "objective.kl", KL_ESTIMATORS)
-        self.beta = number(beta, "objective.beta", at_least=0)
-        self.beta_warmup_samples = whole_number(beta_warmup_samples, "objective.beta_warmup_samples", at_least=0)
-        self.free_bits = number(free_bits, "objective.free_bits", at_least=0)
-        self.free_bits_per = choice(free_bits_per, "objective.free_bits_per", FREE_BITS_GROUPS)
+        self.num_samples = num_samples
+        self.kl = kl
+        self.beta = beta
+        self.beta_warmup_samples = beta_warmup_samples
+        self.free_bits = free_bits
+        self.free_bits_per = free_bits_per
 
     def estimate(self, p: GenerativeModel, q: RecognitionModel, x: Tensor) -> Estimate:
         if self.beta == 1 and not self.beta_warmup_samples and not self.free_bits:

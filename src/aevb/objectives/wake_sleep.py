@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
-from aevb.checks import whole_number
 from aevb.distributions.kl import kl_estimate
 from aevb.objectives.base import Estimate, Objective, frozen
+from aevb.types import Size
 from aevb.vae import GenerativeModel, RecognitionModel
 
 
@@ -31,9 +31,9 @@ class WakeSleep(Objective):
     Logged in addition: `sleep`, log q(z|x) of the dreams. `elbo` is the true ELBO.
     """
 
-    def __init__(self, num_samples: int = 1, weight_prior: bool = True) -> None:
+    def __init__(self, num_samples: Size = 1, weight_prior: bool = True) -> None:
         super().__init__(weight_prior)
-        self.num_samples = whole_number(num_samples, "objective.num_samples")
+        self.num_samples = num_samples
 
     def estimate(self, p: GenerativeModel, q: RecognitionModel, x: Tensor) -> Estimate:
         with frozen(q):  # a prior may be made of q

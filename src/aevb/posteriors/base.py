@@ -8,9 +8,10 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from aevb.networks import FullPrecision
+from aevb.types import Checked
 
 
-class Posterior(FullPrecision, ABC):
+class Posterior(Checked, FullPrecision, ABC):
     """A head that turns the encoder's features into the variational distribution q(z|x).
 
     The parameters of the distribution are linear in the features. A subclass says how many there are, and builds the

@@ -1,13 +1,11 @@
 """Posteriors by normalizing flows over a Gaussian, both conditioned on the encoder's features."""
 
-from collections.abc import Sequence
-
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from aevb.checks import list_of_sizes, whole_number
 from aevb.distributions.flows import GaussianFlow, affine_autoregressive, spline_coupling
 from aevb.posteriors.base import Posterior
+from aevb.types import AtLeastTwo, Size, Sizes
 
 
 class FlowPosterior(Posterior):
@@ -29,8 +27,7 @@ class FlowPosterior(Posterior):
     flow: nn.Module
     """c (B, context) → f."""
 
-    def __init__(self, in_features: int, latent_dim: int, context: int) -> None:
-        whole_number(context, "posterior.context")
+    def __init__(self, in_features: int, latent_dim: int, context: Size) -> None:
         super().__init__(in_features, latent_dim, num_parameters=2 * latent_dim + context)
 
     def distribution(self, parameters: Tensor) -> Distribution:
@@ -65,16 +62,16 @@ class InverseAutoregressiveFlow(FlowPosterior):
         self,
         in_features: int,
         latent_dim: int,
-        transforms: int = 2,
-        hidden: Sequence[int] = (64, 64),
-        context: int = 32,
+        transforms: Size = 2,
+        hidden: Sizes = (64, 64),
+        context: Size = 32,
     ) -> None:
         super().__init__(in_features, latent_dim, context)
         self.flow = affine_autoregressive(
             latent_dim,
             context,
-            whole_number(transforms, "posterior.transforms"),
-            list_of_sizes(hidden, "posterior.hidden"),
+            transforms,
+            list(hidden),
         )
 
 
@@ -106,16 +103,16 @@ class SplineFlow(FlowPosterior):
         self,
         in_features: int,
         latent_dim: int,
-        transforms: int = 2,
-        bins: int = 8,
-        hidden: Sequence[int] = (64, 64),
-        context: int = 32,
+        transforms: Size = 2,
+        bins: AtLeastTwo = 8,
+        hidden: Sizes = (64, 64),
+        context: Size = 32,
     ) -> None:
         super().__init__(in_features, latent_dim, context)
         self.flow = spline_coupling(
             latent_dim,
             context,
-            whole_number(transforms, "posterior.transforms"),
-            whole_number(bins, "posterior.bins", at_least=2),
-            list_of_sizes(hidden, "posterior.hidden"),
+            transforms,
+            bins,
+            list(hidden),
         )

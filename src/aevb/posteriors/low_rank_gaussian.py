@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, LowRankMultivariateNormal
 
-from aevb.checks import whole_number
 from aevb.posteriors.base import Posterior
+from aevb.types import Size
 
 
 class LowRankGaussian(Posterior):
@@ -31,8 +31,7 @@ class LowRankGaussian(Posterior):
         ValueError: rank is not a positive whole number.
     """
 
-    def __init__(self, in_features: int, latent_dim: int, rank: int = 2) -> None:
-        whole_number(rank, "posterior.rank")
+    def __init__(self, in_features: int, latent_dim: int, rank: Size = 2) -> None:
         super().__init__(in_features, latent_dim, num_parameters=(2 + rank) * latent_dim)
         self.rank = rank
 

@@ -6,9 +6,10 @@ from typing import Any
 from torch.distributions import Distribution
 
 from aevb.networks import FullPrecision
+from aevb.types import Checked
 
 
-class Prior(FullPrecision, ABC):
+class Prior(Checked, FullPrecision, ABC):
     """A module whose `forward()` gives the distribution p(z).
 
     Shapes: batch (), event (latent_dim,).

@@ -1,14 +1,12 @@
 """Prior by a normalizing flow over a Gaussian."""
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from aevb.checks import list_of_sizes, whole_number
 from aevb.distributions.flows import GaussianFlow, spline_autoregressive
 from aevb.priors.base import Prior
+from aevb.types import AtLeastTwo, Size, Sizes
 
 
 class Flow(Prior):
@@ -36,13 +34,13 @@ class Flow(Prior):
     zero: Tensor
     one: Tensor
 
-    def __init__(self, latent_dim: int, transforms: int = 2, bins: int = 8, hidden: Sequence[int] = (64, 64)) -> None:
+    def __init__(self, latent_dim: int, transforms: Size = 2, bins: AtLeastTwo = 8, hidden: Sizes = (64, 64)) -> None:
         super().__init__(latent_dim)
         self.flow = spline_autoregressive(
             latent_dim,
-            whole_number(transforms, "prior.transforms"),
-            whole_number(bins, "prior.bins", at_least=2),
-            list_of_sizes(hidden, "prior.hidden"),
+            transforms,
+            bins,
+            list(hidden),
         )
         self.register_buffer("zero", torch.zeros(latent_dim), persistent=False)
         self.register_buffer("one", torch.ones(latent_dim), persistent=False)

@@ -5,8 +5,8 @@ from torch import Tensor
 from torch.distributions import Distribution, Independent
 from torch.distributions import Laplace as LaplaceDistribution
 
-from aevb.checks import number
 from aevb.priors.base import Prior
+from aevb.types import Positive
 
 
 class Laplace(Prior):
@@ -29,9 +29,8 @@ class Laplace(Prior):
     loc: Tensor
     scale: Tensor
 
-    def __init__(self, latent_dim: int, scale: float = 1.0) -> None:
+    def __init__(self, latent_dim: int, scale: Positive = 1.0) -> None:
         super().__init__(latent_dim)
-        number(scale, "prior.scale", above=0)
         self.register_buffer("loc", torch.zeros(latent_dim), persistent=False)
         self.register_buffer("scale", torch.full((latent_dim,), float(scale)), persistent=False)
 

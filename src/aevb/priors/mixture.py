@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Categorical, Distribution, Independent, MixtureSameFamily, Normal
 
-from aevb.checks import whole_number
 from aevb.priors.base import Prior
+from aevb.types import Size
 
 
 class MixtureOfGaussians(Prior):
@@ -29,9 +29,8 @@ class MixtureOfGaussians(Prior):
         ValueError: num_components is not a positive whole number.
     """
 
-    def __init__(self, latent_dim: int, num_components: int = 10) -> None:
+    def __init__(self, latent_dim: int, num_components: Size = 10) -> None:
         super().__init__(latent_dim)
-        whole_number(num_components, "prior.num_components")
         self.logits = nn.Parameter(torch.zeros(num_components))
         self.means = nn.Parameter(math.sqrt(0.5) * torch.randn(num_components, latent_dim))
         self.log_variances = nn.Parameter(torch.full((num_components, latent_dim), math.log(0.5)))

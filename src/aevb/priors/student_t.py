@@ -5,8 +5,8 @@ from torch import Tensor
 from torch.distributions import Distribution, Independent
 from torch.distributions import StudentT as StudentTDistribution
 
-from aevb.checks import number
 from aevb.priors.base import Prior
+from aevb.types import Positive
 
 
 class StudentT(Prior):
@@ -32,10 +32,8 @@ class StudentT(Prior):
     loc: Tensor
     scale: Tensor
 
-    def __init__(self, latent_dim: int, df: float = 5.0, scale: float = 1.0) -> None:
+    def __init__(self, latent_dim: int, df: Positive = 5.0, scale: Positive = 1.0) -> None:
         super().__init__(latent_dim)
-        number(df, "prior.df", above=0)
-        number(scale, "prior.scale", above=0)
         self.register_buffer("df", torch.full((latent_dim,), float(df)), persistent=False)
         self.register_buffer("loc", torch.zeros(latent_dim), persistent=False)
         self.register_buffer("scale", torch.full((latent_dim,), float(scale)), persistent=False)

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Categorical, Distribution
 
-from aevb.checks import number, whole_number
 from aevb.priors.base import Prior
 from aevb.priors.mixture import Mixture
+from aevb.types import Positive, Size
 
 
 class VampPrior(Prior):
@@ -34,10 +34,10 @@ class VampPrior(Prior):
         ValueError: num_components is not a positive whole number, or max_value not positive.
     """
 
-    def __init__(self, latent_dim: int, num_components: int = 500, max_value: float = 1.0) -> None:
+    def __init__(self, latent_dim: int, num_components: Size = 500, max_value: Positive = 1.0) -> None:
         super().__init__(latent_dim)
-        self.num_components = whole_number(num_components, "prior.num_components")
-        self.max_value = number(max_value, "prior.max_value", above=0)
+        self.num_components = num_components
+        self.max_value = max_value
         # In a tuple, q is no submodule: its parameters remain those of the recognition model alone.
         self._recognition: tuple[nn.Module, ...] = ()
 

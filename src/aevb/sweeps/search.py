@@ -9,9 +9,9 @@ import pytorch_lightning as pl
 from hydra.core.hydra_config import HydraConfig
 from optuna.trial import TrialState
 
-from aevb.checks import whole_number
 from aevb.errors import Pruned
 from aevb.training.module import AEVB
+from aevb.types import Checked, CountOrZero
 
 INTERRUPTED = "interrupted"
 """An attribute of trials that did not come to their end; each is tried again."""
@@ -58,7 +58,7 @@ def has_result(storage: str, name: str) -> bool:
     return bool(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)))
 
 
-class Pruning(pl.Callback):
+class Pruning(Checked, pl.Callback):
     """Reports val/elbo to Optuna, and ends a trial whose best is below the median of the others' at that point.
 
     Which of the running trials this run is, its overrides tell.
@@ -79,13 +79,13 @@ class Pruning(pl.Callback):
         self,
         storage: str | None,
         study: str | None,
-        warmup_samples: int = 0,
-        startup_trials: int = 3,
+        warmup_samples: CountOrZero = 0,
+        startup_trials: CountOrZero = 3,
     ) -> None:
         self.storage, self.study = storage, study
         self.pruner = optuna.pruners.MedianPruner(
-            n_startup_trials=whole_number(startup_trials, "callbacks.pruning.startup_trials", at_least=0),
-            n_warmup_steps=whole_number(warmup_samples, "callbacks.pruning.warmup_samples", at_least=0),
+            n_startup_trials=startup_trials,
+            n_warmup_steps=warmup_samples,
         )
         self.trial: optuna.trial.Trial | None = None
         self.best_elbo = float("-inf")

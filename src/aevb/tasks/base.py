@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from aevb.data.module import Split
+from aevb.types import Checked
 from aevb.vae import VAE
 
 DRAWS_FOR_MEAN = 100
@@ -32,12 +33,8 @@ class Findings(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Task(ABC):
-    """Looks at a trained model from one side; its fields are its settings.
-
-    Raises:
-        ValueError: a setting makes no sense; the message starts with the setting's key.
-    """
+class Task(Checked, ABC):
+    """Looks at a trained model from one side; its fields are its settings."""
 
     name: ClassVar[str]
 
@@ -63,10 +60,6 @@ class Task(ABC):
         Raises:
             ValueError: the data or the model do not allow the task.
         """
-
-    def key(self, setting: str) -> str:
-        """A setting as the user types it."""
-        return f"task.{setting}"
 
 
 def posterior_mean(posterior: Distribution) -> Tensor:

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from aevb import plots
-from aevb.checks import number, whole_number
 from aevb.data.module import Split
 from aevb.tasks.base import Findings, Task
 from aevb.tasks.chain import KnownPixels, NoisyPixels, Observation, restore
 from aevb.tasks.masks import Half, Lattice, Mask
+from aevb.types import AtLeastTwo, Count, CountOrZero, Fraction
 from aevb.vae import VAE
 
 PICTURES = 10
@@ -36,14 +36,9 @@ class Imputation(Task):
 
     train_limit: ClassVar[int | None] = None
 
-    num_chains: int = 10
-    burn_in: int = 50
-    num_steps: int = 50
-
-    def __post_init__(self) -> None:
-        whole_number(self.num_chains, self.key("num_chains"))
-        whole_number(self.burn_in, self.key("burn_in"), at_least=0)
-        whole_number(self.num_steps, self.key("num_steps"))
+    num_chains: Count = 10
+    burn_in: CountOrZero = 50
+    num_steps: Count = 50
 
     def by_model(
         self, vae: VAE, start: Tensor, observe: Callable[[Tensor], Observation], rows: int
@@ -106,11 +101,7 @@ class SuperResolution(Imputation):
 
     name: ClassVar[str] = "super_resolution"
 
-    factor: int = 2
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        whole_number(self.factor, self.key("factor"), at_least=2)
+    factor: AtLeastTwo = 2
 
     def run(self, vae: VAE, data: Split, train: Split, rows: int) -> Findings:
         observed = Lattice(self.factor).observed(len(data.x), data.x.shape[1:]).to(data.x.device).expand_as(data.x)
@@ -130,11 +121,7 @@ class Denoise(Imputation):
 
     name: ClassVar[str] = "denoise"
 
-    share: float = 0.3
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        number(self.share, self.key("share"), above=0, below=1)
+    share: Fraction = 0.3
 
     def run(self, vae: VAE, data: Split, train: Split, rows: int) -> Findings:
         x = data.x

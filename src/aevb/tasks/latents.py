@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from aevb import plots
-from aevb.checks import number, whole_number
 from aevb.data.module import Split
 from aevb.distributions.kl import factorized, kl_estimate
 from aevb.tasks.base import DRAWS_FOR_MEAN, Findings, Task
+from aevb.types import AtLeastTwo, Positive
 from aevb.vae import VAE
 
 ACTIVE = 0.01
@@ -35,12 +35,8 @@ class Latents(Task):
 
     name: ClassVar[str] = "latents"
 
-    threshold: float = ACTIVE
-    aggregate_size: int = 2000
-
-    def __post_init__(self) -> None:
-        number(self.threshold, self.key("threshold"), above=0)
-        whole_number(self.aggregate_size, self.key("aggregate_size"), at_least=2)
+    threshold: Positive = ACTIVE
+    aggregate_size: AtLeastTwo = 2000
 
     @torch.no_grad()
     def run(self, vae: VAE, data: Split, train: Split, rows: int) -> Findings:

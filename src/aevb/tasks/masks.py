@@ -3,16 +3,15 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from aevb.checks import choice, number, whole_number
-
-SIDES = ("left", "right", "top", "bottom")
+from aevb.types import AtLeastTwo, Checked, Fraction
 
 
-class Mask(ABC):
+class Mask(Checked, ABC):
     """Says which pixels are observed; the channels of a pixel share its fate."""
 
     @abstractmethod
@@ -28,10 +27,7 @@ class Half(Mask):
         side: The missing one: left, right, top or bottom. Of an odd number of pixels the middle one is observed.
     """
 
-    side: str = "left"
-
-    def __post_init__(self) -> None:
-        choice(self.side, "mask.side", SIDES)
+    side: Literal["left", "right", "top", "bottom"] = "left"
 
     def observed(self, count: int, data_shape: Sequence[int]) -> Tensor:
         _, height, width = data_shape
@@ -49,10 +45,7 @@ class Centre(Mask):
         share: Of the image's height and of its width.
     """
 
-    share: float = 0.5
-
-    def __post_init__(self) -> None:
-        number(self.share, "mask.share", above=0, below=1)
+    share: Fraction = 0.5
 
     def observed(self, count: int, data_shape: Sequence[int]) -> Tensor:
         missing = []
@@ -70,10 +63,7 @@ class RandomPixels(Mask):
         share: Probability that a pixel is missing.
     """
 
-    share: float = 0.8
-
-    def __post_init__(self) -> None:
-        number(self.share, "mask.share", above=0, below=1)
+    share: Fraction = 0.8
 
     def observed(self, count: int, data_shape: Sequence[int]) -> Tensor:
         return torch.rand(count, 1, *data_shape[1:]) >= self.share
@@ -87,10 +77,7 @@ class Lattice(Mask):
         factor: At least 2.
     """
 
-    factor: int = 2
-
-    def __post_init__(self) -> None:
-        whole_number(self.factor, "mask.factor", at_least=2)
+    factor: AtLeastTwo = 2
 
     def observed(self, count: int, data_shape: Sequence[int]) -> Tensor:
         _, height, width = data_shape

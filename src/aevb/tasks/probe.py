@@ -9,9 +9,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from aevb.checks import number, whole_number
 from aevb.data.module import Split
 from aevb.tasks.base import Findings, Task, encoded_means
+from aevb.types import AtLeastTwo, Positive
 from aevb.vae import VAE
 
 
@@ -29,12 +29,8 @@ class Probe(Task):
     name: ClassVar[str] = "probe"
     train_limit: ClassVar[int | None] = None
 
-    train_size: int = 10_000
-    inverse_penalty: float = 1.0
-
-    def __post_init__(self) -> None:
-        whole_number(self.train_size, self.key("train_size"), at_least=2)
-        number(self.inverse_penalty, self.key("inverse_penalty"), above=0)
+    train_size: AtLeastTwo = 10_000
+    inverse_penalty: Positive = 1.0
 
     def run(self, vae: VAE, data: Split, train: Split, rows: int) -> Findings:
         if data.y is None or train.y is None:

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from aevb import plots
-from aevb.checks import number, whole_number
 from aevb.data.module import Split
 from aevb.tasks.base import Findings, Task, encoded_means
+from aevb.types import AtLeastTwo, Positive, Size
 from aevb.vae import VAE, GenerativeModel
 
 
@@ -28,14 +28,9 @@ class Traversal(Task):
 
     name: ClassVar[str] = "traversal"
 
-    dimensions: int = 20
-    steps: int = 11
-    span: float = 3.0
-
-    def __post_init__(self) -> None:
-        whole_number(self.dimensions, self.key("dimensions"))
-        whole_number(self.steps, self.key("steps"), at_least=2)
-        number(self.span, self.key("span"), above=0)
+    dimensions: Size = 20
+    steps: AtLeastTwo = 11
+    span: Positive = 3.0
 
     def run(self, vae: VAE, data: Split, train: Split, rows: int) -> Findings:
         means = encoded_means(vae, data.x)
@@ -63,12 +58,8 @@ class Interpolation(Task):
 
     name: ClassVar[str] = "interpolation"
 
-    pairs: int = 8
-    steps: int = 10
-
-    def __post_init__(self) -> None:
-        whole_number(self.pairs, self.key("pairs"))
-        whole_number(self.steps, self.key("steps"), at_least=2)
+    pairs: Size = 8
+    steps: AtLeastTwo = 10
 
     def run(self, vae: VAE, data: Split, train: Split, rows: int) -> Findings:
         if len(data.x) < 2:

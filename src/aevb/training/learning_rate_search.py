@@ -8,7 +8,6 @@ from typing import Any
 import pytorch_lightning as pl
 from omegaconf import DictConfig
 
-from aevb.checks import number, whole_number
 from aevb.config import instantiate
 from aevb.data import InMemoryDataModule
 from aevb.distributed.strategy import trainer_options
@@ -70,14 +69,10 @@ def settings(config: DictConfig) -> tuple[list[float], int]:
         ConfigError: they make no sense.
     """
     asked = config.step_size_search
-    try:
-        candidates = [number(value, "step_size_search.candidates", above=0) for value in asked.candidates or ()]
-        samples = whole_number(asked.samples, "step_size_search.samples")
-    except (TypeError, ValueError) as error:
-        raise ConfigError(str(error)) from error
+    candidates = list(asked.candidates)
     if not candidates:
         raise ConfigError("step_size_search.candidates must hold step sizes, as optimizer.lr is null; got none")
-    return candidates, samples
+    return candidates, asked.samples
 
 
 def train_briefly(

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
-from aevb.checks import whole_number
 from aevb.data.loader import BatchLoader, range_of_loader
 from aevb.data.module import InMemoryDataModule
 from aevb.errors import ConfigError, NonFiniteLossError
@@ -22,13 +21,14 @@ from aevb.inputs import as_block
 from aevb.objectives import Objective
 from aevb.training.clock import Clock
 from aevb.training.extension import End, end_of_training, restore_noise
-from aevb.training.steps import StepRunner, TrainingStep, check_steps, clip_gradients, make_runner
+from aevb.training.steps import StepRunner, Steps, TrainingStep, clip_gradients, make_runner
+from aevb.types import Checked, Count, Seed
 from aevb.vae import VAE
 
 log = logging.getLogger("aevb")
 
 
-class AEVB(pl.LightningModule):
+class AEVB(Checked, pl.LightningModule):
     """Trains θ and φ of a `VAE` jointly.
 
     A batch of Lightning's may be a block of K minibatches (K, B, *data_shape), as those of `aevb.data` are. A training
@@ -62,10 +62,10 @@ class AEVB(pl.LightningModule):
         vae: VAE,
         objective: Objective,
         optimizer: Callable[..., Optimizer],
-        seed: int = 0,
-        max_samples: int | None = None,
+        seed: Seed = 0,
+        max_samples: Count | None = None,
         schedule: Callable[[Optimizer], LRScheduler] | None = None,
-        steps: str = "auto",
+        steps: Steps = "auto",
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
@@ -75,8 +75,8 @@ class AEVB(pl.LightningModule):
         self.make_optimizer = optimizer
         self.make_schedule = schedule
         self.seed = seed
-        self.max_samples = None if max_samples is None else whole_number(max_samples, "max_samples")
-        self.steps = check_steps(steps)
+        self.max_samples = max_samples
+        self.steps = steps
         self.runner: StepRunner | None = None
         self.samples_seen = 0
         self.validated_samples: int | None = None

@@ -3,10 +3,10 @@
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from aevb.checks import number, whole_number
+from aevb.types import Checked, Count, Positive
 
 
-class Burda(LambdaLR):
+class Burda(Checked, LambdaLR):
     """IWAE's schedule: stage i = 0 … stages − 1 lasts 3^i epochs, at the learning rate lr · 10^(−i/7).
 
     After the last stage the learning rate stays.
@@ -20,10 +20,12 @@ class Burda(LambdaLR):
         decay: Ratio of the learning rates of a stage and the one before it.
     """
 
-    def __init__(self, optimizer: Optimizer, stages: int = 8, growth: int = 3, decay: float = 10 ** (-1 / 7)) -> None:
-        self.stages = whole_number(stages, "schedule.stages")
-        self.growth = whole_number(growth, "schedule.growth")
-        self.decay = number(decay, "schedule.decay", above=0)
+    def __init__(
+        self, optimizer: Optimizer, stages: Count = 8, growth: Count = 3, decay: Positive = 10 ** (-1 / 7)
+    ) -> None:
+        self.stages = stages
+        self.growth = growth
+        self.decay = decay
         super().__init__(optimizer, self.factor)
 
     def factor(self, epoch: int) -> float:

@@ -34,12 +34,12 @@ def curve(folder):
     ("samples", "points"), [(0, 0), (9_999, 0), (10_000, 1), (12_589, 1), (12_590, 2), (100_000, 11), (10**7, 31)]
 )
 def test_points_are_log_spaced(samples, points):
-    assert LogSpaced(10_000, 10, "curve").count(samples) == points
+    assert LogSpaced(10_000, 10).count(samples) == points
 
 
 @pytest.mark.parametrize("setting", ["first", "per_decade", "datapoints"])
 def test_bad_setting_is_named(setting):
-    with pytest.raises(ValueError, match=f"^callbacks.curve.{setting} must be"):
+    with pytest.raises(ValueError, match=f"^{setting} must be"):
         Curve(**{setting: 0})
 
 

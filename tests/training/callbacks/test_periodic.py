@@ -13,7 +13,7 @@ from aevb.training.callbacks.periodic import Every
     [(100, [100, 200, 330]), (50, [60, 100, 160, 200, 330]), (1, [60, 100, 160, 200, 330]), (500, [])],
 )
 def test_every_is_due_once_a_multiple_is_passed(samples, acted):
-    every, found = Every(samples, "key"), []
+    every, found = Every(samples), []
     for seen in (60, 100, 160, 200, 330):
         if every.due(seen):
             found.append(seen)
@@ -22,8 +22,8 @@ def test_every_is_due_once_a_multiple_is_passed(samples, acted):
 
 
 def test_bad_number_of_samples_is_named():
-    with pytest.raises(ValueError, match=r"^callbacks\.x\.every_samples must be"):
-        Every(0, "callbacks.x.every_samples")
+    with pytest.raises(ValueError, match=r"^samples must be"):
+        Every(0)
 
 
 def test_clock_does_not_count_pauses(monkeypatch):

@@ -9,12 +9,12 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
-from aevb.checks import number
 from aevb.files import atomic_write
 from aevb.runs.checkpoints import read_checkpoint
 from aevb.training.callbacks.periodic import Every
 from aevb.training.loggers.metrics_file import MetricsFile
 from aevb.training.module import AEVB
+from aevb.types import Checked, Count, NonNegative
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -30,7 +30,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         return read_checkpoint(Path(path), Path(path).parent.parent)
 
 
-class Checkpoint(pl.Callback):
+class Checkpoint(Checked, pl.Callback):
     """Saves `last.ckpt` every so many samples and at the end of epochs, `best.ckpt` at each new best val/elbo.
 
     Epochs of a small data set last milliseconds, so at an epoch's end a new checkpoint is written only if the last one
@@ -42,10 +42,10 @@ class Checkpoint(pl.Callback):
         every_seconds: Least time between two checkpoints at epochs' ends.
     """
 
-    def __init__(self, folder: str | Path, every_samples: int = 100_000, every_seconds: float = 1.0) -> None:
+    def __init__(self, folder: str | Path, every_samples: Count = 100_000, every_seconds: NonNegative = 1.0) -> None:
         self.last, self.best = Path(folder) / "last.ckpt", Path(folder) / "best.ckpt"
-        self.every = Every(every_samples, "callbacks.checkpoint.every_samples")
-        self.every_seconds = number(every_seconds, "callbacks.checkpoint.every_seconds", at_least=0)
+        self.every = Every(every_samples)
+        self.every_seconds = every_seconds
         self.best_elbo = float("-inf")
         self.saved_time = time.monotonic()
 

@@ -6,13 +6,13 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from aevb.checks import whole_number
 from aevb.estimators.base import Estimator
 from aevb.estimators.runner import rows_at_once, run
 from aevb.objectives.monte_carlo_em import evaluation_mode
 from aevb.training.callbacks.metrics import log_metrics
 from aevb.training.callbacks.periodic import LogSpaced, Periodic
 from aevb.training.module import AEVB, seed_noise
+from aevb.types import Count
 
 
 class Curve(Periodic):
@@ -35,13 +35,13 @@ class Curve(Periodic):
 
     def __init__(
         self,
-        first: int = 10_000,
-        per_decade: int = 10,
-        datapoints: int = 10_000,
+        first: Count = 10_000,
+        per_decade: Count = 10,
+        datapoints: Count = 10_000,
         estimator: Estimator | None = None,
     ) -> None:
-        super().__init__(LogSpaced(first, per_decade, "callbacks.curve"))
-        self.datapoints = whole_number(datapoints, "callbacks.curve.datapoints")
+        super().__init__(LogSpaced(first, per_decade))
+        self.datapoints = datapoints
         self.estimator = estimator
         self.data: dict[str, Tensor] = {}
 

@@ -12,12 +12,12 @@ from PIL.Image import Image
 from torch import Tensor
 
 from aevb import plots
-from aevb.checks import whole_number
 from aevb.estimators.runner import rows_at_once
 from aevb.tasks.base import encoded_means
 from aevb.training.callbacks.periodic import Every, Periodic
 from aevb.training.loggers import GuardedLogger
 from aevb.training.module import AEVB, seed_noise
+from aevb.types import Count, Size
 
 
 class Images(Periodic):
@@ -39,16 +39,16 @@ class Images(Periodic):
     def __init__(
         self,
         folder: str | Path,
-        every_samples: int = 250_000,
-        num_samples: int = 100,
-        num_reconstructions: int = 30,
-        manifold_size: int = 20,
+        every_samples: Count = 250_000,
+        num_samples: Size = 100,
+        num_reconstructions: Size = 30,
+        manifold_size: Size = 20,
     ) -> None:
-        super().__init__(Every(every_samples, "callbacks.images.every_samples"))
+        super().__init__(Every(every_samples))
         self.folder = Path(folder)
-        self.num_samples = whole_number(num_samples, "callbacks.images.num_samples")
-        self.num_reconstructions = whole_number(num_reconstructions, "callbacks.images.num_reconstructions")
-        self.manifold_size = whole_number(manifold_size, "callbacks.images.manifold_size")
+        self.num_samples = num_samples
+        self.num_reconstructions = num_reconstructions
+        self.manifold_size = manifold_size
 
     def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         self.act_now(trainer, module)

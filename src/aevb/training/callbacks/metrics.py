@@ -8,6 +8,7 @@ from torch import Tensor
 
 from aevb.training.callbacks.periodic import Every, Periodic, Throughput
 from aevb.training.module import AEVB
+from aevb.types import Count
 
 
 class Metrics(Periodic):
@@ -20,8 +21,8 @@ class Metrics(Periodic):
         every_samples: Training samples in an interval; rounded up to whole blocks of minibatches.
     """
 
-    def __init__(self, every_samples: int = 10_000) -> None:
-        super().__init__(Every(every_samples, "callbacks.metrics.every_samples"))
+    def __init__(self, every_samples: Count = 10_000) -> None:
+        super().__init__(Every(every_samples))
         self.sums: dict[str, Tensor] = {}
         self.steps = 0
         self.throughput = Throughput()

@@ -6,23 +6,22 @@ from typing import Any
 
 import pytorch_lightning as pl
 
-from aevb.checks import whole_number
 from aevb.training.module import AEVB
+from aevb.types import Checked, Count
 
 
-class Every:
+class Every(Checked):
     """Due once the training samples have passed a multiple of `samples`.
 
     Args:
         samples: Training samples between two times.
-        key: Name of the setting.
 
     Attributes:
         last: Training samples at the last time.
     """
 
-    def __init__(self, samples: int, key: str) -> None:
-        self.samples = whole_number(samples, key)
+    def __init__(self, samples: Count) -> None:
+        self.samples = samples
         self.last = 0
 
     def count(self, samples_seen: int) -> int:
@@ -40,12 +39,11 @@ class LogSpaced(Every):
     Args:
         first: Training samples at the first time.
         per_decade: Times while the samples grow tenfold.
-        key: What `.first` and `.per_decade` are settings of.
     """
 
-    def __init__(self, first: int, per_decade: int, key: str) -> None:
-        super().__init__(first, f"{key}.first")
-        self.per_decade = whole_number(per_decade, f"{key}.per_decade")
+    def __init__(self, first: Count, per_decade: Count) -> None:
+        super().__init__(first)
+        self.per_decade = per_decade
 
     def count(self, samples_seen: int) -> int:
         if samples_seen < self.samples:
@@ -53,7 +51,7 @@ class LogSpaced(Every):
         return 1 + math.floor(self.per_decade * math.log10(samples_seen / self.samples) + 1e-9)
 
 
-class Periodic(pl.Callback):
+class Periodic(Checked, pl.Callback):
     """Acts at the end of blocks at which `every` is due; the state is when it acted last.
 
     Args:

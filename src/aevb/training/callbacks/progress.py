@@ -9,22 +9,22 @@ from rich import get_console
 from rich.progress import BarColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
-from aevb.checks import number
 from aevb.training.callbacks.periodic import Throughput
 from aevb.training.module import AEVB
+from aevb.types import Checked, NonNegative
 
 log = logging.getLogger("aevb")
 
 
-class Progress(pl.Callback):
+class Progress(Checked, pl.Callback):
     """One bar for the whole run with samples, ELBO and images/s; a line now and then where there is no terminal.
 
     Args:
         every_seconds: Least time between two lines where there is no terminal.
     """
 
-    def __init__(self, every_seconds: float = 10.0) -> None:
-        self.every_seconds = number(every_seconds, "callbacks.progress.every_seconds", at_least=0)
+    def __init__(self, every_seconds: NonNegative = 10.0) -> None:
+        self.every_seconds = every_seconds
         self.bar: Bar | None = None
         self.task = TaskID(0)
         self.total: int | None = None

@@ -11,31 +11,22 @@ Results must be those of `Eager`, to the last bit unless the setting's documenta
 """
 
 import logging
+from typing import Literal
 
-from aevb.checks import choice
 from aevb.training.steps.compiled import Compiled
 from aevb.training.steps.eager import Eager
 from aevb.training.steps.recorded import Recorded
 from aevb.training.steps.runner import StepRunner, TrainingStep, clip_gradients
 from aevb.training.steps.verified import obstacle
 
-__all__ = ["StepRunner", "TrainingStep", "check_steps", "clip_gradients", "make_runner"]
+__all__ = ["StepRunner", "Steps", "TrainingStep", "clip_gradients", "make_runner"]
 
 log = logging.getLogger("aevb")
 
-STEPS = ("auto", "eager", "recorded", "compiled")
+Steps = Literal["auto", "eager", "recorded", "compiled"]
 
 
-def check_steps(steps: str) -> str:
-    """The setting `steps`, if it is one of `STEPS`.
-
-    Raises:
-        ValueError: it is not.
-    """
-    return choice(steps, "steps", STEPS)
-
-
-def make_runner(steps: str, step: TrainingStep) -> StepRunner:
+def make_runner(steps: Steps, step: TrainingStep) -> StepRunner:
     """The runner for the setting `steps`: `auto` records. What is not possible is logged, once, with the reason."""
     eager = Eager(step)
     if steps == "eager":
