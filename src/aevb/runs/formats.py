@@ -18,7 +18,7 @@ from aevb.files import read_file
 
 MAX_BYTES = {".json": 8 << 20, ".yaml": 256 << 10, ".csv": 64 << 20}
 """Larger files are refused, by suffix."""
-MAX_DEPTH, MAX_VALUES = 40, 500_000
+MAX_DEPTH, MAX_YAML_EVENTS = 40, 20_000
 MAX_INTEGER = 2**63 - 1
 MAX_NUMBER = 1e30
 """Larger measurements are as meaningless as infinite ones, and overflow where they are averaged or plotted."""
@@ -113,7 +113,7 @@ def require_plain_yaml(text: str) -> None:
             depth += 1
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
-        if depth > MAX_DEPTH or count > MAX_VALUES:
+        if depth > MAX_DEPTH or count > MAX_YAML_EVENTS:
             raise ValueError("it is nested too deeply" if depth > MAX_DEPTH else "it has too many values")
 
 

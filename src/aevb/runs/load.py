@@ -52,6 +52,8 @@ def load_trained(folder: RunFolder, checkpoint: str, allow: Sequence[str]) -> tu
         vae.load_state_dict({k.removeprefix("vae."): w for k, w in weights.items() if k.startswith("vae.")})
     except (AttributeError, KeyError, TypeError, RuntimeError) as error:
         raise ConfigError(f"{file} does not fit the model of {folder.config_file}") from error
+    if not all(bool(parameter.isfinite().all()) for parameter in vae.parameters()):
+        raise ConfigError(f"{file} has weights that are not finite")
     return vae.eval(), state
 
 
