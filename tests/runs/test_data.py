@@ -97,7 +97,9 @@ def test_data_are_found_from_any_folder(run_train, tmp_path, monkeypatch):
 def test_moved_data_are_found_where_the_command_says(run_train, tmp_path, trained, monkeypatch):
     (tmp_path / "data.npz").rename(tmp_path / "moved.npz")
     save(tmp_path / "other.npz", x_test=0.5)
-    with pytest.raises(ConfigError, match=r"data\.path: .*data\.npz does not exist"):
+    with pytest.raises(
+        ConfigError, match=r"data\.path: .*data\.npz does not exist; if the file was moved, add data\.path="
+    ):
         run_evaluate(trained.path)
     with pytest.raises(ConfigError, match=r"^data: test data are not those"):
         run_evaluate(trained.path, f"data.path={tmp_path}/other.npz")

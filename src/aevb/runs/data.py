@@ -1,5 +1,7 @@
 """The data of a run, and whether they still are what it was trained with."""
 
+from pathlib import Path
+
 from omegaconf import DictConfig
 
 from aevb.config import first_line, instantiate
@@ -24,6 +26,9 @@ def load_data(config: DictConfig) -> InMemoryDataModule:
 
 def load_stored_data(config: DictConfig) -> InMemoryDataModule:
     """As `load_data`, for a configuration of unknown origin: whatever is wrong with it is said in one line."""
+    path = config.data.get("path")
+    if isinstance(path, str) and not Path(path).exists():
+        raise ConfigError(f"data.path: {path} does not exist; if the file was moved, add data.path=<its new place>")
     try:
         return load_data(config)
     except Exception as error:  # what settings that make no sense lead to is not documented
