@@ -15,11 +15,12 @@ from aevb.config import instantiate
 from aevb.data import InMemoryDataModule
 from aevb.distributed.strategy import trainer_options
 from aevb.distributed.world import rank
-from aevb.errors import ConfigError
+from aevb.errors import ConfigError, first_line, is_out_of_memory
 from aevb.runs.data import load_data
 from aevb.runs.folder import RunFolder
 from aevb.training.callbacks import AtomicCheckpointIO, Checkpoint, Interruption, Status
 from aevb.training.loggers import MetricsFile, make_logger
+from aevb.training.memory import weights_within_memory
 from aevb.training.module import AEVB
 
 
@@ -57,8 +58,17 @@ def prepared_data(config: DictConfig, folder: RunFolder) -> InMemoryDataModule:
 def make_module(config: DictConfig, data: InMemoryDataModule) -> AEVB:
     """The module at its start, a function of the configuration and the seed; see `check_fit` for what it raises."""
     pl.seed_everything(config.seed, verbose=False)
-    module: AEVB = instantiate(config.module)
-    check_fit(config, module, data)
+    try:
+        with weights_within_memory():
+            module: AEVB = instantiate(config.module)
+        check_fit(config, module, data)
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise ConfigError(
+            f"model: it has no room in memory ({first_line(error)}); lower model.latent_dim, model.encoder.hidden or "
+            "objective.num_samples"
+        ) from error
     return module
 
 

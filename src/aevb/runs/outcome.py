@@ -9,7 +9,16 @@ from typing import Any
 
 from aevb.config import first_line
 from aevb.distributed.world import rank
-from aevb.errors import ConfigError, Interrupted, NonFiniteLossError, Pruned, Stopped, WorkerFailedError, file_error
+from aevb.errors import (
+    ConfigError,
+    Interrupted,
+    NonFiniteLossError,
+    Pruned,
+    Stopped,
+    WorkerFailedError,
+    file_error,
+    is_out_of_memory,
+)
 from aevb.runs.folder import RunFolder
 from aevb.runs.status import now
 
@@ -52,6 +61,8 @@ def recorded(folder: RunFolder) -> Iterator[None]:
         raise Stopped(f"error: {first_line(error)}{kept}", 1) from error
     except Exception as error:
         write_end(folder, state="failed", error=first_line(error))
+        if is_out_of_memory(error):
+            raise Stopped(f"error: {first_line(error)}; lower data.batch_size or objective.num_samples", 1) from error
         log.exception("failed")
         raise Stopped(f"error: {first_line(error)}", 1) from error
 
