@@ -70,7 +70,7 @@ def test_keys_of_the_panels_are_those_of_the_configuration():
 
 
 def test_missing_extra_is_named(monkeypatch, capsys):
-    monkeypatch.setattr("aevb.apps.workspace.find_spec", lambda name: None)
+    monkeypatch.setattr("aevb.apps.workspace.wr", None)
     with pytest.raises(SystemExit) as stopped:
         main(["--entity", "me", "--print"])
     assert stopped.value.code == 2

@@ -1,11 +1,109 @@
-"""`python -m aevb.apps.workspace`: save a wandb workspace that shows a sweep, or print what would be saved."""
+"""`python -m aevb.apps.workspace`: save a wandb workspace for variational auto-encoders, or print what would be saved.
+
+Its panels are those by which a sweep is read. Needs the extra `workspace`.
+"""
 
 import argparse
 import json
 from collections.abc import Sequence
-from importlib.util import find_spec
+from typing import Any
 
 from aevb.apps import fail
+
+try:
+    import wandb_workspaces.reports.v2 as wr
+    import wandb_workspaces.workspaces as ws
+    from wandb_workspaces import expr
+except ModuleNotFoundError:
+    wr = None
+
+PICTURES = ("samples", "reconstructions", "manifold")
+"""What the runs draw, as `images/<name>`."""
+BY_LIKELIHOOD = "model.likelihood"
+
+
+def make_workspace(
+    entity: str, project: str, group: str | None = None, columns: tuple[str, ...] = ()
+) -> "ws.Workspace":
+    """The workspace, not saved yet; nothing is asked of wandb's server.
+
+    Args:
+        entity: User or team.
+        project: wandb's project.
+        group: Show one sweep; None: all runs of the project.
+        columns: Settings that the sweep varies, by wandb's names (`optimizer_lr`), for the parallel coordinates, beside
+            the likelihood and the dimensions of z.
+    """
+    filters = [expr.Metric("JobType") == "train"]
+    if group is not None:
+        filters.append(expr.Metric("Group") == group)
+    return ws.Workspace(
+        entity=entity,
+        project=project,
+        name=f"aevb: {group}" if group else "aevb",
+        sections=[
+            ws.Section(name="ELBO", panels=[elbo("train"), elbo("val")], is_open=True),
+            ws.Section(
+                name="KL and reconstruction",
+                panels=[curve(f"{split}/{part}") for part in ("kl", "log_likelihood") for split in ("train", "val")],
+                is_open=True,
+            ),
+            ws.Section(name="Sweep", panels=[parallel_coordinates(columns)], is_open=True),
+            ws.Section(name="Pictures", panels=[pictures(name) for name in PICTURES], is_open=True),
+        ],
+        settings=ws.WorkspaceSettings(x_axis="samples", max_runs=50),
+        runset_settings=ws.RunsetSettings(
+            filters=expr.And(*filters),
+            groupby=[expr.Config(BY_LIKELIHOOD)],
+            order=[expr.Ordering(expr.Summary("val/elbo"), ascending=False)],
+            pinned_columns=["config:model.latent_dim", "summary:val/elbo", "summary:test/elbo"],
+        ),
+    )
+
+
+def elbo(split: str) -> "wr.LinePlot":
+    """The ELBO in nats against the samples on a logarithmic axis, as in the paper's figure 2."""
+    return curve(f"{split}/elbo", log_x=True)
+
+
+def curve(metric: str, log_x: bool = False) -> "wr.LinePlot":
+    """A metric in nats against the samples, with a line for each likelihood and the range of its runs."""
+    return wr.LinePlot(
+        title=metric,
+        x="samples",
+        y=[metric],
+        log_x=log_x,
+        title_x="training samples evaluated",
+        title_y="nats per datapoint",
+        groupby=wr.Config(BY_LIKELIHOOD),
+        groupby_aggfunc="mean",
+        groupby_rangefunc="minmax",
+    )
+
+
+def parallel_coordinates(columns: tuple[str, ...]) -> "wr.ParallelCoordinatesPlot":
+    """What the sweep varies, and the bounds it led to."""
+    settings = dict.fromkeys((BY_LIKELIHOOD, "model.latent_dim", *columns))
+    return wr.ParallelCoordinatesPlot(
+        title="settings and bounds",
+        columns=[
+            *(wr.ParallelCoordinatesPlotColumn(metric=wr.Config(name)) for name in settings),
+            *(wr.ParallelCoordinatesPlotColumn(metric=wr.SummaryMetric(f"{split}/elbo")) for split in ("val", "test")),
+        ],
+    )
+
+
+def pictures(name: str) -> "wr.MediaBrowser":
+    """One kind of picture, a column for each run and a row for each time it was drawn."""
+    return wr.MediaBrowser(
+        title=name, media_keys=[f"images/{name}"], mode="grid", grid_x_axis="run", grid_y_axis="step"
+    )
+
+
+def specification(workspace: "ws.Workspace") -> dict[str, Any]:
+    """What wandb's server would be sent, as plain values."""
+    found: dict[str, Any] = workspace._to_model().model_dump(mode="json", by_alias=True, exclude_none=True)
+    return found
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -29,9 +127,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--print", action="store_true", help="print it as JSON, and ask nothing of wandb's server")
     chosen = parser.parse_args(arguments)
-    if find_spec("wandb_workspaces") is None:
+    if wr is None:
         fail("error: this needs wandb-workspaces; install it with: pip install 'aevb[workspace]'", 2)
-    from aevb.workspace import make_workspace, specification  # brings the extra
 
     workspace = make_workspace(chosen.entity, chosen.project, chosen.group, tuple(chosen.columns))
     if chosen.print:
