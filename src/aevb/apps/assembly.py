@@ -34,6 +34,7 @@ def quiet_lightning() -> None:
         "The number of training batches",
         "`srun` command",
         "sync_dist=True",
+        "Detected call of `lr_scheduler.step()` before",  # of a run that is resumed at the end of an epoch
         "callbacks used to create the checkpoint",
     ):
         warnings.filterwarnings("ignore", f".*{re.escape(hint)}.*")
