@@ -11,14 +11,17 @@ import time
 import numpy as np
 import pytest
 import torch
+from omegaconf import OmegaConf
 
 import aevb
 from aevb.config import instantiate
+from aevb.data import Array
 from aevb.distributed import processes
 from aevb.distributed.processes import first_failure, free_port, read_report, report_error, train_together
 from aevb.errors import ConfigError, Interrupted, NonFiniteLossError, Pruned, Stopped, WorkerFailedError
 from aevb.objectives import elbo
 from aevb.runs.folder import RunFolder
+from aevb.runs.stored import linked
 from aevb.training.module import seed_noise
 
 from ..apps.test_train import assert_same_end
@@ -217,3 +220,23 @@ def test_signal_before_training_is_an_interruption(tmp_path, monkeypatch):
     monkeypatch.setattr(processes.subprocess, "Popen", lambda command, **o: start([sys.executable, "-c", program], **o))
     with pytest.raises(Interrupted, match=r"^interrupted by SIGTERM at 500 samples$"):
         train_together(tmp_path, 1, 500)
+
+
+def test_processes_without_a_datapoint_of_validation_are_refused(tmp_path, monkeypatch):
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).random((100, 4, 4), dtype=np.float32))
+    data = Array(str(tmp_path / "x.npy"), val_fraction=0.01, batch_size=10)
+    data.setup()
+    monkeypatch.setattr(data, "_rank", lambda: (0, 2))
+    assert len(data.test_dataloader()) == 1
+    with pytest.raises(ConfigError, match=r"^trainer.devices: 2 processes cannot share 1 datapoint"):
+        data.val_dataloader()
+
+
+def test_what_a_run_fills_in_reaches_the_parts_of_a_stored_configuration():
+    stored = {"model": {"data_shape": None, "encoder": {"data_shape": None}, "likelihood": {"bounded": "auto"}}}
+    copies = {"vae": dict(stored["model"]), "optimizer": {"lr": None}, "other": 1}
+    config = OmegaConf.create({**stored, "optimizer": {"lr": None}, "data": {"shape": None}, "module": copies})
+    linked(config)
+    config.data.shape, config.optimizer.lr, config.model.likelihood.bounded = [1, 8, 8], 0.1, True
+    assert config.module.vae.encoder.data_shape == config.module.vae.data_shape == [1, 8, 8]
+    assert (config.module.optimizer.lr, config.module.vae.likelihood.bounded, config.module.other) == (0.1, True, 1)

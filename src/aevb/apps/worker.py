@@ -18,6 +18,7 @@ from aevb.distributed.processes import KNOWN, die_with_parent, report_error  # n
 from aevb.distributed.world import rank  # noqa: E402
 from aevb.runs.folder import RunFolder  # noqa: E402
 from aevb.runs.log import logged  # noqa: E402
+from aevb.runs.stored import linked  # noqa: E402
 
 log = logging.getLogger("aevb")
 
@@ -28,7 +29,7 @@ def main(folder: RunFolder) -> int:
     restore_hydra(folder)
     with nullcontext() if rank() else logged(folder.log_file, "process 0"):  # the others' output has its own files
         try:
-            fit_and_test(folder.config(), folder)
+            fit_and_test(linked(folder.config()), folder)
         except BaseException as error:
             report_error(error)
             if not isinstance(error, (*KNOWN, OSError, KeyboardInterrupt, SystemExit)):

@@ -233,6 +233,11 @@ class InMemoryDataModule(Checked, pl.LightningDataModule, ABC):
 
     def _evaluation_loader(self, split: Split) -> BatchLoader:
         rank, world_size = self._rank()
+        if len(split.x) < world_size:
+            raise ConfigError(
+                f"trainer.devices: {world_size} processes cannot share {len(split.x)} datapoint(s) of validation or"
+                " test; use fewer processes, or a larger split"
+            )
         return BatchLoader(
             *split, batch_size=self.eval_batch_size, device=self._device(), rank=rank, world_size=world_size
         )

@@ -129,7 +129,28 @@ def resumed(stored: DictConfig, command: DictConfig, changes: Sequence[str]) -> 
     module: Any = OmegaConf.to_container(command.module, resolve=False)
     references = {key: value for key, value in module.items() if isinstance(value, str) and "${" in value}
     config.module = {**(config.get("module") or module), **references}
-    return config, confine(config, command)
+    return linked(config), confine(config, command)
+
+
+def linked(config: DictConfig) -> DictConfig:
+    """A stored configuration of a run that goes on: what it fills in for a null reaches every part that takes it.
+
+    Args:
+        config: Changed in place.
+    """
+    for key in config.module:
+        section = "model" if key == "vae" else str(key)
+        if section in config:
+            config.module[key] = f"${{{section}}}"
+    parts = [config.model]
+    while parts:
+        part = parts.pop()
+        for key, value in part.items_ex(resolve=False):
+            if isinstance(value, DictConfig):
+                parts.append(value)
+            elif key == "data_shape" and part._get_node(key)._value() is None:
+                part[key] = "${data.shape}"
+    return config
 
 
 def relocate(stored: DictConfig, run: str, data: str | None, file: str | None = None) -> None:
