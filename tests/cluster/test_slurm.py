@@ -75,6 +75,6 @@ def test_srun_starts_the_processes_of_a_job_on_two_nodes(slurm, sweeps):
     )  # fmt: skip
     assert sweep.end() == 0, sweep.output()
     assert sweep.run("seed=1").status()["state"] == "finished"
-    assert "cpu, 4 process(es)" in sweep.output()
+    assert "cpu, 4 processes" in sweep.output()
     assert [sweep.output().count(f"node={node}(2)") for node in (0, 1)] == [2, 2]
     assert len(list(sweep.folder.glob("*/status.json"))) == 1

@@ -80,7 +80,7 @@ def test_killed_sweep_continues_by_the_same_command(run_train, tmp_path, images)
     resumed = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=400, check=False)
     assert resumed.returncode == 0, resumed.stderr
     assert [job.status()["state"] for job in jobs.values()] == ["finished"] * 2
-    assert resumed.stdout.count("2 process(es)") == 2  # each job once, and the first process's words alone
+    assert resumed.stdout.count("2 processes") == 2  # each job once, and the first process's words alone
     found = {str(path.relative_to(tmp_path)) for path in tmp_path.glob("outputs/**/status.json")}
     assert found == {f"outputs/sweeps/s/seed={seed}/status.json" for seed in (1, 2)}
     assert {path.name for path in tmp_path.iterdir()} == {"images.npy", "outputs"}
@@ -172,7 +172,7 @@ def test_processes_of_torchrun_share_one_folder(machines, tmp_path):
     assert folder.status()["state"] == "finished"
     assert folder.status()["samples"] == 1300
     assert "".join(said).count("finished after") == 1
-    assert "cpu, 2 process(es)" in "".join(said)
+    assert "cpu, 2 processes" in "".join(said)
     assert [path.name for path in (tmp_path / "sub" / "outputs").iterdir()] == [status.parents[1].name]
     shutil.rmtree(tmp_path / "sub")
 

@@ -40,7 +40,10 @@ def report(config: DictConfig) -> Path:
     except OSError as error:
         raise ConfigError(f"output: {config.output} cannot be written: {error.strerror or error}") from error
     console.print(
-        printable(f"{len(runs)} runs, {len(items)} parts: {page}"), soft_wrap=True, markup=False, highlight=False
+        printable(f"report on {len(runs)} run{'s' if len(runs) > 1 else ''}: {page}"),
+        soft_wrap=True,
+        markup=False,
+        highlight=False,
     )
     return page
 
