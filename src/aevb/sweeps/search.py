@@ -1,5 +1,6 @@
 """A search by Optuna: the same command again continues it, and trials that fall behind are ended early."""
 
+import logging
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -36,6 +37,7 @@ def continue_study(
         How many trials are left to do, and how many there are already.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    logging.getLogger("hydra_plugins.hydra_optuna_sweeper").setLevel(logging.ERROR)  # the table says why trials failed
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
     study = optuna.create_study(study_name=name, storage=storage, direction=direction, load_if_exists=True)
     if not study.trials:
