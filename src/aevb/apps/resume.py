@@ -115,8 +115,6 @@ def merged(command: Command) -> DictConfig:
         elif not command.is_job:  # a job's settings are the run's own, see `require_same_settings`
             raise ConfigError(f"{key}: a resumed run keeps its own; drop {override.input_line}, or start a new run")
     config, notes = resumed(stored, command.config, changes)
-    if "trainer.max_epochs" in changes and "max_samples" not in [*changes, *map(root, parse(command.folder.command()))]:
-        config.max_samples = None  # a default, which gives way to a number of epochs
     require_allowed(config, command.config.allow)
     for note in notes:
         log.info("%s", note)
