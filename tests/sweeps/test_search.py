@@ -1,5 +1,7 @@
 """A search by Optuna: what is left of it, and trials that fall behind."""
 
+from types import SimpleNamespace
+
 import pytest
 
 optuna = pytest.importorskip("optuna", reason="the extra optuna is not installed")
@@ -7,7 +9,8 @@ optuna = pytest.importorskip("optuna", reason="the extra optuna is not installed
 from optuna.distributions import LogUniformDistribution  # noqa: E402
 from optuna.trial import TrialState  # noqa: E402
 
-from aevb.sweeps.search import continue_study  # noqa: E402
+from aevb.sweeps.search import continue_study, has_result  # noqa: E402
+from hydra_plugins.aevb_sweepers import SearchSweeper  # noqa: E402
 
 SPACE = LogUniformDistribution(0.001, 0.3)
 FIRST = [{"optimizer.lr": 0.01}, {"optimizer.lr": 0.02}]
@@ -43,6 +46,20 @@ def test_search_starts_with_the_first_trials_and_continues_with_what_is_left(sto
     study.tell(3, -20.0)
     assert study.best_trial.params == interrupted
     assert continue_study(storage, "s", "maximize", 3, FIRST) == (0, 4)
+
+
+def test_search_whose_trials_all_fail_ends_without_a_traceback(storage):
+    continue_study(storage, "s", "maximize", 2, FIRST)
+    study = load(storage)
+    ask(study)
+    study.tell(0, state=TrialState.FAIL)
+    sweeper = SearchSweeper.__new__(SearchSweeper)
+    sweeper.sweeper = SimpleNamespace(storage=storage, study_name="s", sweep=lambda arguments: study.best_trial)
+    sweeper.sweep([])
+    assert not has_result(storage, "s")
+    ask(study)
+    study.tell(1, -20.0)
+    assert has_result(storage, "s")
 
 
 TINY = ["max_samples=6000", "model.encoder.hidden=[16]", "logger=none", "callbacks.images=null"]
