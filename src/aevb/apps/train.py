@@ -27,7 +27,17 @@ from aevb.data import InMemoryDataModule
 from aevb.distributed.devices import num_processes
 from aevb.distributed.processes import train_together
 from aevb.distributed.world import Rendezvous, is_one_of_many, rank
-from aevb.errors import ConfigError, Interrupted, LockedError, OtherRunError, Stopped, first_line, last_line
+from aevb.errors import (
+    ConfigError,
+    Interrupted,
+    LockedError,
+    NonFiniteLossError,
+    OtherRunError,
+    Pruned,
+    Stopped,
+    first_line,
+    last_line,
+)
 from aevb.files import remove_temporaries, require_own_files
 from aevb.runs.folder import RunFolder
 from aevb.runs.load import build
@@ -170,7 +180,7 @@ def restoring(module: AEVB, resumed: dict[str, Any], folder: RunFolder) -> Itera
     """Make a `ConfigError` of what goes wrong before a resumed run has seen a sample: the checkpoint is to blame."""
     try:
         yield
-    except (ConfigError, OSError, Interrupted):
+    except (ConfigError, OSError, Interrupted, NonFiniteLossError, Pruned):
         raise
     except Exception as error:
         if not resumed or module.samples_seen > resumed["samples"]:
