@@ -37,6 +37,10 @@ GROUPS = {
 }  # fmt: skip
 
 MEANT = [
+    ("callbacks.checkpoint.every_seconds", 2.5),
+    ("model.likelihood.degrees_of_freedom", 2.5),
+    ("model.likelihood.dispersion", 2.5),
+    ("runs", ["a"]),
     ("trainer.devices", [1]),
     ("sweep.first_trials", [{"a": 1}]),
     ("optimizer.fused", None),
