@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from aevb.distributions.kl import kl_estimate
+from aevb.distributions.kl import rsample_and_log_prob, sample_and_kl
 from aevb.inputs import as_batch, as_latents
 from aevb.likelihoods import Likelihood
 from aevb.networks import Body, as_weights, initialize
@@ -170,8 +170,8 @@ class VAE(Checked, nn.Module):
         x = self.batch(x)
         posterior, prior = self.q(x), self.p.prior()
         check(num_samples, Size, "num_samples")
-        z = posterior.rsample(torch.Size((num_samples,)))
-        return self.p.likelihood(z).log_prob(x).mean(0) - kl_estimate(posterior, prior, z, "auto")
+        z, kl = sample_and_kl(posterior, prior, num_samples)
+        return self.p.likelihood(z).log_prob(x).mean(0) - kl
 
     @torch.no_grad()
     def log_marginal(self, x: Any, num_samples: int = 1000) -> Tensor:
@@ -181,10 +181,9 @@ class VAE(Checked, nn.Module):
         num_samples × B; pass few datapoints at a time for a large num_samples.
         """
         x = self.batch(x)
-        posterior = self.q(x)
         check(num_samples, Size, "num_samples")
-        z = posterior.sample(torch.Size((num_samples,)))
-        return (self.p.log_joint(x, z) - posterior.log_prob(z)).logsumexp(0) - math.log(num_samples)
+        z, log_q = rsample_and_log_prob(self.q(x), (num_samples,))
+        return (self.p.log_joint(x, z) - log_q).logsumexp(0) - math.log(num_samples)
 
     @torch.no_grad()
     def encode(self, x: Any) -> Distribution:

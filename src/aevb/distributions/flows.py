@@ -25,11 +25,8 @@ NOISE_PAIRS = 32
 class GaussianFlow(Distribution):
     """z = μ + σ f(ε) with ε ~ N(0, I) and an invertible f, so log q(z) = log N(ε; 0, I) − log|det ∂f/∂ε| − Σ_j log σ_j.
 
-    Inverting f can take a pass through its networks for every dimension, but a sample's density follows from the noise
-    it was made of: `rsample` computes it and `log_prob` returns it for the latest sample, itself and not a copy. (A
-    sample drawn in inference mode must not be changed in place: that would go unnoticed.) Both ways are exact, and so
-    are the gradients with respect to the distribution's parameters: of log q(z(ε)) for a reparameterized sample, of
-    log q(z) at a fixed z for one drawn without gradients or detached.
+    Inverting f, as `log_prob` does, can take a pass through its networks for every dimension, but the density of a
+    sample follows from the noise it is made of: `rsample_and_log_prob` gives both. Both ways are exact.
 
     Shapes: batch as `loc` without its last dimension, event (latent_dim,).
 
@@ -48,7 +45,6 @@ class GaussianFlow(Distribution):
 
     def __init__(self, loc: Tensor, scale: Tensor, transform: zuko.transforms.ComposedTransform) -> None:
         self.loc, self.scale, self.transform = loc, scale, transform
-        self._latest: tuple[Tensor, int, bool, Tensor] | None = None
         super().__init__(loc.shape[:-1], loc.shape[-1:], validate_args=False)
 
     def expand(self, batch_shape: Sequence[int], _instance: Any = None) -> "GaussianFlow":
@@ -68,19 +64,17 @@ class GaussianFlow(Distribution):
         return self.loc + self.scale * warped.mean(0)
 
     def rsample(self, sample_shape: Sequence[int] = ()) -> Tensor:
+        return self.rsample_and_log_prob(sample_shape)[0]
+
+    def rsample_and_log_prob(self, sample_shape: Sequence[int] = ()) -> tuple[Tensor, Tensor]:
+        """z (*sample_shape, *batch, latent_dim) and log q(z), by one pass of f."""
         shape = self._extended_shape(torch.Size(sample_shape))
         noise = torch.randn(shape, dtype=self.loc.dtype, device=self.loc.device)
         with torch.autocast(noise.device.type, enabled=False):
             warped, log_volume = self.transform.call_and_ladj(noise)
-        z: Tensor = self.loc + self.scale * warped
-        self._latest = (z, version(z), torch.is_grad_enabled(), self._log_density(noise, log_volume))
-        return z
+        return self.loc + self.scale * warped, self._log_density(noise, log_volume)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        if self._latest is not None:
-            sample, made, differentiable, log_density = self._latest
-            if sample is value and made == version(value) and (differentiable or not torch.is_grad_enabled()):
-                return log_density
         with torch.autocast(value.device.type, enabled=False):
             noise, log_volume = self.transform.inv.call_and_ladj((value - self.loc) / self.scale)
         return self._log_density(noise, -log_volume)
@@ -88,11 +82,6 @@ class GaussianFlow(Distribution):
     def _log_density(self, noise: Tensor, log_volume: Tensor) -> Tensor:
         log_noise = -0.5 * (noise.square() + math.log(2 * math.pi)).sum(-1)
         return log_noise - log_volume - self.scale.log().sum(-1)
-
-
-def version(tensor: Tensor) -> int:
-    """How often a tensor has been changed in place; tensors made in inference mode do not count it."""
-    return 0 if tensor.is_inference() else tensor._version
 
 
 def affine_autoregressive(

@@ -1,8 +1,10 @@
 """KL(q(z|x) ‖ p(z)) in nats: closed forms that torch.distributions lacks, registered with it, and estimates."""
 
 import math
+from collections.abc import Sequence
 from typing import Literal
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.distributions import (
@@ -16,6 +18,7 @@ from torch.distributions import (
     register_kl,
 )
 
+from aevb.distributions.flows import GaussianFlow
 from aevb.distributions.logistic import LogisticDistribution
 
 KLEstimator = Literal["auto", "analytic", "sampled"]
@@ -59,6 +62,36 @@ register_kl(MultivariateNormal, Independent)(kl_correlated_gaussian_diagonal_gau
 register_kl(LowRankMultivariateNormal, Independent)(kl_correlated_gaussian_diagonal_gaussian)
 register_kl(LogisticDistribution, Normal)(kl_logistic_normal)
 register_kl(LogisticDistribution, Laplace)(kl_logistic_laplace)
+
+
+def rsample_and_log_prob(distribution: Distribution, sample_shape: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """A reparameterized sample and its log-density in nats; flows have both from one pass."""
+    if isinstance(distribution, GaussianFlow):
+        return distribution.rsample_and_log_prob(sample_shape)
+    z = distribution.rsample(torch.Size(sample_shape))
+    return z, distribution.log_prob(z)
+
+
+def sample_and_kl(
+    posterior: Distribution, prior: Distribution, num_samples: int, kl: str = "auto"
+) -> tuple[Tensor, Tensor]:
+    """z ~ q, (num_samples, *batch, latent_dim), reparameterized, and KL(q ‖ p) in nats, by z where it is sampled.
+
+    Args:
+        posterior: q.
+        prior: p.
+        num_samples: L.
+        kl: `analytic`, `sampled` as 1/L Σ_l [log q(z_l) − log p(z_l)], or `auto`: analytic where a closed form is
+            known.
+
+    Raises:
+        ValueError: `analytic` where no closed form is known.
+    """
+    divergence = analytic_kl(posterior, prior, kl)
+    if divergence is not None:
+        return posterior.rsample(torch.Size((num_samples,))), divergence
+    z, log_q = rsample_and_log_prob(posterior, (num_samples,))
+    return z, (log_q - prior.log_prob(z)).mean(0)
 
 
 def kl_estimate(posterior: Distribution, prior: Distribution, z: Tensor, kl: str) -> Tensor:

@@ -6,7 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from aevb.distributions.kl import analytic_kl
+from aevb.distributions.kl import analytic_kl, rsample_and_log_prob
 from aevb.estimators.base import Estimates, Estimator
 from aevb.estimators.scoring import log_likelihood
 from aevb.types import AtLeastTwo
@@ -40,8 +40,11 @@ class ELBO(Estimator):
         score, kl = log_likelihood(p, x), analytic_kl(posterior, prior, "auto")
         values = []
         for size in parts(self.num_samples, rows // len(x)):
-            z = posterior.sample(torch.Size((size,)))
-            log_ratio = posterior.log_prob(z) - prior.log_prob(z) if kl is None else kl
+            if kl is None:
+                z, log_q = rsample_and_log_prob(posterior, (size,))
+                log_ratio = log_q - prior.log_prob(z)
+            else:
+                z, log_ratio = posterior.sample(torch.Size((size,))), kl
             values.append((score(z) - log_ratio).double())
         variance, mean = torch.var_mean(torch.cat(values), 0)
         return Estimates(mean, variance / self.num_samples, {})

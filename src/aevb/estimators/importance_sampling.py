@@ -6,6 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from aevb.distributions.kl import rsample_and_log_prob
 from aevb.estimators.base import Estimates, Estimator, low_effective_sample_size
 from aevb.estimators.elbo import parts
 from aevb.estimators.scoring import log_likelihood
@@ -42,8 +43,8 @@ class ImportanceSampling(Estimator):
         posterior, prior, score = q(x), p.prior(), log_likelihood(p, x)
         weights = LogWeights()
         for size in parts(self.num_samples, rows // len(x)):
-            z = posterior.sample(torch.Size((size,)))
-            weights.add(score(z) + (prior.log_prob(z) - posterior.log_prob(z)))
+            z, log_q = rsample_and_log_prob(posterior, (size,))
+            weights.add(score(z) + (prior.log_prob(z) - log_q))
         return Estimates(weights.log_mean, weights.variance, {"effective_sample_size": weights.effective_sample_size})
 
     def warnings(self, found: Estimates) -> list[str]:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from aevb.distributions.kl import kl_estimate
+from aevb.distributions.kl import sample_and_kl
 from aevb.networks import FullPrecision
 from aevb.types import Checked
 from aevb.vae import GenerativeModel, RecognitionModel
@@ -111,9 +111,8 @@ def elbo(p: GenerativeModel, q: RecognitionModel, x: Tensor, num_samples: int = 
         kl: `analytic`, `sampled`, or `auto`: analytic where a closed form is known.
     """
     posterior, prior = q(x), p.prior()
-    z = posterior.rsample(torch.Size((num_samples,)))
+    z, divergence = sample_and_kl(posterior, prior, num_samples, kl)
     log_likelihood = p.likelihood(z).log_prob(x).mean(0)
-    divergence = kl_estimate(posterior, prior, z, kl)
     bound = log_likelihood - divergence
     return Estimate(-bound.mean(), bound, log_likelihood, divergence, {})
 

@@ -6,6 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from aevb.distributions.kl import rsample_and_log_prob
 from aevb.objectives.base import Estimate, Objective, frozen, surrogate
 from aevb.types import Size
 from aevb.vae import GenerativeModel, RecognitionModel
@@ -59,13 +60,13 @@ class IWAE(Objective):
     def bound(self, p: GenerativeModel, q: RecognitionModel, x: Tensor, gradient: str) -> Estimate:
         """The bound by K samples, with one of the gradients for φ."""
         posterior, prior = q(x), p.prior()
-        z = posterior.rsample(torch.Size((self.num_samples,)))
-        log_likelihood = p.likelihood(z).log_prob(x)
         if gradient == "reparameterized":
-            log_q = posterior.log_prob(z)
+            z, log_q = rsample_and_log_prob(posterior, (self.num_samples,))
         else:
+            z = posterior.rsample(torch.Size((self.num_samples,)))
             with frozen(q):
                 log_q = q(x).log_prob(z)
+        log_likelihood = p.likelihood(z).log_prob(x)
         log_ratio = log_q - prior.log_prob(z)
         log_weights = log_likelihood - log_ratio
         iwae = log_weights.logsumexp(0) - math.log(self.num_samples)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from aevb.distributions.kl import KLEstimator, distribution_name, factorized, kl_estimate
+from aevb.distributions.kl import KLEstimator, distribution_name, factorized, kl_estimate, sample_and_kl
 from aevb.objectives.base import Estimate, Objective, elbo
 from aevb.types import CountOrZero, NonNegative, Size
 from aevb.vae import GenerativeModel, RecognitionModel
@@ -60,9 +60,8 @@ class SGVB(Objective):
         if self.beta == 1 and not self.beta_warmup_samples and not self.free_bits:
             return elbo(p, q, x, self.num_samples, self.kl)
         posterior, prior = q(x), p.prior()
-        z = posterior.rsample(torch.Size((self.num_samples,)))
+        z, kl = sample_and_kl(posterior, prior, self.num_samples, self.kl)
         log_likelihood = p.likelihood(z).log_prob(x).mean(0)
-        kl = kl_estimate(posterior, prior, z, self.kl)
         charge, extras = kl.mean(), {}
         if self.free_bits:
             charge = self.charge(posterior, prior, z, kl)

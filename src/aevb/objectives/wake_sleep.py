@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from aevb.distributions.kl import kl_estimate
+from aevb.distributions.kl import sample_and_kl
 from aevb.objectives.base import Estimate, Objective, frozen
 from aevb.types import Size
 from aevb.vae import GenerativeModel, RecognitionModel
@@ -39,9 +39,7 @@ class WakeSleep(Objective):
         with frozen(q):  # a prior may be made of q
             prior = p.prior()
             with torch.no_grad():
-                posterior = q(x)
-                z = posterior.sample(torch.Size((self.num_samples,)))
-                kl = kl_estimate(posterior, prior, z, "auto")
+                z, kl = sample_and_kl(q(x), prior, self.num_samples)
             log_likelihood = p.likelihood(z).log_prob(x)
             wake = log_likelihood + prior.log_prob(z)
         sleep = self.dream(p, q, len(x))

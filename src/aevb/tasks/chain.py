@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, Independent
 
+from aevb.distributions.kl import rsample_and_log_prob
 from aevb.vae import VAE
 
 
@@ -98,9 +99,9 @@ def restore(vae: VAE, x: Tensor, observation: Observation, burn_in: int, num_ste
     for step in range(burn_in + num_steps):
         x, expected = observation(p.likelihood(z))
         posterior = q(x)
-        proposal = posterior.sample(one)
-        log_weights = [p.log_joint(x, candidate) - posterior.log_prob(candidate) for candidate in (proposal, z)]
-        probability = (log_weights[0] - log_weights[1]).clamp(max=0).exp().nan_to_num(0)
+        proposal, log_q = rsample_and_log_prob(posterior, one)
+        log_weight = p.log_joint(x, z) - posterior.log_prob(z)
+        probability = (p.log_joint(x, proposal) - log_q - log_weight).clamp(max=0).exp().nan_to_num(0)
         z = torch.where((torch.rand_like(probability) < probability).unsqueeze(-1), proposal, z)
         if step >= burn_in:
             mean += expected / num_steps

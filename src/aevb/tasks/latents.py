@@ -9,7 +9,7 @@ from torch import Tensor
 
 from aevb import plots
 from aevb.data.module import Split
-from aevb.distributions.kl import factorized, kl_estimate
+from aevb.distributions.kl import factorized, kl_estimate, rsample_and_log_prob, sample_and_kl
 from aevb.tasks.base import DRAWS_FOR_MEAN, Findings, Task
 from aevb.types import AtLeastTwo, Positive
 from aevb.vae import VAE
@@ -120,18 +120,15 @@ def divergences(vae: VAE, x: Tensor) -> tuple[float, Tensor | None]:
 
 def kl_of(vae: VAE, x: Tensor) -> float:
     """The mean of KL(q(z|x) ‖ p(z)) over x, in nats."""
-    prior, kls = vae.p.prior(), []
-    for chunk in x.split(1000):
-        posterior = vae.q(chunk)
-        kls.append(kl_estimate(posterior, prior, posterior.sample(torch.Size((DRAWS_FOR_MEAN,))), "auto"))
+    prior = vae.p.prior()
+    kls = [sample_and_kl(vae.q(chunk), prior, DRAWS_FOR_MEAN)[1] for chunk in x.split(1000)]
     return float(torch.cat(kls).mean())
 
 
 def aggregate(vae: VAE, x: Tensor) -> tuple[Tensor, float]:
     """A draw z_n ~ q(z|x_n) for each x_n, (N, latent_dim), and the mean of log q(z_n|x_n) − log q(z_n) in nats."""
     posteriors = [vae.q(chunk) for chunk in x.split(100)]
-    draws = [posterior.sample() for posterior in posteriors]
-    own = torch.cat([posterior.log_prob(z) for posterior, z in zip(posteriors, draws, strict=True)])
-    z = torch.cat(draws)
+    draws = [rsample_and_log_prob(posterior, ()) for posterior in posteriors]
+    z, own = (torch.cat(parts) for parts in zip(*draws, strict=True))
     mixture = torch.stack([posterior.log_prob(z.unsqueeze(1)).logsumexp(1) for posterior in posteriors]).logsumexp(0)
     return z, float((own - mixture).mean()) + math.log(len(z))
