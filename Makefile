@@ -66,9 +66,10 @@ benchmark: $(READY)  ## compare the speed of training with that of peers: make b
 	@$(INSTALL) --quiet --editable '.[dev,benchmark]'
 	@$(VENV)/bin/python benchmarks/speed.py $(ARGS)
 
-lint: $(READY)  ## check the code: style, format, types
+lint: $(READY)  ## check the code: style, format, layers, types
 	@$(VENV)/bin/python -m ruff check
 	@$(VENV)/bin/python -m ruff format --check
+	@$(VENV)/bin/lint-imports
 	@$(VENV)/bin/python -m mypy
 
 clean:  ## remove .venv and all caches; data and outputs stay

@@ -10,12 +10,12 @@ from omegaconf import DictConfig, OmegaConf
 
 from aevb.config import first_line
 from aevb.errors import ConfigError, one_line
+from aevb.runs.description import overrides
 from aevb.runs.evaluation import EvaluationFile
 from aevb.runs.find import find_runs
 from aevb.runs.folder import RunFolder
 from aevb.runs.formats import MAX_INTEGER, MAX_NUMBER
 from aevb.runs.metrics import read_metrics
-from aevb.sweeps.table import overrides
 
 Points = list[tuple[int, float]]
 """(samples, value), in the order in which they were logged."""

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from aevb.reports.reading import Run
-from aevb.sweeps import table as launch
+from aevb.runs import description
 
 Row = dict[str, str | int | float | None]
 
@@ -40,8 +40,8 @@ def table(runs: Sequence[Run]) -> list[Row]:
     names = describe(runs)
     rows = []
     for run in runs:
-        status = launch.describe(run.folder)
-        reason = status.pop(launch.REASON)
+        status = description.describe(run.folder)
+        reason = status.pop(description.REASON)
         validated = [value for _, value in run.metrics.get("val/elbo", [])]
         row: Row = {"data": run.data, "what": names[run.name], "seed": run.seed, **status}
         row.setdefault("val/elbo", max(validated, default=None))

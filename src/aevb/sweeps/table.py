@@ -7,18 +7,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
 from aevb.errors import ConfigError
 from aevb.files import atomic_write
+from aevb.runs.description import REASON, describe, overrides
 from aevb.runs.folder import RunFolder
-from aevb.runs.lock import is_locked
-from aevb.sweeps.names import parse
-
-MEASURED = ("samples", "images_per_second")
-REASON = "reason"
-"""The column that says why a job has come to no end; not printed as one."""
 
 
 def table(
@@ -62,37 +56,12 @@ def metric_of(runs: Sequence[RunFolder]) -> str:
     return "val/elbo"
 
 
-def overrides(run: RunFolder) -> dict[str, str]:
-    """The overrides of a run's command, by key.
-
-    Raises:
-        ConfigError: they cannot be read.
-    """
-    try:
-        return {key.get_key_element(): key.get_value_element_as_str() for key in parse(run.command())}
-    except (HydraException, RecursionError) as error:
-        raise ConfigError(f"{run.overrides_file} cannot be read: {error}") from error
-
-
 def readable_overrides(run: RunFolder) -> dict[str, str]:
     """The overrides of a run's command; none where they cannot be read."""
     try:
         return overrides(run)
     except ConfigError:
         return {}
-
-
-def describe(run: RunFolder) -> dict[str, Any]:
-    """State, samples, metrics and speed of a run, and why it has come to no end."""
-    try:
-        status = run.status()
-    except ConfigError as error:
-        return {"state": "unusable", REASON: str(error)}
-    state, reason = status["state"], status.get("error")
-    if state == "running" and not is_locked(run.path):
-        state, reason = "interrupted", "its process was killed"
-    measured = {name: status.get(name) for name in MEASURED}
-    return {"state": state, **measured, **status.get("results", {}), REASON: reason}
 
 
 def as_text(rows: Sequence[Mapping[str, Any]]) -> str:
