@@ -48,7 +48,7 @@ SETTLED = 300
 EPOCH = 50_000
 
 PAPER = {"batch": 100, "hidden": 500, "latent": 20, "num_samples": 1, "lr": 0.01}
-"""The paper's MNIST model; its step size, see README.md."""
+"""The paper's MNIST model; its learning rate, see README.md."""
 
 
 def command(name: str, options: dict[str, Any], folder: Path) -> list[str]:

@@ -64,8 +64,10 @@ BAD = {
     "data=array data.path=/": "data.path: / is no regular file",
     "seed=4294967296": "seed must be a whole number from 0 to 4,294,967,295, got 4294967296",
     "seed=null": "seed must be a whole number from 0 to 4,294,967,295, got null",
-    "step_size_search=null": "step_size_search must have step_size_search.candidates and step_size_search.samples",
-    "step_size_search.candidates=[0]": "step_size_search.candidates must be a list of positive numbers, got [0]",
+    "learning_rate_search=null": "learning_rate_search must have learning_rate_search.candidates and "
+    "learning_rate_search.samples",
+    "learning_rate_search.candidates=[0]": "learning_rate_search.candidates must be a list of positive numbers, "
+    "got [0]",
     "module.schedule=5": "module.schedule must be null or a part with a _target_, got 5",
     "paths=null": "paths must have paths.data and paths.run, got null",
     "~optimizer": "optimizer must be given, but is not in the configuration; choose one by optimizer=<name>",

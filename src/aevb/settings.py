@@ -75,7 +75,7 @@ SCHEMAS: dict[str, dict[str, Any]] = {
         "matmul_precision": Literal["highest", "high", "medium"],
         "resume": Text | None,
         "metric": Text,
-        "step_size_search": {"candidates": list[Positive], "samples": Count},
+        "learning_rate_search": {"candidates": list[Positive], "samples": Count},
         "allow": Names,
         "sweep": {"name": str | int | float | None, "retry_failed": bool, "first_trials": list[dict[str, Any]]},
         "paths": {"data": Text, "run": Text},
@@ -118,7 +118,11 @@ SCHEMAS: dict[str, dict[str, Any]] = {
 REQUIRED = {"run": "run=<run folder>, or the folder of a sweep", "runs": "runs=<run folder, folder of runs, or glob>"}
 """Keys without a default, and how they are given."""
 
-RENAMED = {"record_steps": "steps=recorded or steps=eager", "compile_steps": "steps=compiled"}
+RENAMED = {
+    "record_steps": "steps=recorded or steps=eager",
+    "compile_steps": "steps=compiled",
+    "step_size_search": "learning_rate_search",
+}
 """Former keys, and what replaces them."""
 
 SET_BY_TRAIN = Refused("is set by train.py itself")

@@ -21,6 +21,7 @@ REFUSED = {
     "model=gausian": "model: there is no 'gausian'; did you mean gaussian?",
     "model=null": "model: there is no null; it may be bernoulli, beta",
     "model/prior=vamb": "model/prior: there is no 'vamb'; did you mean vamp?",
+    "step_size_search.samples=9": "step_size_search is no longer a setting; use learning_rate_search",
     "modl=gaussian": "modl is no setting of train.py; did you mean model?",
     "model/priorr=vamp": "model/priorr is no setting of train.py; did you mean model/prior?",
     "optimizer.lrr=1": "optimizer.lrr is no setting of train.py; did you mean optimizer.lr?",

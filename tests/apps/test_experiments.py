@@ -30,7 +30,7 @@ PAPER = {
     "objective.weight_prior": True,
     "optimizer._target_": "torch.optim.Adagrad",
     "optimizer.lr": None,
-    "step_size_search.candidates": [0.01, 0.02, 0.1],
+    "learning_rate_search.candidates": [0.01, 0.02, 0.1],
     "schedule": None,
     "max_samples": 100_000_000,
     "callbacks.curve._target_": "aevb.training.callbacks.Curve",

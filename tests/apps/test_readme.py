@@ -80,7 +80,7 @@ def test_command_of_the_readme_runs(run_train, overrides):
         pytest.skip("names a file of the reader's own")
     small = [
         "max_samples=300",
-        "step_size_search.samples=300",
+        "learning_rate_search.samples=300",
         "callbacks.images.manifold_size=4",
         "callbacks.images.num_samples=4",
     ]

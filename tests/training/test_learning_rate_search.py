@@ -1,4 +1,4 @@
-"""The choice of the step size on the training set."""
+"""The choice of the learning rate on the training set."""
 
 import json
 
@@ -8,9 +8,11 @@ import torch
 from aevb.errors import ConfigError
 from aevb.runs.load import load_run
 
+CANDIDATES = "learning_rate_search.candidates"
+
 SEARCH = [
     "optimizer.lr=null",
-    "step_size_search.samples=2000",
+    "learning_rate_search.samples=2000",
     "max_samples=3000",
     "model.encoder.hidden=[16]",
     "logger=none",
@@ -20,13 +22,13 @@ SEARCH = [
 
 def test_best_candidate_trains_the_run_from_the_start(run_train, tmp_path, caplog):
     caplog.set_level("INFO", "aevb")
-    folder, _ = run_train(*SEARCH, "step_size_search.candidates=[0.0001,0.05]")
-    found = json.loads(folder.status_file.read_text())["step_size"]
+    folder, _ = run_train(*SEARCH, "learning_rate_search.candidates=[0.0001,0.05]")
+    found = json.loads(folder.status_file.read_text())["learning_rate"]
     assert found["chosen"] == 0.05
     assert found["samples"] == 2000
     assert found["train_elbo"]["0.05"] > found["train_elbo"]["0.0001"] + 1
     assert folder.config().optimizer.lr == 0.05
-    assert "step size 0.05 chosen" in caplog.text
+    assert "learning rate 0.05 chosen" in caplog.text
 
     plain, _ = run_train("optimizer.lr=0.05", *SEARCH[1:], folder=tmp_path / "plain")
     for a, b in zip(load_run(folder.path).parameters(), load_run(plain.path).parameters(), strict=True):
@@ -37,23 +39,25 @@ def test_best_candidate_trains_the_run_from_the_start(run_train, tmp_path, caplo
 
 
 def test_candidate_that_diverges_is_not_chosen(run_train):
-    folder, _ = run_train(*SEARCH, "optimizer=adam", "optimizer.lr=null", "step_size_search.candidates=[1.0e30,0.001]")
+    folder, _ = run_train(
+        *SEARCH, "optimizer=adam", "optimizer.lr=null", "learning_rate_search.candidates=[1.0e30,0.001]"
+    )
     status = folder.status()
-    assert status["step_size"]["chosen"] == 0.001
-    assert status["step_size"]["train_elbo"]["1e+30"] is None
+    assert status["learning_rate"]["chosen"] == 0.001
+    assert status["learning_rate"]["train_elbo"]["1e+30"] is None
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        (["step_size_search.candidates=[]"], "step_size_search.candidates must hold step sizes"),
+        (["learning_rate_search.candidates=[]"], "learning_rate_search.candidates must hold learning rates"),
         (
-            ["step_size_search.candidates=[-1]"],
-            "step_size_search.candidates must be a list of positive numbers, got",
+            ["learning_rate_search.candidates=[-1]"],
+            "learning_rate_search.candidates must be a list of positive numbers, got",
         ),
-        (["step_size_search.samples=0"], "step_size_search.samples must be a whole number"),
+        (["learning_rate_search.samples=0"], "learning_rate_search.samples must be a whole number"),
         (
-            ["optimizer=adam", "optimizer.lr=null", "step_size_search.candidates=[1.0e30]"],
+            ["optimizer=adam", "optimizer.lr=null", "learning_rate_search.candidates=[1.0e30]"],
             "training diverges with each",
         ),
     ],

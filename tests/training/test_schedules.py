@@ -1,4 +1,4 @@
-"""Schedules of the step size: closed forms, and what reaches the optimizer."""
+"""Schedules of the learning rate: closed forms, and what reaches the optimizer."""
 
 import math
 from functools import partial

@@ -52,7 +52,7 @@ def print_start(
         "p(z)": f"{type(p.prior).__name__}, {p.latent_dim} dimensions, {parameters(p.prior)}",
         "p(x|z)": f"{type(p.head).__name__}, {type(p.decoder).__name__}, {parameters(p.decoder, p.head)}{location}",
         "objective": f"{type(module.objective).__name__}, {config.optimizer._target_.split('.')[-1]}"
-        f" with step size {config.optimizer.lr}, minibatches of {data.batch_size}",
+        f" with learning rate {config.optimizer.lr}, minibatches of {data.batch_size}",
         "device": f"{trainer.strategy.root_device}, "
         f"{trainer.world_size} process{'es' if trainer.world_size > 1 else ''}, {trainer.precision}",
         "run folder": str(folder.path),

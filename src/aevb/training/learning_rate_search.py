@@ -1,4 +1,4 @@
-"""The choice of the step size from a few candidates, as in section 5 of the paper: on the training set, early on."""
+"""The choice of the learning rate as in section 5 of the paper: by the bound on the training set, early in training."""
 
 import logging
 import math
@@ -19,7 +19,7 @@ from aevb.training.module import AEVB
 log = logging.getLogger("aevb")
 
 DATAPOINTS = 10_000
-"""Of the training set, on which the candidates are compared; all where there are fewer."""
+"""Of the training set, on which the candidates are compared."""
 
 
 def choose(
@@ -28,67 +28,53 @@ def choose(
     data: InMemoryDataModule,
     make_module: Callable[[DictConfig, InMemoryDataModule], AEVB],
 ) -> None:
-    """Set `optimizer.lr` to the candidate with the highest bound on the training set, for good.
+    """Set `optimizer.lr` to the candidate with the highest bound on the training set.
 
-    Each candidate trains from the same start, on the same data in the same order, for `step_size_search.samples`
+    Each candidate trains from the same start, on the same data in the same order, for `learning_rate_search.samples`
     samples. The choice goes into the run's configuration, so that a resumed run keeps it; what the candidates reached
-    goes into train.log and status.json, as `step_size`.
+    goes into train.log and status.json, as `learning_rate`.
 
     Args:
         config: Of the run; changed in place.
         folder: Of the run.
         data: Loaded.
         make_module: (config, data) → the module at its start, the same for each call.
-
-    Raises:
-        ConfigError: a setting makes no sense, or every candidate's loss became NaN or infinite.
     """
-    candidates, samples = settings(config)
-    found: dict[float, float] = {}
-    for step_size in candidates:
-        found[step_size], is_first = train_briefly(config, data, make_module, step_size, samples)
+    search = config.learning_rate_search
+    if not search.candidates:
+        raise ConfigError("learning_rate_search.candidates must hold learning rates, as optimizer.lr is null; got none")
+    elbos: dict[float, float] = {}
+    for lr in search.candidates:
+        elbos[lr], is_first = train_briefly(config, data, make_module, lr, search.samples)
         if is_first:
-            log.info("step size %g: training ELBO %.2f after %s samples", step_size, found[step_size], f"{samples:,}")
-    chosen = max(found, key=lambda step_size: found[step_size])
-    if found[chosen] == float("-inf"):
+            log.info("learning rate %g: training ELBO %.2f after %s samples", lr, elbos[lr], f"{search.samples:,}")
+    chosen = max(elbos, key=elbos.__getitem__)
+    if elbos[chosen] == float("-inf"):
         raise ConfigError(
-            f"step_size_search.candidates: training diverges with each of {candidates}; name smaller ones"
+            f"learning_rate_search.candidates: training diverges with each of {list(elbos)}; name smaller ones"
         )
     config.optimizer.lr = chosen
     if is_first:
-        log.info("step size %g chosen", chosen)
+        log.info("learning rate %g chosen", chosen)
         folder.write_config(config)
-        elbos = {f"{step_size:g}": elbo if elbo > float("-inf") else None for step_size, elbo in found.items()}
-        folder.write_status(step_size={"chosen": chosen, "samples": samples, "train_elbo": elbos})
-
-
-def settings(config: DictConfig) -> tuple[list[float], int]:
-    """The candidates and the samples of the search.
-
-    Raises:
-        ConfigError: they make no sense.
-    """
-    asked = config.step_size_search
-    candidates = list(asked.candidates)
-    if not candidates:
-        raise ConfigError("step_size_search.candidates must hold step sizes, as optimizer.lr is null; got none")
-    return candidates, asked.samples
+        found = {f"{lr:g}": elbo if math.isfinite(elbo) else None for lr, elbo in elbos.items()}
+        folder.write_status(learning_rate={"chosen": chosen, "samples": search.samples, "train_elbo": found})
 
 
 def train_briefly(
     config: DictConfig,
     data: InMemoryDataModule,
     make_module: Callable[[DictConfig, InMemoryDataModule], AEVB],
-    step_size: float,
+    lr: float,
     samples: int,
 ) -> tuple[float, bool]:
-    """Train from the start with a step size, and leave nothing behind.
+    """Train from the start with a learning rate, and keep nothing but the result.
 
     Returns:
         The mean ELBO of the training set in nats, −∞ where training diverged, and whether this process is the first.
     """
     trial = config.copy()
-    trial.optimizer.lr, trial.max_samples = step_size, samples
+    trial.optimizer.lr, trial.max_samples = lr, samples
     trainer: pl.Trainer = instantiate(trial.trainer, **(QUIET | trainer_options() | {"max_epochs": -1}))
     module = make_module(trial, data)
     try:

@@ -42,7 +42,7 @@ def test_compiled_steps_are_the_eager_ones_up_to_rounding(name: str, caplog) -> 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("optimizer", ["adagrad", "sgd"])
-def test_compiled_steps_follow_the_step_size(optimizer: str) -> None:
+def test_compiled_steps_follow_the_learning_rate(optimizer: str) -> None:
     (module, watch, _), (other, _, _) = [
         train(SGVB(), partial(small_model, SHAPE), optimizer, steps, schedule=HALVED) for steps in ("compiled", "eager")
     ]

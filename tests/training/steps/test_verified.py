@@ -88,7 +88,7 @@ def test_steps_are_eager_where_gradients_are_looked_at() -> None:
 
 
 @pytest.mark.parametrize("optimizer", ["adagrad", "sgd"])
-def test_step_size_may_change(optimizer: str) -> None:
+def test_learning_rate_may_change(optimizer: str) -> None:
     results = [
         train(SGVB(), partial(small_model, SHAPE), optimizer, steps, schedule=HALVED) for steps in ("recorded", "eager")
     ]
