@@ -20,7 +20,7 @@ import pytest
 from aevb.data import MNIST, FreyFace, mnist
 from aevb.data import download as module
 from aevb.data.download import download, lock
-from aevb.errors import DownloadError
+from aevb.errors import ConfigError, DownloadError
 
 RIGHT = b"the right bytes" * 20_000
 Answer = Callable[[BaseHTTPRequestHandler], None]
@@ -331,14 +331,13 @@ def test_a_folder_that_cannot_be_written(tmp_path):
         get(tmp_path, server.url)
 
 
-real_data = pytest.mark.skipif(
-    not os.environ.get("AEVB_DATA_DIR"), reason="set AEVB_DATA_DIR to a folder with FreyFace"
-)
+FOLDER = os.environ.get("AEVB_DATA_DIR")
+real_data = pytest.mark.skipif(not FOLDER, reason="set AEVB_DATA_DIR to the folder with MNIST and FreyFace")
 
 
 @real_data
 def test_frey_face_is_downloaded_and_verified(tmp_path):
-    file = Path(os.environ["AEVB_DATA_DIR"], "FreyFace/frey_rawface.mat").read_bytes()
+    file = Path(FOLDER, "FreyFace/frey_rawface.mat").read_bytes()
     changed = bytearray(file)
     changed[-1000] ^= 1
     with serving(answer(bytes(changed))) as wrong, serving(answer(file)) as right:
@@ -421,3 +420,26 @@ def test_a_second_process_waits_for_the_first_and_downloads_nothing(tmp_path):
         path.touch()
     process.join(30)
     assert process.exitcode == 0
+
+
+@real_data
+def test_data_that_are_there_are_read_from_a_folder_that_cannot_be_written(tmp_path, monkeypatch):
+    def refuse(*args, **kwargs):
+        raise AssertionError("a lock or a file was made")
+
+    monkeypatch.setattr("aevb.data.download.lock", refuse)
+    monkeypatch.setattr("aevb.data.download.atomic_write", refuse)
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    for dm in (MNIST(root=FOLDER), FreyFace(root=FOLDER, urls=["http://127.0.0.1:1/"])):
+        dm.prepare_data()
+        dm.setup()
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, Path.mkdir, lambda path: path.symlink_to("/dev/zero")])
+@pytest.mark.parametrize("data", [FreyFace, MNIST])
+def test_what_is_no_file_is_not_waited_for(tmp_path, make, data):
+    for file in ("FreyFace/frey_rawface.mat", "MNIST/raw/train-images-idx3-ubyte"):
+        (tmp_path / file).parent.mkdir(parents=True)
+        make(tmp_path / file)
+    with pytest.raises(ConfigError, match=r"^data: cannot read .*(no regular file|Is a directory)"):
+        data(root=tmp_path).setup()

@@ -1,0 +1,47 @@
+"""evaluation.json: what replaces an earlier entry, and damaged files."""
+
+import json
+
+import pytest
+
+from aevb.errors import ConfigError
+from aevb.runs.evaluation import EvaluationFile
+
+
+def entry(value: float, **fields: object) -> dict[str, object]:
+    about = {"estimator": "elbo", "split": "test", "limit": None, "settings": {"num_samples": 5}}
+    return about | {"value": value} | fields
+
+
+def test_a_later_answer_replaces_an_earlier_one_to_the_same_question(tmp_path):
+    file = EvaluationFile(tmp_path)
+    assert file.read() == {"entries": [], "tasks": []}
+    for new in (entry(1.0), entry(2.0, split="val"), entry(3.0, settings={"num_samples": 6}), entry(4.0)):
+        file.add("entries", new)
+    assert [found["value"] for found in file.read()["entries"]] == [2.0, 3.0, 4.0]
+
+
+def test_what_json_does_not_know_becomes_null(tmp_path):
+    file = EvaluationFile(tmp_path)
+    file.add("entries", entry(float("-inf"), diagnostics={"a": [float("nan"), 1.0]}))
+    (found,) = json.loads(file.path.read_text(), parse_constant=pytest.fail)["entries"]
+    assert found["value"] is None
+    assert found["diagnostics"] == {"a": [None, 1.0]}
+
+
+DAMAGED = {
+    '{"entries": [': "Expecting value: line 1 column 14 (char 13)",
+    "[1]": "the file: Input should be a valid dictionary or instance of Evaluation",
+    "3": "the file: Input should be a valid dictionary or instance of Evaluation",
+    '{"entries": 3}': "entries: Input should be a valid list",
+}
+
+
+@pytest.mark.parametrize("text", DAMAGED)
+def test_damaged_results_are_named_and_kept(tmp_path, text):
+    file = EvaluationFile(tmp_path)
+    file.path.write_text(text)
+    with pytest.raises(ConfigError) as refused:
+        file.add("entries", entry(1.0))
+    assert str(refused.value) == f"{file.path} cannot be read: {DAMAGED[text]}"
+    assert file.path.read_text() == text
