@@ -12,7 +12,17 @@ from typing import Any
 from aevb.types import Opaque
 
 IMPORTED = frozenset(
-    ("annotated_types", "collections.abc", "datetime", "os", "pathlib", "typing", "typing_extensions", "aevb.types")
+    (
+        "aevb.types",
+        "annotated_types",
+        "collections.abc",
+        "datetime",
+        "os",
+        "pathlib",
+        "pydantic",
+        "typing",
+        "typing_extensions",
+    )
 )
 """Modules whose names annotations may use, and which are imported to know them."""
 BUILTIN = {"bool": bool, "dict": dict, "float": float, "int": int, "list": list, "object": object, "set": set,

@@ -40,6 +40,9 @@ REFUSED = {
     "hydra.run.dir=": "hydra.run.dir must be a folder, got ''",
     "hydra.run.dir='a\\${b'": "hydra.run.dir: the name of a run folder cannot hold ${, got 'a${b'",
     "hydra.run.dir=${nothing}": "hydra.run.dir: Interpolation key 'nothing' not found",
+    "sweep.name='a${b'": "sweep.name: the value is no interpolation: sweep.name='a${b'; for the characters ${",
+    "-m seed=1,2 sweep.name='a\\${b'": "sweep.name: the name of a sweep cannot hold ${, got 'a${b'",
+    "metric='${'": "metric: the value is no interpolation: metric='${'",
     "-m seed=1,2,-3": "seed must be a whole number from 0 to 4,294,967,295, got -3",
     "-m seed=1,2 model=gaussian,gausian": "model: there is no 'gausian'",
     "sweep=figure5 sweep.name=[1]": "sweep.name must be a text",
@@ -88,6 +91,17 @@ def test_a_run_folder_of_any_name_can_be_evaluated(name, tmp_path, monkeypatch):
     with command_line.initialize_config_dir(str(CONF), version_base="1.3"):
         config = command_line.compose("evaluate", [quoted(f"run={name}", is_sweep=False)])
     assert config.run == name
+
+
+def test_a_deleted_working_directory_is_one_line(tmp_path, monkeypatch, capsys):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    with pytest.raises(SystemExit) as stop:
+        check_command_line("report", CONF)
+    assert stop.value.code == 2
+    assert capsys.readouterr().err == "error: the working directory was deleted; change to another\n"
 
 
 def test_unknown_flag_is_one_line(monkeypatch, capsys):

@@ -72,6 +72,21 @@ def test_run_folder_is_complete(run_train):
     assert pictures == {f"000002000_{name}.png" for name in names}
 
 
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("objective.free_bits=0.1", "objective.free_bits_per=dimension needs a posterior and a prior that factorize"),
+        ("objective.kl=analytic", "objective.kl=analytic: no closed form is known for GaussianFlow and Normal"),
+    ],
+)
+def test_an_objective_that_does_not_suit_the_model_is_refused_before_training(run_train, override, message, tmp_path):
+    with pytest.raises(ConfigError, match=f"^{message}"):
+        run_train(*TINY, "model/posterior=iaf", override)
+    folder = RunFolder(tmp_path / "run")
+    assert folder.status()["state"] == "failed"
+    assert "Traceback" not in folder.log_file.read_text()
+
+
 def test_training_raises_the_elbo(run_train):
     folder, _ = run_train("max_samples=20000", "logger=none")
     curve = [float(row["val/elbo"]) for row in metrics_without_clock(folder) if row["val/elbo"]]

@@ -3,6 +3,7 @@
 import logging
 import re
 import warnings
+from copy import deepcopy
 from typing import Any
 
 import pytorch_lightning as pl
@@ -77,8 +78,8 @@ def check_fit(config: DictConfig, module: AEVB, data: InMemoryDataModule) -> Non
     """Find out before training what would stop the run later.
 
     Raises:
-        ConfigError: the likelihood cannot score the data, the optimizer refuses its settings, or there is no metric of
-            the name that a sweep is to optimize.
+        ConfigError: the likelihood cannot score the data, the optimizer refuses its settings, the objective does not
+            suit the model, or it has no metric of the name that a sweep is to optimize.
     """
     module.objective.num_data = data.train_size
     head = module.vae.p.head
@@ -95,10 +96,15 @@ def check_fit(config: DictConfig, module: AEVB, data: InMemoryDataModule) -> Non
         raise
     except (TypeError, ValueError) as error:
         raise ConfigError(f"optimizer: {error}") from error
-    x, _ = data.examples("val", 2)
-    with torch.no_grad():
-        found = module.objective.evaluate(module.vae.p, module.vae.q, x).metrics()
-    metrics = ["val/elbo", *(f"test/{name}" for name in found if name != "loss")]
+    p, q, x = module.vae.p, module.vae.q, data.examples("val", 2)[0]
+    try:
+        with torch.no_grad():
+            deepcopy(module.objective)(p, q, x)  # some keep averages of what they have seen
+            estimate = module.objective.evaluate(p, q, x)
+    except ValueError as error:
+        message = first_line(error)
+        raise ConfigError(message if message.startswith("objective") else f"objective: {message}") from error
+    metrics = ["val/elbo", *(f"test/{name}" for name in estimate.metrics() if name != "loss")]
     if config.metric not in metrics:
         raise ConfigError(f"metric must be one of {', '.join(metrics)}, got {config.metric!r}")
 

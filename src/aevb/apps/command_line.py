@@ -24,7 +24,7 @@ from hydra.core.override_parser.types import ChoiceSweep, Override, RangeSweep
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import GrammarParseError, OmegaConfBaseException
 
 import aevb.config  # noqa: F401 - registers the resolvers of the YAML files
 from aevb.errors import ConfigError, fail
@@ -64,6 +64,10 @@ def check_command_line(program: str, conf: Path) -> None:
         program: train, evaluate or report.
         conf: The folder of its configuration.
     """
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        fail("error: the working directory was deleted; change to another", 2)
     parser = get_args_parser()
     parser.error = refuse_flag  # type: ignore[method-assign]
     arguments = parser.parse_args()
@@ -155,6 +159,8 @@ def check_composed(config: DictConfig, program: str) -> None:
     if program == "train":
         if own.resume is not None and not (Path(own.resume) / ".hydra" / "config.yaml").is_file():
             raise ConfigError(f"resume: {own.resume} is no run folder: it has no .hydra/config.yaml")
+        if "${" in str(own.sweep.name):
+            raise ConfigError(f"sweep.name: the name of a sweep cannot hold ${{, got {shown(own.sweep.name)}")
         check_run_folder(config)
 
 
@@ -251,9 +257,12 @@ def explained(error: Exception, name: str, overrides: Sequence[Override], progra
         key = override.key_or_group
         if override.is_add() and key in keys and not override.is_force_add():
             return f"{key} is there already; write {override.input_line.lstrip('+')}"  # type: ignore[union-attr]
-        if key in (used if key in groups else keys) or override.is_add() or override.is_force_add():
-            continue
-        return unknown(override, config, [*keys, *used], program)
+        if not (key in (used if key in groups else keys) or override.is_add() or override.is_force_add()):
+            return unknown(override, config, [*keys, *used], program)
+        try:
+            OmegaConf.create([override.value()] if isinstance(override.value(), str) else [])
+        except GrammarParseError:
+            return f"{key}: the value is no interpolation: {override.input_line}; for the characters ${{ write \\${{"
     return one_line(error)
 
 

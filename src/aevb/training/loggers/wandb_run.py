@@ -6,16 +6,17 @@ import shlex
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import wandb
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 from pytorch_lightning.loggers import WandbLogger as LightningWandbLogger
 from pytorch_lightning.utilities import rank_zero_only
 from requests.utils import get_netrc_auth
 
 from aevb.config import first_line
 from aevb.training.loggers.wandb_config import dashboard_config
+from aevb.types import Checked
 
 log = logging.getLogger("aevb")
 
@@ -25,7 +26,18 @@ UPLOAD_SECONDS = 120.0
 """For the upload to end at the end of a run, unless WANDB_FINISH_TIMEOUT says otherwise."""
 
 
-class WandbLogger(LightningWandbLogger):
+Name = Annotated[Annotated[str, Field(pattern=r"\S", max_length=128)] | int | float, "a name of at most 128 characters"]
+Project = Annotated[
+    Annotated[str, Field(pattern=r"^[^/\\#?%:]{0,127}[^/\\#?%:\s]$")] | int | float,
+    r"a name of at most 128 characters without / \ # ? % :",
+]
+Tags = Annotated[
+    Sequence[Annotated[str, Field(min_length=1, max_length=64)] | int | float],
+    "a list of names of at most 64 characters, such as [paper,figure2]",
+]
+
+
+class WandbLogger(Checked, LightningWandbLogger):
     """Lightning's wandb logger with `samples` as the axis, the best value as the summary, and a right ending.
 
     Online where credentials are configured and the server answers, offline otherwise: without credentials there is no
@@ -49,27 +61,27 @@ class WandbLogger(LightningWandbLogger):
     def __init__(
         self,
         folder: str | Path,
-        project: str = "aevb",
-        entity: str | None = None,
-        name: str | None = None,
-        group: str | None = None,
-        job_type: str | None = "train",
-        tags: Sequence[str] = (),
+        project: Project = "aevb",
+        entity: Name | None = None,
+        name: Name | None = None,
+        group: Name | None = None,
+        job_type: Name | None = "train",
+        tags: Tags = (),
         offline: bool | None = None,
         log_model: bool = False,
         id: str | None = None,
         resumed_after: str | None = None,
     ) -> None:
         self.folder = Path(folder)
-        self.upload_best = flag(log_model, "log_model")
+        self.upload_best = log_model
         self.resumed_after = resumed_after
         super().__init__(
-            project=text(project, "project", "project"),
-            entity=text(entity, "entity", "entity"),
-            name=text(name, "name", "run_name") or self.folder.resolve().name,
-            group=text(group, "group", "run_group"),
-            job_type=text(job_type, "job_type", "run_job_type"),
-            tags=[*checked_tags(tags), *(["resumed"] if resumed_after else [])],
+            project=str(project),
+            entity=entity and str(entity),
+            name=str(name or self.folder.resolve().name),
+            group=group and str(group),
+            job_type=job_type and str(job_type),
+            tags=[*map(str, tags), *(["resumed"] if resumed_after else [])],
             save_dir=str(self.folder),
             id=id,
             mode=chosen_mode(offline),
@@ -146,45 +158,11 @@ def run_settings() -> wandb.Settings:
     return wandb.Settings(silent=True, finish_timeout_raises=True, **waits)  # type: ignore[arg-type]
 
 
-def text(value: object, key: str, field: str) -> str | None:
-    """A setting of `wandb.Settings` that is text; a number is taken as its digits."""
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, str | int | float) or not str(value).strip():
-        raise ValueError(f"logger.{key} must be a name, got {value!r}")
-    return str(checked(str(value), key, field))
-
-
-def checked_tags(value: object) -> list[str]:
-    """`logger.tags` as wandb takes them."""
-    if isinstance(value, str | bytes) or not isinstance(value, Sequence):
-        raise ValueError(f"logger.tags must be a list such as [paper,figure2], got {value!r}")
-    return list(checked([text(tag, "tags", "run_name") for tag in value], "tags", "run_tags"))
-
-
-def checked(value: Any, key: str, field: str) -> Any:
-    """`value`, if wandb takes it for a field of its settings."""
-    try:
-        wandb.Settings(**{field: value})
-    except (ValidationError, wandb.Error) as error:
-        raise ValueError(f"logger.{key}: {reason(error)}") from error
-    return value
-
-
-def flag(value: Any, key: str) -> bool:
-    """A setting that is true or false."""
-    if not isinstance(value, bool):
-        raise ValueError(f"logger.{key} must be true or false, got {value!r}")
-    return value
-
-
 def chosen_mode(offline: bool | None) -> str | None:
     """wandb's mode: `offline`, or None to leave it to wandb's own settings.
 
     Offline, wandb is also told not to report its own errors: only for that would it look up a host.
     """
-    if offline is not None:
-        flag(offline, "offline")
     try:
         settings = wandb.setup().settings
     except Exception as error:
