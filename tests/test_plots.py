@@ -19,12 +19,12 @@ def test_manifold_points_are_the_inverse_cdf_of_the_unit_square():
 
 def test_picture_is_the_grid_enlarged(tmp_path):
     x = torch.tensor([0.0, 1.0, 0.5, 0.2]).view(4, 1, 1, 1)
-    picture = plots.grid(plots.as_pictures(x), columns=2, padding=0)
+    picture = plots.grid(plots.as_pictures(x), columns=2)
     plots.save(plots.enlarged(picture, min_width=10), tmp_path / "p.png")
     pixels = np.asarray(Image.open(tmp_path / "p.png"))
     assert pixels.shape == (10, 10, 3)
-    assert [pixels[0, 0, 0], pixels[0, 9, 0], pixels[9, 0, 0], pixels[9, 9, 0]] == [0, 255, 128, 51]
-    assert len(np.unique(pixels[:5, :5])) == 1
+    assert [pixels[2, 2, 0], pixels[2, 7, 0], pixels[7, 2, 0], pixels[7, 7, 0]] == [0, 255, 128, 51]
+    assert len(np.unique(pixels[2:4, 2:4])) == 1
 
 
 def test_grid_pads_with_white_and_fills_its_last_row():
@@ -33,6 +33,13 @@ def test_grid_pads_with_white_and_fills_its_last_row():
     expected = torch.ones(7, 7)
     expected[1:3, 1:3] = expected[1:3, 4:6] = expected[4:6, 1:3] = 0
     assert torch.equal(picture[0], expected)
+
+
+def test_tiles_of_a_manifold_are_apart():
+    picture = plots.manifold(torch.zeros(4, 1, 8, 8), (1, 8, 8), "")
+    pixels = np.asarray(picture)[..., 0]  # enlarged 34 times: lines at 0, 9 and 18
+    assert (pixels[::34, ::34][[0, 9, 18]] == 255).all()
+    assert (pixels[::34, ::34][1:9, 1:9] == 0).all()
 
 
 def test_reconstructions_stand_below_their_originals():

@@ -19,6 +19,7 @@ from matplotlib.font_manager import findfont
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from torch.nn import functional
+from torchvision.utils import make_grid
 
 from aevb.files import atomic_write
 
@@ -72,16 +73,9 @@ def as_pictures(x: Tensor, low: float = 0.0, high: float = 1.0) -> Tensor:
     return ((x - low) / max(high - low, 1e-12)).nan_to_num().clamp(0, 1)
 
 
-def grid(pictures: Tensor, columns: int, padding: int = 1) -> Tensor:
-    """Pictures (N, C, H, W) in [0, 1] side by side, row after row, as one picture (3, H', W'), white between them."""
-    columns = min(columns, len(pictures))
-    pictures = shrunk(pictures, max(1, MAX_WIDTH // columns))
-    pictures = functional.pad(pictures, (0, padding, 0, padding), value=1.0)
-    missing = -len(pictures) % columns
-    pictures = torch.cat([pictures, torch.ones_like(pictures[:1]).expand(missing, -1, -1, -1)])
-    rows = pictures.unflatten(0, (-1, columns)).permute(2, 0, 3, 1, 4)
-    tiled = functional.pad(rows.flatten(3).flatten(1, 2), (padding, 0, padding, 0), value=1.0)
-    return tiled.expand(3, -1, -1)
+def grid(pictures: Tensor, columns: int) -> Tensor:
+    """Pictures (N, 1 or 3, H, W) in [0, 1] side by side, row by row, in one (3, H', W'), with white lines between."""
+    return make_grid(shrunk(pictures, max(1, MAX_WIDTH // columns)), columns, padding=1, pad_value=1.0)
 
 
 def limits(x: Tensor) -> tuple[float, float]:
@@ -90,7 +84,7 @@ def limits(x: Tensor) -> tuple[float, float]:
 
 
 def show(
-    rows: Rows, shape: Sequence[int], caption: str = "", low: float = 0.0, high: float = 1.0, padding: int = 1
+    rows: Rows, shape: Sequence[int], caption: str = "", low: float = 0.0, high: float = 1.0
 ) -> Image.Image | Figure:
     """Rows of datapoints: images as they are, with values from `low` (black) to `high` (white); vectors as heat maps.
 
@@ -99,7 +93,6 @@ def show(
         shape: (C, H, W) of a datapoint; those in `rows` may be `reduced` already.
         caption: What is shown.
         low, high: Of the values of images; a heat map has the scale of its values.
-        padding: White pixels between images.
     """
     x = torch.cat([row if row.shape[1:] != shape else reduced(row) for _, row in rows])
     if not is_image(shape):
@@ -107,7 +100,7 @@ def show(
         for (title, _), part in zip(rows, x.flatten(1).split([len(row) for _, row in rows]), strict=True):
             groups.setdefault(title, []).append(part)
         return heat_maps({title: torch.cat(parts) for title, parts in groups.items()}, math.prod(shape), caption)
-    tiled = grid(as_pictures(x, low, high), len(rows[0][1]), padding)
+    tiled = grid(as_pictures(x, low, high), len(rows[0][1]))
     return labelled(enlarged(tiled), [title for title, _ in rows], caption)
 
 
@@ -189,7 +182,7 @@ def manifold(
     """Means of p(x|z) (size², C, H, W) at `manifold_points`; of vectors, a map of z for each of 16 dimensions."""
     size = math.isqrt(len(means))
     if is_image(shape):
-        return show([("", row) for row in means.split(size)], shape, caption, low, high, padding=0)
+        return show([("", row) for row in means.split(size)], shape, caption, low, high)
     values = means.flatten(1)[:, :16].T.unflatten(1, (size, size)).cpu().numpy()
     per_value = math.prod(shape) // means.flatten(1).shape[1]  # neighbours that were averaged
     columns = min(4, len(values))

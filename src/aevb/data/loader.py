@@ -129,7 +129,7 @@ class BatchLoader(Checked):
     def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
         # The body of a generator runs at its first `next`, so an iterator that is made and never used (Lightning does
         # that) does not use up an epoch.
-        if not self._resume or self._position >= self._end:
+        if not self._resume or self._position >= self.epoch_size:
             self._epoch, self._position = self._epoch + 1, 0
         self._resume = False
         x = self._draw()
@@ -137,8 +137,8 @@ class BatchLoader(Checked):
         yield from self._blocks(x, order) if self.block_size is not None else self._batches(x, order)
 
     @property
-    def _end(self) -> int:
-        """The position when an epoch is over."""
+    def epoch_size(self) -> int:
+        """Datapoints that all ranks together take in an epoch."""
         n = len(self.x)
         return n if self.block_size is None else n - n % self._step
 
@@ -157,7 +157,7 @@ class BatchLoader(Checked):
     def _blocks(self, x: Tensor, order: Tensor | None) -> Iterator[tuple[Tensor, ...]]:
         assert self.block_size is not None
         order = torch.arange(len(x), device=x.device) if order is None else order
-        mine = order[: self._end].view(-1, self.world_size, self.batch_size)[:, self.rank]
+        mine = order[: self.epoch_size].view(-1, self.world_size, self.batch_size)[:, self.rank]
         used = self._position // self._step
         while used < len(mine):
             # Blocks start at multiples of block_size. What is left of one that was cut is a part of the same tensor:

@@ -21,7 +21,7 @@ def manifolds(runs: Sequence[Run], allow: Sequence[str] = (), size: int = 20) ->
 
     def manifold(vae: VAE) -> Tensor:
         means = vae.decode(plots.manifold_points(size)[None]).mean[0]
-        return plots.grid(plots.as_pictures(means, *plots.limits(means)), size, padding=0)
+        return plots.grid(plots.as_pictures(means, *plots.limits(means)), size)
 
     item = Item(
         "figure4",
@@ -39,7 +39,7 @@ def prior_samples(
 
     def samples(vae: VAE) -> Tensor:
         means = vae.sample(count)
-        return plots.grid(plots.as_pictures(means, *plots.limits(means)), round(count**0.5), padding=0)
+        return plots.grid(plots.as_pictures(means, *plots.limits(means)), round(count**0.5))
 
     item = Item(
         "figure5",

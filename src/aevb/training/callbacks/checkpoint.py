@@ -67,6 +67,8 @@ class Checkpoint(Checked, pl.Callback):
             self.save(trainer, module)
 
     def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        if trainer.sanity_checking:
+            return
         elbo = float(trainer.callback_metrics["val/elbo"])
         if elbo > self.best_elbo:
             self.best_elbo = elbo

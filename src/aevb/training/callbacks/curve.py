@@ -1,7 +1,5 @@
 """The curves of the paper's figures 2 and 3: what a model reaches on training and test data, along training."""
 
-from typing import Any
-
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
@@ -11,6 +9,7 @@ from aevb.estimators.runner import rows_at_once, run
 from aevb.objectives.monte_carlo_em import evaluation_mode
 from aevb.training.callbacks.metrics import log_metrics
 from aevb.training.callbacks.periodic import LogSpaced, Periodic
+from aevb.training.examples import examples, splits
 from aevb.training.module import AEVB, seed_noise
 from aevb.types import Count
 
@@ -19,10 +18,10 @@ class Curve(Periodic):
     """Logs the ELBO, or an estimate of log p(x), of training and test data at log-spaced numbers of training samples.
 
     The metrics are `curve/train_elbo` and `curve/test_elbo`, with an estimator `curve/train_log_marginal` and
-    `curve/test_log_marginal`. They are found on the same datapoints and with the same noise each time, so that a curve
-    shows the model's progress and little else. The numbers are first · 10^(i / per_decade), i = 0, 1, …, each rounded
-    up to a whole block of minibatches; they depend on nothing else, and a resumed run has the curve of one that was
-    never interrupted.
+    `curve/test_log_marginal`; `val` in place of `test` where a trainer has loaders and no data module of `aevb`. They
+    are found on the same datapoints and with the same noise each time, so that a curve shows the model's progress and
+    little else. The numbers are first · 10^(i / per_decade), i = 0, 1, …, each rounded up to a whole block of
+    minibatches; they depend on nothing else, and a resumed run has the curve of one that was never interrupted.
 
     The ELBO costs about a quarter of training on as many datapoints: with the defaults 1.5 % of 10⁷ samples of MNIST.
 
@@ -46,8 +45,8 @@ class Curve(Periodic):
         self.data: dict[str, Tensor] = {}
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        data: Any = trainer.datamodule  # type: ignore[attr-defined]
-        self.data = {split: data.examples(split, self.datapoints)[0] for split in ("train", "test")}
+        assert isinstance(module, AEVB)
+        self.data = {split: examples(trainer, module, split, self.datapoints)[0] for split in splits(trainer)}
 
     def act(self, trainer: pl.Trainer, module: AEVB) -> None:
         if trainer.is_global_zero:

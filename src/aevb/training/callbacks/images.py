@@ -3,7 +3,6 @@
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytorch_lightning as pl
 import torch
@@ -15,6 +14,7 @@ from aevb import plots
 from aevb.estimators.runner import rows_at_once
 from aevb.tasks.base import encoded_means
 from aevb.training.callbacks.periodic import Every, Periodic
+from aevb.training.examples import NAMES, examples, splits
 from aevb.training.loggers import GuardedLogger
 from aevb.training.module import AEVB, seed_noise
 from aevb.types import Count, Size
@@ -24,7 +24,8 @@ class Images(Periodic):
     """Writes pictures to `<folder>/<samples>_<what>.png` and gives them to every logger that takes pictures.
 
     `samples` and `samples_drawn` come from the prior: the mean of p(x|z), and a draw. `reconstructions` are test images
-    (the same each time) above their reconstructions. Where z has two dimensions, `manifold` shows the means of p(x|z)
+    (the same each time) above their reconstructions; validation images where a trainer has loaders and no data module
+    of `aevb`. Where z has two dimensions, `manifold` shows the means of p(x|z)
     over the grid of figure 4 of the paper, and `latents` the means of q(z|x), coloured by label where labels exist.
 
     Args:
@@ -69,8 +70,8 @@ class Images(Periodic):
     def pictures(self, trainer: pl.Trainer, module: AEVB) -> Iterator[tuple[str, Image | Figure]]:
         """Names and pictures."""
         vae, after = module.vae, f"after {module.samples_seen:,} training samples"
-        data: Any = trainer.datamodule  # type: ignore[attr-defined]
-        x, _ = data.examples("test", self.num_reconstructions)
+        split = splits(trainer)[-1]
+        x, _ = examples(trainer, module, split, self.num_reconstructions)
         shape, (low, high) = vae.p.data_shape, plots.limits(x)
         at_once = rows_at_once(vae.p)
 
@@ -85,11 +86,11 @@ class Images(Periodic):
             yield what, plots.show(rows, shape, f"{title}, {after}", low, high)
         reconstructions = torch.cat([plots.reduced(vae.reconstruct(part)) for part in x.split(at_once)])
         pairs = plots.paired(("data", "reconstruction"), plots.reduced(x), reconstructions)
-        caption = f"test data and means of p(x|z), z ~ q(z|x), {after}"
+        caption = f"{NAMES[split]} and means of p(x|z), z ~ q(z|x), {after}"
         yield "reconstructions", plots.show(pairs, shape, caption, low, high)
         if vae.p.latent_dim == 2:
             means = decoded(plots.manifold_points(self.manifold_size).to(module.device))
             caption = f"means of p(x|z) over the plane of z, {after}"
             yield "manifold", plots.manifold(means, shape, caption, low, high)
-            x, y = data.examples("test", 5000)
-            yield "latents", plots.latent_scatter(encoded_means(vae, x), y, f"means of q(z|x), test data, {after}")
+            x, y = examples(trainer, module, split, 5000)
+            yield "latents", plots.latent_scatter(encoded_means(vae, x), y, f"means of q(z|x), {NAMES[split]}, {after}")

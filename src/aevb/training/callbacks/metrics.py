@@ -51,7 +51,8 @@ class Metrics(Periodic):
         self.act_now(trainer, module)
 
     def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        self.log_evaluation(trainer, module, "val")
+        if not trainer.sanity_checking:
+            self.log_evaluation(trainer, module, "val")
 
     def on_test_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         self.log_evaluation(trainer, module, "test")

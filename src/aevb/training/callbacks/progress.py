@@ -2,6 +2,7 @@
 
 import logging
 import time
+from contextlib import suppress
 from typing import Any
 
 import pytorch_lightning as pl
@@ -9,6 +10,7 @@ from rich import get_console
 from rich.progress import BarColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
+from aevb.data import BatchLoader
 from aevb.training.callbacks.periodic import Throughput
 from aevb.training.module import AEVB
 from aevb.types import Checked, NonNegative
@@ -88,6 +90,8 @@ def total_samples(trainer: pl.Trainer, module: AEVB) -> int | None:
     """Training samples of the whole run, by `max_samples` or `max_epochs`, whichever ends it first; None: no end."""
     ends = [] if module.max_samples is None else [module.max_samples]
     if trainer.max_epochs is not None and trainer.max_epochs >= 0:
-        data: Any = trainer.datamodule  # type: ignore[attr-defined]
-        ends.append(trainer.max_epochs * (data.train_size // data.batch_size) * data.batch_size)
+        loader: Any = trainer.train_dataloader
+        with suppress(TypeError, AttributeError):  # data that are drawn forever have no length
+            datapoints = loader.epoch_size if isinstance(loader, BatchLoader) else len(loader.dataset)
+            ends.append(trainer.max_epochs * datapoints)
     return min(ends, default=None)

@@ -1,0 +1,55 @@
+"""Datapoints for callbacks to look at, from a data module of `aevb` or from anybody's loaders."""
+
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from aevb.data import BatchLoader, InMemoryDataModule
+from aevb.inputs import as_block
+from aevb.training.module import AEVB
+
+NAMES = {"train": "training data", "val": "validation data", "test": "test data"}
+
+
+def splits(trainer: pl.Trainer) -> tuple[str, ...]:
+    """The training split and the held-out one: `test` of a data module of `aevb`, else `val` where it is validated."""
+    if isinstance(trainer.datamodule, InMemoryDataModule):  # type: ignore[attr-defined]
+        return ("train", "test")
+    return ("train", "val") if validation_loader(trainer) is not None else ("train",)
+
+
+def examples(trainer: pl.Trainer, module: AEVB, split: str, n: int) -> tuple[Tensor, Tensor | None]:
+    """The same datapoints at each call: x (n, *data_shape) and labels (n,) or None; all where there are fewer.
+
+    They are drawn at random from a data module of `aevb`, and are the first of other loaders, whose order may change.
+    """
+    data = trainer.datamodule  # type: ignore[attr-defined]
+    if isinstance(data, InMemoryDataModule):
+        return data.examples(split, n)
+    return first(trainer.train_dataloader if split == "train" else validation_loader(trainer), module, n)
+
+
+def validation_loader(trainer: pl.Trainer) -> Any:
+    """The loader, the first of several; None where there is no validation."""
+    loaders = trainer.val_dataloaders
+    return loaders[0] if isinstance(loaders, list) and loaders else loaders or None
+
+
+def first(loader: Any, module: AEVB, n: int) -> tuple[Tensor, Tensor | None]:
+    """The first n datapoints of a loader and their labels; torch's generator is as before afterwards."""
+    shape, weight = module.vae.p.data_shape, module.vae.p.head.layer.weight
+    batches: Any = [(loader.x[:n], loader.y)] if isinstance(loader, BatchLoader) else loader
+    xs: list[Tensor] = []
+    ys: list[Tensor] = []
+    with torch.random.fork_rng(devices=[]):
+        for batch in batches:
+            xs.append(as_block(batch, shape, weight).flatten(0, 1))
+            if isinstance(batch, tuple | list) and len(batch) > 1 and isinstance(batch[1], Tensor):
+                ys.append(batch[1].flatten().to(weight.device))
+            if sum(map(len, xs)) >= n:
+                break
+    x = torch.cat(xs)[:n]
+    y = torch.cat(ys)[: len(x)] if ys else None
+    return x, y if y is not None and len(y) == len(x) else None

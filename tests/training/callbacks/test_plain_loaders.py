@@ -1,0 +1,103 @@
+"""Every callback under a trainer with plain loaders and no data module."""
+
+import csv
+from typing import Any
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from torch.utils.data import DataLoader, IterableDataset, TensorDataset
+
+from aevb.data import BatchLoader
+from aevb.objectives import SGVB
+from aevb.training.callbacks import Checkpoint, Curve, Images, Interruption, Metrics, Progress, Status
+from aevb.training.callbacks.curve import mean_elbo
+from aevb.training.callbacks.progress import total_samples
+from aevb.training.examples import examples
+from aevb.training.loggers import MetricsFile
+from aevb.training.module import AEVB
+
+from ...small import quiet_trainer, small_model
+
+X = torch.randint(256, (50, 1, 4, 4), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+Y = torch.arange(50)
+
+
+class Endless(IterableDataset):
+    def __iter__(self) -> Any:
+        while True:
+            yield from X
+
+
+def labelled(rows: slice, **options: Any) -> DataLoader:
+    return DataLoader(TensorDataset(X[rows], Y[rows]), batch_size=10, **options)
+
+
+def fit(callbacks: Any, loader: Any, validation: Any = None, **options: Any) -> tuple[AEVB, pl.Trainer]:
+    torch.manual_seed(0)
+    objective, max_samples = SGVB(weight_prior=False), options.pop("max_samples", None)
+    module = AEVB(small_model((1, 4, 4)), objective, torch.optim.Adagrad, max_samples=max_samples)
+    trainer = quiet_trainer(**({"max_epochs": 2, "callbacks": callbacks} | options))
+    trainer.fit(module, loader, validation)
+    return module, trainer
+
+
+def test_all_callbacks_run_and_do_not_disturb_training(tmp_path) -> None:
+    checkpoint = Checkpoint(tmp_path)
+    callbacks = [checkpoint, Curve(first=10), Images(tmp_path / "images", num_samples=4, num_reconstructions=3),
+                 Interruption(checkpoint), Metrics(20), Progress(), Status(lambda samples: None)]  # fmt: skip
+    loaders = labelled(slice(30), shuffle=True), labelled(slice(30, 50))
+    logger = MetricsFile(tmp_path / "metrics.csv")
+    module, _ = fit(callbacks, *loaders, logger=logger, num_sanity_val_steps=2)
+    plain, _ = fit([], *loaders)
+    for a, b in zip(module.parameters(), plain.parameters(), strict=True):
+        assert torch.equal(a, b)
+    names = ("latents", "manifold", "reconstructions", "samples", "samples_drawn")
+    assert sorted(path.name for path in (tmp_path / "images").iterdir()) == [f"000000060_{name}.png" for name in names]
+    assert checkpoint.last.is_file()
+    assert checkpoint.best.is_file()
+    with (tmp_path / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert float([row["curve/val_elbo"] for row in rows if row["curve/val_elbo"]][-1]) < 0
+    assert [row["samples"] for row in rows if row["val/elbo"]] == ["30", "60"]
+
+
+def test_curve_is_of_the_datapoints_of_the_loaders() -> None:
+    curve = Curve(first=10**6)
+    found = {}
+    curve.on_train_end = lambda trainer, module: found.update(curve.measure(module))
+    module, _ = fit([curve], BatchLoader(X[:30], batch_size=10, block_size=2), labelled(slice(30, 50)))
+    assert found == {
+        "curve/train_elbo": mean_elbo(module, X[:30] / 255),
+        "curve/val_elbo": mean_elbo(module, X[30:] / 255),
+    }
+
+
+@pytest.mark.parametrize(
+    ("loader", "count", "labels"),
+    [
+        (labelled(slice(50)), 15, Y[:15]),
+        (labelled(slice(50)), 99, Y),
+        (DataLoader(TensorDataset(X), batch_size=10), 15, None),
+        (BatchLoader(X, Y, batch_size=10, block_size=2), 15, Y[:15]),
+        (DataLoader(Endless(), batch_size=10), 15, None),
+    ],
+)
+def test_examples_are_the_first_datapoints(loader: Any, count: int, labels: Any) -> None:
+    module, trainer = fit([], loader, max_samples=20, max_epochs=-1)
+    x, y = examples(trainer, module, "train", count)
+    assert torch.equal(x, X[:count] / 255)
+    assert y is None if labels is None else torch.equal(y, labels)
+
+
+@pytest.mark.parametrize(
+    ("loader", "total"),
+    [
+        (labelled(slice(35)), 70),
+        (BatchLoader(X[:35], batch_size=10, block_size=2), 60),
+        (DataLoader(Endless(), batch_size=10), None),
+    ],
+)
+def test_total_is_known_where_the_loader_has_a_length(loader: Any, total: int | None) -> None:
+    module, trainer = fit([], loader, limit_train_batches=1)
+    assert total_samples(trainer, module) == total
