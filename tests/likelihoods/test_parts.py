@@ -7,6 +7,7 @@ import torch
 from torch.distributions import Categorical as TorchCategorical
 from torch.distributions import MixtureSameFamily
 
+from aevb.distributions.levels import DiscretizedLogisticDistribution
 from aevb.likelihoods import (
     Bernoulli,
     Beta,
@@ -22,8 +23,7 @@ from aevb.likelihoods import (
     ScalarGaussian,
     StudentT,
 )
-from aevb.likelihoods.discretized_logistic import DiscretizedLogisticDistribution
-from aevb.likelihoods.positive import positive
+from aevb.likelihoods.base import positive
 
 
 def test_positive_is_the_softplus_floor_of_the_logarithm() -> None:

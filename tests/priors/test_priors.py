@@ -12,10 +12,10 @@ from torch import nn
 from torch.distributions import Categorical, Independent, Normal
 
 from aevb import priors
+from aevb.distributions.mixture import Mixture
 from aevb.likelihoods import Bernoulli
 from aevb.networks import MLPDecoder, MLPEncoder, initialize
 from aevb.posteriors import DiagonalGaussian, InverseAutoregressiveFlow
-from aevb.priors.mixture import Mixture
 from aevb.vae import VAE, GenerativeModel, RecognitionModel
 
 PRIORS = {

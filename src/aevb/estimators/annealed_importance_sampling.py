@@ -11,8 +11,8 @@ from torch import Tensor
 from aevb.estimators.base import Estimates, Estimator, low_effective_sample_size, poor_acceptance
 from aevb.estimators.elbo import parts
 from aevb.estimators.start import Start, StartKind
-from aevb.estimators.weights import LogWeights
 from aevb.inference import hmc
+from aevb.inference.importance_weights import LogWeights
 from aevb.types import AtLeastTwo, Count, Fraction
 from aevb.vae import VAE, GenerativeModel
 

@@ -10,7 +10,7 @@ from aevb.distributions.kl import rsample_and_log_prob
 from aevb.estimators.base import Estimates, Estimator, low_effective_sample_size
 from aevb.estimators.elbo import parts
 from aevb.estimators.scoring import log_likelihood
-from aevb.estimators.weights import LogWeights
+from aevb.inference.importance_weights import LogWeights
 from aevb.types import Count
 from aevb.vae import VAE
 

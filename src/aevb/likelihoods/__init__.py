@@ -3,13 +3,17 @@
 from aevb.likelihoods.base import Likelihood
 from aevb.likelihoods.bernoulli import Bernoulli, ContinuousBernoulli
 from aevb.likelihoods.beta import Beta
-from aevb.likelihoods.categorical import Categorical
 from aevb.likelihoods.counts import NegativeBinomial, Poisson
-from aevb.likelihoods.discretized_logistic import DiscretizedLogistic, DiscretizedLogisticMixture
-from aevb.likelihoods.gaussian import FixedGaussian, Gaussian, GaussianPerValue, ScalarGaussian
-from aevb.likelihoods.gaussian_uniform_mixture import GaussianUniformMixture
+from aevb.likelihoods.gaussian import (
+    FixedGaussian,
+    Gaussian,
+    GaussianPerValue,
+    GaussianUniformMixture,
+    OptimalGaussian,
+    ScalarGaussian,
+)
+from aevb.likelihoods.levels import Categorical, DiscretizedLogistic, DiscretizedLogisticMixture
 from aevb.likelihoods.location_scale import Laplace, LocationScale, Logistic, StudentT
-from aevb.likelihoods.optimal_gaussian import OptimalGaussian
 
 __all__ = [
     "Bernoulli",

@@ -14,6 +14,9 @@ from aevb.inputs import require_finite
 from aevb.networks import FullPrecision
 from aevb.types import Checked
 
+MAX_SCALE = 1e6
+"""Upper limit of every scale, far above that of any data, so that no network output overflows."""
+
 
 class Likelihood(Checked, FullPrecision, ABC):
     """A head that turns the decoder's features into the distribution p(x|z).
@@ -104,6 +107,15 @@ class Likelihood(Checked, FullPrecision, ABC):
         Raises:
             ValueError: a setting does not suit the data.
         """
+
+
+def positive(raw: Tensor, floor: float, ceiling: float = MAX_SCALE) -> Tensor:
+    """floor + exp(raw), with the exponential cut off at `ceiling`: finite and positive for every finite `raw`.
+
+    The floor is smooth: log(floor + exp(raw)) = log floor + softplus(raw − log floor), which leaves values well above
+    the floor as they are, and its gradient never jumps.
+    """
+    return torch.exp(raw.clamp(max=math.log(ceiling))) + floor
 
 
 def shortest(value: float) -> str:

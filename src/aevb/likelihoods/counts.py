@@ -11,8 +11,7 @@ from torch.distributions import Distribution, constraints
 from torch.distributions import NegativeBinomial as NegativeBinomialDistribution
 from torch.distributions import Poisson as PoissonDistribution
 
-from aevb.likelihoods.base import Likelihood
-from aevb.likelihoods.positive import positive
+from aevb.likelihoods.base import Likelihood, positive
 
 MIN_RATE, MAX_RATE = 1e-6, 1e6
 
@@ -27,8 +26,6 @@ class Poisson(Likelihood):
 
     Source: the generalized linear model of counts with its canonical link; as a decoder for instance in Liang et al.,
     Variational autoencoders for collaborative filtering (2018), among the likelihoods compared.
-
-    Shapes: h (S, B, *in_shape) → batch (S, B), event `data_shape`.
     """
 
     support = constraints.nonnegative_integer
@@ -49,13 +46,8 @@ class NegativeBinomial(Likelihood):
 
     Source: Lopez et al., Deep generative modeling for single-cell transcriptomics (2018), without its zero inflation.
 
-    Shapes: h (S, B, *in_shape) → batch (S, B), event `data_shape`.
-
     Args:
         dispersion: r when training starts.
-
-    Raises:
-        ValueError: dispersion is not between 0.01 and 1000.
     """
 
     support = constraints.nonnegative_integer
@@ -68,8 +60,7 @@ class NegativeBinomial(Likelihood):
         dispersion: Annotated[float, Interval(gt=MIN_DISPERSION, lt=MAX_DISPERSION)] = 10.0,
     ) -> None:
         super().__init__(in_shape, data_shape, parameters_per_value=1)
-        start = dispersion - MIN_DISPERSION
-        self.log_dispersion = nn.Parameter(torch.full(self.data_shape, math.log(start)))
+        self.log_dispersion = nn.Parameter(torch.full(self.data_shape, math.log(dispersion - MIN_DISPERSION)))
 
     def distribution(self, log_mean: Tensor) -> Distribution:
         dispersion = positive(self.log_dispersion, MIN_DISPERSION, MAX_DISPERSION)

@@ -9,15 +9,13 @@ from annotated_types import Interval
 from torch import Tensor, nn
 from torch.distributions import Distribution, constraints
 from torch.distributions import Laplace as LaplaceDistribution
-from torch.distributions import StudentT as TorchStudentT
 
 from aevb.distributions.logistic import LogisticDistribution
-from aevb.likelihoods.base import Likelihood, shortest
-from aevb.likelihoods.positive import positive
+from aevb.distributions.student_t import StudentTDistribution
+from aevb.likelihoods.base import Likelihood, positive, shortest
 from aevb.types import Positive
 
 MAX_DEGREES_OF_FREEDOM = 1e3
-
 
 Bounded = bool | Literal["auto"]
 
@@ -28,9 +26,6 @@ class LocationScale(Likelihood):
     Args:
         bounded: Squash μ into (0, 1) by a sigmoid (True), or leave it linear in the features (False). `"auto"`: a
             sigmoid exactly where all training data lie in [0, 1]; linear until that is known, see `adapt_to`.
-
-    Raises:
-        ValueError: bounded is something else.
     """
 
     support = constraints.real
@@ -71,9 +66,6 @@ class LocationAndScale(LocationScale):
     Args:
         bounded: See `LocationScale`.
         min_scale: Floor of the scale.
-
-    Raises:
-        ValueError: min_scale is not positive, or bounded not auto, true or false.
     """
 
     def __init__(
@@ -90,9 +82,7 @@ class Laplace(LocationAndScale):
 
     Source: the location-scale families of Kingma & Welling (2013), section 2.4, as a decoder.
 
-    Shapes: h (S, B, *in_shape) → batch (S, B), event `data_shape`.
-
-    Args, Raises: as `LocationAndScale`.
+    Args: as `LocationAndScale`.
     """
 
     def distribution(self, location: Tensor, scale: Tensor) -> Distribution:
@@ -107,9 +97,7 @@ class Logistic(LocationAndScale):
 
     Source: the location-scale families of Kingma & Welling (2013), section 2.4, as a decoder.
 
-    Shapes: h (S, B, *in_shape) → batch (S, B), event `data_shape`.
-
-    Args, Raises: as `LocationAndScale`.
+    Args: as `LocationAndScale`.
     """
 
     def distribution(self, location: Tensor, scale: Tensor) -> Distribution:
@@ -126,15 +114,10 @@ class StudentT(LocationAndScale):
     Source: the location-scale families of Kingma & Welling (2013), section 2.4, as a decoder; Takahashi et al.,
     Student-t variational autoencoder for robust density estimation (2018).
 
-    Shapes: h (S, B, *in_shape) → batch (S, B), event `data_shape`.
-
     Args:
         degrees_of_freedom: ν, at the start where it is learned.
         learn_degrees_of_freedom: Learn ν, as 1 + exp of a parameter.
         bounded, min_scale: See `LocationAndScale`.
-
-    Raises:
-        ValueError: ν is not between 1 and 1000, min_scale is not positive, or a flag is not true or false.
     """
 
     def __init__(
@@ -147,21 +130,9 @@ class StudentT(LocationAndScale):
         min_scale: Positive = 1e-3,
     ) -> None:
         super().__init__(in_shape, data_shape, bounded, min_scale)
-        learned = learn_degrees_of_freedom
         start = torch.tensor(math.log(degrees_of_freedom - 1))
-        self.log_degrees_above_one = nn.Parameter(start, requires_grad=learned)
+        self.log_degrees_above_one = nn.Parameter(start, requires_grad=learn_degrees_of_freedom)
 
     def distribution(self, location: Tensor, scale: Tensor) -> Distribution:
         degrees_of_freedom = positive(self.log_degrees_above_one, 1.0, MAX_DEGREES_OF_FREEDOM)
         return StudentTDistribution(degrees_of_freedom, self.location(location), positive(scale, self.min_scale))
-
-
-class StudentTDistribution(TorchStudentT):
-    """torch's distribution for one ν (a scalar tensor): its gamma functions are computed once, not for every value."""
-
-    def __init__(self, df: Tensor, loc: Tensor, scale: Tensor) -> None:
-        super().__init__(df, loc, scale, validate_args=False)
-        self.standard = TorchStudentT(df, validate_args=False)
-
-    def log_prob(self, value: Tensor) -> Tensor:
-        return self.standard.log_prob((value - self.loc) / self.scale) - self.scale.log()

@@ -2,12 +2,9 @@
 
 import aevb.distributions.kl  # noqa: F401 - registers closed forms of the KL divergence
 from aevb.posteriors.base import Posterior
-from aevb.posteriors.diagonal_gaussian import DiagonalGaussian
 from aevb.posteriors.flow import InverseAutoregressiveFlow, SplineFlow
-from aevb.posteriors.full_gaussian import FullGaussian
-from aevb.posteriors.laplace import Laplace
-from aevb.posteriors.logistic import Logistic
-from aevb.posteriors.low_rank_gaussian import LowRankGaussian
+from aevb.posteriors.gaussian import DiagonalGaussian, FullGaussian, LowRankGaussian
+from aevb.posteriors.location_scale import Laplace, Logistic
 
 __all__ = [
     "DiagonalGaussian",

@@ -13,15 +13,8 @@ class FlowPosterior(Posterior):
 
     μ, log σ² and the context c are linear in the encoder's features.
 
-    Shapes: h (B, in_features) → batch (B,), event (latent_dim,).
-
     Args:
-        in_features: Size of the encoder's feature vector.
-        latent_dim: Dimensions of z.
         context: Size of c.
-
-    Raises:
-        ValueError: context is not a positive whole number.
     """
 
     flow: nn.Module
@@ -45,17 +38,10 @@ class InverseAutoregressiveFlow(FlowPosterior):
     Source: Kingma et al. (2016), Improved variational inference with inverse autoregressive flow, arXiv 1606.04934; the
     scaling by μ and σ comes after the chain here, not before it.
 
-    Shapes: h (B, in_features) → batch (B,), event (latent_dim,).
-
     Args:
-        in_features: Size of the encoder's feature vector.
-        latent_dim: Dimensions of z.
         transforms: Number of steps.
         hidden: Units of the hidden layers of each step's network.
         context: Size of c.
-
-    Raises:
-        ValueError: a setting that is not a positive whole number, or a list of them.
     """
 
     def __init__(
@@ -67,12 +53,7 @@ class InverseAutoregressiveFlow(FlowPosterior):
         context: Size = 32,
     ) -> None:
         super().__init__(in_features, latent_dim, context)
-        self.flow = affine_autoregressive(
-            latent_dim,
-            context,
-            transforms,
-            list(hidden),
-        )
+        self.flow = affine_autoregressive(latent_dim, context, transforms, list(hidden))
 
 
 class SplineFlow(FlowPosterior):
@@ -85,18 +66,11 @@ class SplineFlow(FlowPosterior):
 
     Source: Durkan et al. (2019), Neural spline flows, arXiv 1906.04032.
 
-    Shapes: h (B, in_features) → batch (B,), event (latent_dim,).
-
     Args:
-        in_features: Size of the encoder's feature vector.
-        latent_dim: Dimensions of z.
         transforms: Number of steps; at least 2 map every dimension.
         bins: Pieces of each spline, at least 2.
         hidden: Units of the hidden layers of each step's network.
         context: Size of c.
-
-    Raises:
-        ValueError: a setting that is not a whole number of the size it needs, or a list of them.
     """
 
     def __init__(
@@ -109,10 +83,4 @@ class SplineFlow(FlowPosterior):
         context: Size = 32,
     ) -> None:
         super().__init__(in_features, latent_dim, context)
-        self.flow = spline_coupling(
-            latent_dim,
-            context,
-            transforms,
-            bins,
-            list(hidden),
-        )
+        self.flow = spline_coupling(latent_dim, context, transforms, bins, list(hidden))

@@ -19,16 +19,10 @@ class Flow(Prior):
     Source: Durkan et al. (2019), Neural spline flows, arXiv 1906.04032; as a prior: Chen et al. (2017), Variational
     lossy autoencoder, arXiv 1611.02731.
 
-    Shapes: batch (), event (latent_dim,).
-
     Args:
-        latent_dim: Dimensions of z.
         transforms: Number of steps.
         bins: Pieces of each spline, at least 2.
         hidden: Units of the hidden layers of each step's network.
-
-    Raises:
-        ValueError: a setting that is not a whole number of the size it needs, or a list of them.
     """
 
     zero: Tensor
@@ -36,12 +30,7 @@ class Flow(Prior):
 
     def __init__(self, latent_dim: int, transforms: Size = 2, bins: AtLeastTwo = 8, hidden: Sizes = (64, 64)) -> None:
         super().__init__(latent_dim)
-        self.flow = spline_autoregressive(
-            latent_dim,
-            transforms,
-            bins,
-            list(hidden),
-        )
+        self.flow = spline_autoregressive(latent_dim, transforms, bins, list(hidden))
         self.register_buffer("zero", torch.zeros(latent_dim), persistent=False)
         self.register_buffer("one", torch.ones(latent_dim), persistent=False)
 

@@ -1,14 +1,15 @@
-"""Mixture of Gaussians as a prior, and the mixture distribution that the VampPrior shares."""
+"""Mixtures as priors: learned Gaussians, and the posteriors of learned pseudo-inputs."""
 
 import math
-from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Categorical, Distribution, Independent, MixtureSameFamily, Normal
+from torch.distributions import Categorical, Distribution, Independent, Normal
 
+from aevb.distributions.mixture import Mixture
 from aevb.priors.base import Prior
-from aevb.types import Size
+from aevb.types import Positive, Size
 
 
 class MixtureOfGaussians(Prior):
@@ -19,14 +20,8 @@ class MixtureOfGaussians(Prior):
 
     Source: Dilokthanakul et al. (2016), arXiv 1611.02648, and Tomczak & Welling (2018), section 2, as a baseline.
 
-    Shapes: batch (), event (latent_dim,).
-
     Args:
-        latent_dim: Dimensions of z.
         num_components: K.
-
-    Raises:
-        ValueError: num_components is not a positive whole number.
     """
 
     def __init__(self, latent_dim: int, num_components: Size = 10) -> None:
@@ -44,16 +39,42 @@ class MixtureOfGaussians(Prior):
         )
 
 
-class Mixture(MixtureSameFamily):
-    """`MixtureSameFamily` without a batch, whose samples do not take all components' samples to choose from."""
+class VampPrior(Prior):
+    """p(z) = 1/K Σ_k q_φ(z|u_k), where the pseudo-inputs u_k = m · sigmoid(v_k) have the data's shape and are learned.
 
-    def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
-        """Each component is drawn from as often as the one that is chosen most; the r-th choice of k takes its r-th."""
-        with torch.no_grad():
-            chosen = self.mixture_distribution.sample((math.prod(sample_shape),))
-            counts = chosen.bincount(minlength=self.component_distribution.batch_shape[0])
-            order = chosen.argsort(stable=True)
-            rank = torch.empty_like(chosen)
-            rank[order] = torch.arange(len(chosen), device=chosen.device) - (counts.cumsum(0) - counts)[chosen[order]]
-            draws = self.component_distribution.sample((int(counts.max()),))
-            return draws[rank, chosen].unflatten(0, tuple(sample_shape)) if sample_shape else draws[rank, chosen][0]
+    The best prior for the bound is the aggregated posterior 1/N Σ_i q(z|x_i); the pseudo-inputs stand in for the data.
+    It depends on φ, so that its gradient reaches the recognition model too. The source clips the pseudo-inputs to
+    [0, 1], where the gradient of a clipped value is zero; the sigmoid's is not. They start as grey noise, v ~ N(0, I),
+    as the weight prior p(θ) = N(0, I) has it, which covers v like all other generative weights.
+
+    `forward` encodes the K pseudo-inputs, whatever the size of the minibatch; a density costs K densities of q.
+
+    Source: Tomczak & Welling (2018), VAE with a VampPrior, arXiv 1705.07120, eq. 9.
+
+    Args:
+        num_components: K.
+        max_value: m, the largest value that data take; 1 for images, more for counts.
+    """
+
+    def __init__(self, latent_dim: int, num_components: Size = 500, max_value: Positive = 1.0) -> None:
+        super().__init__(latent_dim)
+        self.num_components = num_components
+        self.max_value = max_value
+        # In a tuple, q is no submodule: its parameters remain those of the recognition model alone.
+        self._recognition: tuple[nn.Module, ...] = ()
+
+    def connect(self, p: Any, q: Any) -> None:
+        """Take q and make the pseudo-inputs, whose shape it knows."""
+        self._recognition = (q,)
+        self.logit_inputs = nn.Parameter(torch.randn(self.num_components, *q.data_shape))
+
+    def pseudo_inputs(self) -> Tensor:
+        """u (num_components, *data_shape), in (0, max_value)."""
+        return self.max_value * torch.sigmoid(self.logit_inputs)
+
+    def forward(self) -> Distribution:
+        if not self._recognition:
+            raise RuntimeError("VampPrior needs the recognition model: call connect(p, q) first, as aevb.vae.VAE does")
+        components = self._recognition[0](self.pseudo_inputs())
+        uniform = Categorical(logits=self.logit_inputs.new_zeros(self.num_components), validate_args=False)
+        return Mixture(uniform, components, validate_args=False)
