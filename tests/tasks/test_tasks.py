@@ -11,7 +11,7 @@ from torch.distributions import Distribution, Normal
 
 from aevb.data.module import Split
 from aevb.posteriors import FullGaussian, InverseAutoregressiveFlow
-from aevb.tasks import Findings, Interpolation, Latents, Probe, Task, Traversal
+from aevb.tasks import Interpolation, Latents, Probe, Task, TaskResult, Traversal
 from aevb.tasks.latents import variance_of_means
 from aevb.vae import VAE
 
@@ -37,7 +37,7 @@ def normal_data(count: int) -> Tensor:
     return torch.randn(count, 1, 1, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 
 
-def run(task: Task, model: VAE, x: Tensor, y: Tensor | None = None, train: Split | None = None) -> Findings:
+def run(task: Task, model: VAE, x: Tensor, y: Tensor | None = None, train: Split | None = None) -> TaskResult:
     torch.manual_seed(0)
     return task.run(model, Split(x, y), train or Split(x, y), ROWS)
 

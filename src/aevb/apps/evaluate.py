@@ -18,8 +18,8 @@ from aevb.data import InMemoryDataModule
 from aevb.data.module import Split
 from aevb.errors import ConfigError, Stopped, one_line
 from aevb.estimators import Estimator
+from aevb.estimators.partial import PartialEstimates
 from aevb.estimators.runner import rows_at_once, run
-from aevb.estimators.unfinished import Unfinished
 from aevb.files import remove_temporaries, require_own_files, require_writable
 from aevb.runs.data import load_stored_data
 from aevb.runs.evaluation import EvaluationFile
@@ -164,12 +164,12 @@ def apply(config: DictConfig, trained: Trained, estimator: Estimator) -> dict[st
     """One estimator on one run: its entry in evaluation.json."""
     name, vae = estimator.name, trained.vae
     about = {"estimator": name, **question(config, trained, estimator.settings)}
-    unfinished = Unfinished(trained.folder.path / "evaluation" / f"{name}-{fingerprint(about, trained)}.npz")
+    partial = PartialEstimates(trained.folder.path / "evaluation" / f"{name}-{fingerprint(about, trained)}.npz")
     with progress_bar(name, len(trained.x)) as on_progress:
-        found, seconds = run(estimator, vae, trained.x, trained.rows, config.seed, unfinished, on_progress)
+        found, seconds = run(estimator, vae, trained.x, trained.rows, config.seed, partial, on_progress)
     entry = entry_of(about, estimator, found, vae.p.head, seconds)
     EvaluationFile(trained.folder.path).add("entries", entry)
-    unfinished.remove()
+    partial.remove()
     return entry
 
 

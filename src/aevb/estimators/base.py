@@ -1,4 +1,4 @@
-"""What every estimator of log p(x) has in common."""
+"""The interface of estimators of log p(x)."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -13,17 +13,14 @@ from aevb.vae import VAE
 
 
 class Estimates(NamedTuple):
-    """What an estimator found for each datapoint, in float64.
-
-    Attributes:
-        value: Estimates of log p(x), or of a bound on it, in nats, (B,).
-        variance: Of the Monte Carlo noise in each value, (B,).
-        diagnostics: What tells whether the values can be trusted, by name, (B,) each.
-    """
+    """Estimates for B datapoints, in float64."""
 
     value: Tensor
+    """log p(x) or a bound on it, in nats, (B,)."""
     variance: Tensor
+    """Of the Monte Carlo noise in each value, (B,)."""
     diagnostics: dict[str, Tensor]
+    """Indicators of reliability, such as the effective sample size, (B,) each."""
 
     @classmethod
     def join(cls, parts: Sequence[Self]) -> Self:
@@ -64,17 +61,14 @@ class Estimator(Checked, ABC):
     @property
     @abstractmethod
     def rows_per_datapoint(self) -> int:
-        """Samples of z that are worked on at once, for one datapoint."""
+        """Samples of z held at once for one datapoint."""
 
     @abstractmethod
     def estimate(self, vae: VAE, x: Tensor, rows: int) -> Estimates:
-        """The estimates for x (B, *data_shape), with at most `rows` samples of z in memory, if that is possible.
-
-        Gradients need not be recorded by the caller, and are not.
-        """
+        """The estimates for x (B, *data_shape), with at most `rows` samples of z in memory where possible."""
 
     def warnings(self, found: Estimates) -> list[str]:
-        """Why the values should not be trusted, one sentence each."""
+        """Reasons not to trust the values, one sentence each."""
         return []
 
     def key(self, setting: str) -> str:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from aevb.estimators.base import Estimates, Estimator
-from aevb.estimators.unfinished import Unfinished
+from aevb.estimators.partial import PartialEstimates
 from aevb.types import Count, check
 from aevb.vae import VAE, GenerativeModel
 
@@ -26,7 +26,7 @@ def run(
     x: Tensor,
     rows: int,
     seed: int = 0,
-    unfinished: Unfinished | None = None,
+    partial: PartialEstimates | None = None,
     on_progress: Callable[[int], None] = lambda done: None,
 ) -> tuple[Estimates, float]:
     """The estimates for all datapoints, and the seconds they took.
@@ -38,26 +38,27 @@ def run(
         estimator: What to compute.
         vae: The model, on the device to compute on.
         x: Datapoints (N, *data_shape), on the same device.
-        rows: See `rows_at_once`; it decides how many datapoints make a chunk.
+        rows: Samples of z at once, see `rows_at_once`.
         seed: Of the noise.
-        unfinished: Where to continue, and where to keep what is there of the estimates meanwhile.
+        partial: The file of intermediate results, to continue from and to save to.
         on_progress: Called with the number of datapoints done.
     """
     size = max(1, rows // estimator.rows_per_datapoint)
-    before, seconds = (None, 0.0) if unfinished is None else unfinished.load()
+    before, seconds = (None, 0.0) if partial is None else partial.load()
     parts = [] if before is None else [before]
     start = saved = time.monotonic()
 
     def save() -> None:
-        if unfinished is not None and parts:
-            unfinished.save(Estimates.join(parts), seconds + time.monotonic() - start)
+        if partial is not None and parts:
+            partial.save(Estimates.join(parts), seconds + time.monotonic() - start)
 
     try:
         for first in range(sum(len(part.value) for part in parts), len(x), size):
             on_progress(first)
             torch.manual_seed(int(np.random.SeedSequence((seed, first)).generate_state(1)[0]))
             found = estimator.estimate(vae, x[first : first + size], rows)
-            parts.append(Estimates(found.value.cpu(), found.variance.cpu(), on_cpu(found.diagnostics)))
+            diagnostics = {name: values.cpu() for name, values in found.diagnostics.items()}
+            parts.append(Estimates(found.value.cpu(), found.variance.cpu(), diagnostics))
             if time.monotonic() - saved > SECONDS_BETWEEN_SAVES:
                 save()
                 saved = time.monotonic()
@@ -68,17 +69,10 @@ def run(
     return Estimates.join(parts), seconds + time.monotonic() - start
 
 
-def on_cpu(values: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The same tensors on the CPU."""
-    return {name: value.cpu() for name, value in values.items()}
-
-
 def rows_at_once(p: GenerativeModel, max_batch_values: int | None = None) -> int:
     """Samples of z that may be decoded at once, so that no layer's output has more than `max_batch_values` values.
 
-    Args:
-        p: The generative model.
-        max_batch_values: At most so many values; None for what suits the device, see `DEFAULT_BATCH_VALUES`.
+    None chooses by the device, see `DEFAULT_BATCH_VALUES`.
     """
     if max_batch_values is None:
         device = next(p.parameters()).device.type

@@ -58,7 +58,7 @@ class BernoulliMLP:
         return linear.sub_(log_normalizer)
 
     def write_features(self, z: Tensor, h: Tensor) -> None:
-        """The decoder's body: z (R, latent_dim) to h (R, hidden)."""
+        """The decoder: z (R, latent_dim) to h (R, hidden)."""
         *body, last = [*self.layers] or [nn.Identity()]
         for part in body:
             z = part(z)

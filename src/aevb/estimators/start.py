@@ -1,4 +1,4 @@
-"""Where Markov chains over z start."""
+"""Initial distributions of Markov chains over z."""
 
 from typing import Literal, get_args
 
@@ -12,13 +12,7 @@ STARTS: tuple[StartKind, ...] = get_args(StartKind)
 
 
 class Start:
-    """The distribution q(z|x) or p(z), for x (B, *data_shape).
-
-    Args:
-        vae: The model.
-        x: Datapoints.
-        kind: `posterior` or `prior`.
-    """
+    """q(z|x) for the kind `posterior`, p(z) for `prior`; x (B, *data_shape)."""
 
     def __init__(self, vae: VAE, x: Tensor, kind: StartKind) -> None:
         self.distribution = vae.q(x) if kind == "posterior" else vae.p.prior()
@@ -26,13 +20,11 @@ class Start:
 
     def sample(self, count: int) -> Tensor:
         """Draws (count, B, latent_dim)."""
-        z: Tensor = self.distribution.sample(torch.Size((count, *self.batch)))
-        return z
+        return torch.as_tensor(self.distribution.sample(torch.Size((count, *self.batch))))
 
     def log_prob(self, z: Tensor) -> Tensor:
         """z (S, B, latent_dim) → (S, B)."""
-        log_density: Tensor = self.distribution.log_prob(z)
-        return log_density
+        return torch.as_tensor(self.distribution.log_prob(z))
 
     def step_size(self) -> Tensor:
         """A step size (B,) for HMC on a target like this distribution: half the spread of its narrowest dimension."""

@@ -1,4 +1,4 @@
-"""Log-weights whose mean weight is wanted, summed up part by part."""
+"""The mean of importance weights given as logarithms, accumulated chunk by chunk."""
 
 import math
 
@@ -7,11 +7,7 @@ from torch import Tensor
 
 
 class LogWeights:
-    """Running sums of weights w and of w², given as log w, for each datapoint.
-
-    Attributes:
-        count: Weights added so far, K.
-    """
+    """Running sums of weights w and of w², given as log w, for each datapoint; `count` is their number K."""
 
     def __init__(self) -> None:
         self.count = 0

@@ -1,4 +1,4 @@
-"""What every task beside the estimators has in common."""
+"""The interface of tasks."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
@@ -18,28 +18,24 @@ DRAWS_FOR_MEAN = 100
 """Of a posterior whose mean has no closed form, such as a flow."""
 
 
-class Findings(NamedTuple):
-    """What a task found.
-
-    Attributes:
-        results: Numbers and lists by name, for evaluation.json.
-        words: The same in sentences, for a person.
-        pictures: By name.
-    """
+class TaskResult(NamedTuple):
+    """The outcome of a task."""
 
     results: dict[str, Any]
+    """Numbers and lists by name, for evaluation.json."""
     words: list[str]
+    """The same in sentences."""
     pictures: dict[str, Image | Figure]
 
 
 @dataclass(frozen=True)
 class Task(Checked, ABC):
-    """Looks at a trained model from one side; its fields are its settings."""
+    """A post-training analysis; its fields are its settings."""
 
     name: ClassVar[str]
 
     train_limit: ClassVar[int | None] = 1
-    """Training datapoints that the task wants to see, at most; None: all."""
+    """Training datapoints that the task needs, at most; None: all."""
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -48,12 +44,12 @@ class Task(Checked, ABC):
         return {name: v if isinstance(v, int | float | str) else repr(v) for name, v in values.items()}
 
     @abstractmethod
-    def run(self, vae: VAE, data: Split, train: Split, rows: int) -> Findings:
-        """What there is to find.
+    def run(self, vae: VAE, data: Split, train: Split, rows: int) -> TaskResult:
+        """Analyse a model.
 
         Args:
             vae: The model.
-            data: The datapoints that were asked for, x (N, *data_shape) as float32.
+            data: The datapoints to analyse, x (N, *data_shape) as float32.
             train: Training datapoints, in the same form.
             rows: Samples of z that may be decoded at once.
 
@@ -63,12 +59,11 @@ class Task(Checked, ABC):
 
 
 def posterior_mean(posterior: Distribution) -> Tensor:
-    """E_q[z|x] of each datapoint, (B, latent_dim); of draws, where there is no closed form."""
+    """E_q[z|x], (B, latent_dim); estimated from draws where it has no closed form."""
     try:
-        mean: Tensor = posterior.mean
+        return torch.as_tensor(posterior.mean)
     except (NotImplementedError, AttributeError):
-        mean = posterior.sample(torch.Size((DRAWS_FOR_MEAN,))).mean(0)
-    return mean
+        return posterior.sample(torch.Size((DRAWS_FOR_MEAN,))).mean(0)
 
 
 @torch.no_grad()

@@ -1,6 +1,7 @@
 """A Markov chain over images whose pixels are partly missing or wrong."""
 
-from typing import NamedTuple, Protocol
+from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -11,23 +12,14 @@ from aevb.vae import VAE
 
 
 class Restored(NamedTuple):
-    """Images after a step of the chain.
-
-    Attributes:
-        x: A draw, (B, *data_shape).
-        mean: Its expected value given z, (B, *data_shape).
-    """
+    """Images after a step of the chain: a draw and its expected value given z, (B, *data_shape) each."""
 
     x: Tensor
     mean: Tensor
 
 
-class Observation(Protocol):
-    """What is known of images: draws x given z and this knowledge."""
-
-    def __call__(self, likelihood: Distribution) -> Restored:
-        """Images from p(x|z, what was observed), for p(x|z) with batch (1, B)."""
-        ...
+Observation = Callable[[Distribution], Restored]
+"""p(x|z) with batch (1, B) → images from p(x|z, what was observed)."""
 
 
 class KnownPixels:

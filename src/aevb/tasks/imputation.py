@@ -1,4 +1,4 @@
-"""Images restored from what is observed of them: the uses that the paper's introduction names."""
+"""Inpainting, super-resolution and denoising: the uses that the paper's introduction names."""
 
 import math
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from aevb import plots
 from aevb.data.module import Split
-from aevb.tasks.base import Findings, Task
+from aevb.tasks.base import Task, TaskResult
 from aevb.tasks.chain import KnownPixels, NoisyPixels, Observation, restore
 from aevb.tasks.masks import Half, Lattice, Mask
 from aevb.types import AtLeastTwo, Count, CountOrZero, Fraction
@@ -47,8 +47,8 @@ class Imputation(Task):
 
         Args:
             vae: The model.
-            start: Where chains start, (N, *data_shape).
-            observe: What is known of the images at some indices (B,).
+            start: Initial images, (N, *data_shape).
+            observe: Indices (B,) → what is observed of these images.
             rows: Samples of z that may be decoded at once.
         """
         images, acceptances = [], []
@@ -59,8 +59,9 @@ class Imputation(Task):
             acceptances.append(acceptance)
         return torch.cat(images), float(torch.cat(acceptances).mean())
 
-    def impute(self, vae: VAE, x: Tensor, observed: Tensor, train: Tensor, rows: int) -> Findings:
-        """Restore the values that are not observed, (N, *data_shape) all of them."""
+    def impute(self, vae: VAE, x: Tensor, mask: Mask, train: Tensor, rows: int) -> TaskResult:
+        """Restore the values of x (N, *data_shape) that a mask hides."""
+        observed = mask.observed(len(x), x.shape[1:]).to(x.device).expand_as(x)
         if bool(observed.all()) or not bool(observed.any()):
             raise ValueError(f"task={self.name} needs images of which a part is missing, got {tuple(x.shape[1:])}")
         neighbour = torch.where(observed, x, nearest(x, train, observed, rows))
@@ -76,36 +77,26 @@ class Imputation(Task):
 
 @dataclass(frozen=True)
 class Inpaint(Imputation):
-    """Restores the pixels that a mask hides.
-
-    Args:
-        mask: Which pixels are observed.
-    """
+    """Restores the pixels that a mask hides."""
 
     name: ClassVar[str] = "inpaint"
 
     mask: Mask = field(default_factory=Half)
 
-    def run(self, vae: VAE, data: Split, train: Split, rows: int) -> Findings:
-        observed = self.mask.observed(len(data.x), data.x.shape[1:]).to(data.x.device).expand_as(data.x)
-        return self.impute(vae, data.x, observed, train.x, rows)
+    def run(self, vae: VAE, data: Split, train: Split, rows: int) -> TaskResult:
+        return self.impute(vae, data.x, self.mask, train.x, rows)
 
 
 @dataclass(frozen=True)
 class SuperResolution(Imputation):
-    """Restores images of which every `factor`-th pixel of every `factor`-th row is observed.
-
-    Args:
-        factor: At least 2.
-    """
+    """Restores images of which every `factor`-th pixel of every `factor`-th row is observed."""
 
     name: ClassVar[str] = "super_resolution"
 
     factor: AtLeastTwo = 2
 
-    def run(self, vae: VAE, data: Split, train: Split, rows: int) -> Findings:
-        observed = Lattice(self.factor).observed(len(data.x), data.x.shape[1:]).to(data.x.device).expand_as(data.x)
-        return self.impute(vae, data.x, observed, train.x, rows)
+    def run(self, vae: VAE, data: Split, train: Split, rows: int) -> TaskResult:
+        return self.impute(vae, data.x, Lattice(self.factor), train.x, rows)
 
 
 @dataclass(frozen=True)
@@ -123,7 +114,7 @@ class Denoise(Imputation):
 
     share: Fraction = 0.3
 
-    def run(self, vae: VAE, data: Split, train: Split, rows: int) -> Findings:
+    def run(self, vae: VAE, data: Split, train: Split, rows: int) -> TaskResult:
         x = data.x
         noise, density = uniform_noise(x, vae.p.head.discrete)
         shown = torch.where(torch.rand(x.shape).to(x.device) < self.share, noise, x)
@@ -160,7 +151,7 @@ def nearest(x: Tensor, train: Tensor, observed: Tensor, rows: int) -> Tensor:
     return train[torch.cat(found)]
 
 
-def compared(x: Tensor, shown: Tensor, methods: dict[str, Tensor], counted: Tensor, acceptance: float) -> Findings:
+def compared(x: Tensor, shown: Tensor, methods: dict[str, Tensor], counted: Tensor, acceptance: float) -> TaskResult:
     """The PSNR of each method over the counted values, and a picture: originals, what was shown, what was restored."""
     values = {name: psnr(restored, x, counted) for name, restored in methods.items()}
     rows = {"data": x, "shown": shown} | {name.replace("_", " "): restored for name, restored in methods.items()}
@@ -171,7 +162,7 @@ def compared(x: Tensor, shown: Tensor, methods: dict[str, Tensor], counted: Tens
     verdict = "better" if values["model"] > values[best] else "worse"
     words = [
         f"PSNR of the model {values['model']:.2f} dB, {verdict} than the best without one, "
-        f"{best.replace('_', ' ')} ({values[best]:.2f} dB)",
+        f"{best.replace('_', ' ')} ({values[best]:.2f} dB)"
     ]
     if acceptance < LOW_ACCEPTANCE:
         words.append(
@@ -179,7 +170,7 @@ def compared(x: Tensor, shown: Tensor, methods: dict[str, Tensor], counted: Tens
             "start; raise task.burn_in and task.num_steps"
         )
     results = {f"psnr_{name}": value for name, value in values.items()}
-    return Findings(results | {"acceptance": acceptance}, words, {"": picture})
+    return TaskResult(results | {"acceptance": acceptance}, words, {"": picture})
 
 
 def psnr(restored: Tensor, x: Tensor, counted: Tensor) -> float:

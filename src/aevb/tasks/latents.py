@@ -1,4 +1,4 @@
-"""What the latent variables carry."""
+"""How much the latent variables are used."""
 
 import math
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from torch import Tensor
 from aevb import plots
 from aevb.data.module import Split
 from aevb.distributions.kl import factorized, kl_estimate, rsample_and_log_prob, sample_and_kl
-from aevb.tasks.base import DRAWS_FOR_MEAN, Findings, Task
+from aevb.tasks.base import DRAWS_FOR_MEAN, Task, TaskResult
 from aevb.types import AtLeastTwo, Positive
 from aevb.vae import VAE
 
@@ -39,7 +39,7 @@ class Latents(Task):
     aggregate_size: AtLeastTwo = 2000
 
     @torch.no_grad()
-    def run(self, vae: VAE, data: Split, train: Split, rows: int) -> Findings:
+    def run(self, vae: VAE, data: Split, train: Split, rows: int) -> TaskResult:
         if len(data.x) < 2:
             raise ValueError("limit must be at least 2 for task=latents, got 1")
         variance = variance_of_means(vae, data.x)
@@ -61,7 +61,7 @@ class Latents(Task):
             "aggregate_std": z.std(0).tolist(),
         }
         figure = plots.latent_bars(variance, kl_per_dimension, self.threshold, f"{int(active.sum())} active units")
-        return Findings(
+        return TaskResult(
             results,
             [*in_words(active, kl), *parts_in_words(len(z), kl_used, kl_aggregate, information)],
             {"per_dimension": figure},

@@ -12,7 +12,7 @@ from aevb.types import AtLeastTwo, Checked, Fraction
 
 
 class Mask(Checked, ABC):
-    """Says which pixels are observed; the channels of a pixel share its fate."""
+    """The pixels that are observed, with all their channels."""
 
     @abstractmethod
     def observed(self, count: int, data_shape: Sequence[int]) -> Tensor:
@@ -39,29 +39,18 @@ class Half(Mask):
 
 @dataclass(frozen=True)
 class Centre(Mask):
-    """A rectangle in the middle is missing.
-
-    Args:
-        share: Of the image's height and of its width.
-    """
+    """A rectangle in the middle is missing: a share of the image's height and of its width."""
 
     share: Fraction = 0.5
 
     def observed(self, count: int, data_shape: Sequence[int]) -> Tensor:
-        missing = []
-        for size in data_shape[1:]:
-            from_centre = (torch.arange(size) - (size - 1) / 2).abs()
-            missing.append(from_centre < self.share * size / 2)
-        return ~(missing[0].view(1, 1, -1, 1) & missing[1].view(1, 1, 1, -1))
+        rows, columns = ((torch.arange(size) - (size - 1) / 2).abs() < self.share * size / 2 for size in data_shape[1:])
+        return ~(rows.view(1, 1, -1, 1) & columns.view(1, 1, 1, -1))
 
 
 @dataclass(frozen=True)
 class RandomPixels(Mask):
-    """Pixels are missing independently of each other, others in each image.
-
-    Args:
-        share: Probability that a pixel is missing.
-    """
+    """Pixels are missing with probability `share`, independently of each other and in each image."""
 
     share: Fraction = 0.8
 
@@ -71,11 +60,7 @@ class RandomPixels(Mask):
 
 @dataclass(frozen=True)
 class Lattice(Mask):
-    """Only every `factor`-th pixel of every `factor`-th row is observed: an image of lower resolution.
-
-    Args:
-        factor: At least 2.
-    """
+    """Only every `factor`-th pixel of every `factor`-th row is observed: an image of lower resolution."""
 
     factor: AtLeastTwo = 2
 

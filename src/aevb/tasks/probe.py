@@ -1,4 +1,4 @@
-"""What a linear classifier makes of the latent code."""
+"""Linear classification of the latent code."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -10,7 +10,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from aevb.data.module import Split
-from aevb.tasks.base import Findings, Task, encoded_means
+from aevb.tasks.base import Task, TaskResult, encoded_means
 from aevb.types import AtLeastTwo, Positive
 from aevb.vae import VAE
 
@@ -22,7 +22,7 @@ class Probe(Task):
     It is fitted to training datapoints and judged on the others; the means are standardized first.
 
     Args:
-        train_size: Training datapoints it is fitted to, at most.
+        train_size: Training datapoints to fit, at most.
         inverse_penalty: C of scikit-learn's `LogisticRegression`.
     """
 
@@ -32,7 +32,7 @@ class Probe(Task):
     train_size: AtLeastTwo = 10_000
     inverse_penalty: Positive = 1.0
 
-    def run(self, vae: VAE, data: Split, train: Split, rows: int) -> Findings:
+    def run(self, vae: VAE, data: Split, train: Split, rows: int) -> TaskResult:
         if data.y is None or train.y is None:
             raise ValueError("task=probe needs labels, and the data set of this run has none")
         x, y = train.x[: self.train_size], train.y[: self.train_size].cpu().numpy()
@@ -54,4 +54,4 @@ class Probe(Task):
             "fitted_to": len(y),
         }
         words = [f"{accuracy:.1%} of the labels are right by a linear classifier of z; {guess:.1%} by guessing"]
-        return Findings(results, words, {})
+        return TaskResult(results, words, {})

@@ -1,4 +1,4 @@
-"""What is kept of an evaluation until it is done."""
+"""The intermediate results of an evaluation, from which an interrupted one continues."""
 
 import io
 import zipfile
@@ -13,12 +13,8 @@ from aevb.files import atomic_write, open_file, stored_size
 MAX_BYTES = 1 << 30
 
 
-class Unfinished:
-    """The estimates of the first chunks of datapoints, in a file.
-
-    Args:
-        path: The file, .npz; its folder is made where it is missing, and removed once it is empty.
-    """
+class PartialEstimates:
+    """The estimates of the first chunks of datapoints, in a .npz file; its folder is removed once it is empty."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -45,7 +41,7 @@ class Unfinished:
         atomic_write(self.path, buffer.getvalue())
 
     def remove(self) -> None:
-        """All is done; nothing is left to continue."""
+        """Remove the file of a finished evaluation."""
         self.path.unlink(missing_ok=True)
         if self.path.parent.is_dir() and not any(self.path.parent.iterdir()):
             self.path.parent.rmdir()

@@ -1,4 +1,4 @@
-"""Pictures of walks through the latent space."""
+"""Means of p(x|z) along lines in the latent space."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -8,7 +8,7 @@ from torch import Tensor
 
 from aevb import plots
 from aevb.data.module import Split
-from aevb.tasks.base import Findings, Task, encoded_means
+from aevb.tasks.base import Task, TaskResult, encoded_means
 from aevb.types import AtLeastTwo, Positive, Size
 from aevb.vae import VAE, GenerativeModel
 
@@ -32,7 +32,7 @@ class Traversal(Task):
     steps: AtLeastTwo = 11
     span: Positive = 3.0
 
-    def run(self, vae: VAE, data: Split, train: Split, rows: int) -> Findings:
+    def run(self, vae: VAE, data: Split, train: Split, rows: int) -> TaskResult:
         means = encoded_means(vae, data.x)
         order = means.var(0, correction=0).argsort(descending=True)[: self.dimensions]
         z = means[0].repeat(len(order), self.steps, 1)
@@ -42,7 +42,7 @@ class Traversal(Task):
         titles = [f"z[{dimension}]" for dimension in order.tolist()]
         caption = f"means of p(x|z), one dimension of z from −{self.span:g} to {self.span:g}, the others fixed"
         picture = plots.show(list(zip(titles, means, strict=True)), vae.p.data_shape, caption, *plots.limits(data.x))
-        return Findings({"dimensions": order.tolist()}, [f"rows: dimensions {order.tolist()} of z"], {"": picture})
+        return TaskResult({"dimensions": order.tolist()}, [f"rows: dimensions {order.tolist()} of z"], {"": picture})
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Interpolation(Task):
     pairs: Size = 8
     steps: AtLeastTwo = 10
 
-    def run(self, vae: VAE, data: Split, train: Split, rows: int) -> Findings:
+    def run(self, vae: VAE, data: Split, train: Split, rows: int) -> TaskResult:
         if len(data.x) < 2:
             raise ValueError("limit must be at least 2 for task=interpolation, got 1")
         count = min(self.pairs, len(data.x) // 2)
@@ -73,7 +73,7 @@ class Interpolation(Task):
         caption = "means of p(x|z) on the line between the means of q(z|x) of two datapoints, which are at the ends"
         named = [(f"pair {number + 1}", row) for number, row in enumerate(pairs)]
         picture = plots.show(named, vae.p.data_shape, caption, *plots.limits(data.x))
-        return Findings({"pairs": count}, [], {"": picture})
+        return TaskResult({"pairs": count}, [], {"": picture})
 
 
 @torch.no_grad()

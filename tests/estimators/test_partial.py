@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from aevb.estimators import ImportanceSampling
+from aevb.estimators.partial import PartialEstimates
 from aevb.estimators.runner import run
-from aevb.estimators.unfinished import Unfinished
 from aevb.vae import VAE
 
 from ..ppca import make_ppca
@@ -19,33 +19,33 @@ def ppca():
 def test_an_interrupted_evaluation_ends_like_one_that_was_not(ppca, tmp_path):
     model, estimator = VAE.join(ppca.p, ppca.q), ImportanceSampling(num_samples=10)
     whole, _ = run(estimator, model, ppca.x, rows=30)
-    unfinished = Unfinished(tmp_path / "evaluation" / "part.npz")
+    partial = PartialEstimates(tmp_path / "evaluation" / "part.npz")
 
     def interrupt(done: int) -> None:
         if done == 9:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run(estimator, model, ppca.x, 30, unfinished=unfinished, on_progress=interrupt)
-    before, seconds = unfinished.load()
+        run(estimator, model, ppca.x, 30, partial=partial, on_progress=interrupt)
+    before, seconds = partial.load()
     assert before is not None
     assert len(before.value) == 9
     assert seconds > 0
     progress: list[int] = []
-    continued, total = run(estimator, model, ppca.x, 30, unfinished=unfinished, on_progress=progress.append)
+    continued, total = run(estimator, model, ppca.x, 30, partial=partial, on_progress=progress.append)
     assert progress == [9, 12, 15, 18, 20]
     assert total > seconds
     assert torch.equal(continued.value, whole.value)
     assert torch.equal(continued.variance, whole.variance)
     assert torch.equal(*(e.diagnostics["effective_sample_size"] for e in (continued, whole)))
-    unfinished.remove()
+    partial.remove()
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("content", [b"", b"no archive", None])
 def test_a_damaged_part_counts_as_none(ppca, tmp_path, content):
-    unfinished = Unfinished(tmp_path / "part.npz")
-    whole, _ = run(ImportanceSampling(5), VAE.join(ppca.p, ppca.q), ppca.x, 30, unfinished=unfinished)
-    unfinished.save(whole, 1.0)
-    unfinished.path.write_bytes(unfinished.path.read_bytes()[:300] if content is None else content)
-    assert unfinished.load() == (None, 0.0)
+    partial = PartialEstimates(tmp_path / "part.npz")
+    whole, _ = run(ImportanceSampling(5), VAE.join(ppca.p, ppca.q), ppca.x, 30, partial=partial)
+    partial.save(whole, 1.0)
+    partial.path.write_bytes(partial.path.read_bytes()[:300] if content is None else content)
+    assert partial.load() == (None, 0.0)
