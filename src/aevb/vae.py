@@ -11,7 +11,7 @@ from torch.distributions import Distribution
 from aevb.distributions.kl import rsample_and_log_prob, sample_and_kl
 from aevb.inputs import as_batch, as_latents
 from aevb.likelihoods import Likelihood
-from aevb.networks import Body, as_weights, initialize
+from aevb.networks import Backbone, as_weights, initialize
 from aevb.networks.initialization import Initialization
 from aevb.posteriors import Posterior
 from aevb.priors import Prior
@@ -24,7 +24,7 @@ class GenerativeModel(nn.Module):
     Shapes: z (S, B, latent_dim), samples first, also for S = 1.
     """
 
-    def __init__(self, prior: Prior, decoder: Body, head: Likelihood) -> None:
+    def __init__(self, prior: Prior, decoder: Backbone, head: Likelihood) -> None:
         super().__init__()
         self.prior = prior
         self.decoder = decoder
@@ -55,7 +55,7 @@ class RecognitionModel(nn.Module):
     Shapes: x (B, *data_shape) → batch (B,), event (latent_dim,).
     """
 
-    def __init__(self, data_shape: Sequence[int], encoder: Body, head: Posterior) -> None:
+    def __init__(self, data_shape: Sequence[int], encoder: Backbone, head: Posterior) -> None:
         super().__init__()
         self.data_shape = tuple(data_shape)
         self.encoder = encoder
@@ -93,10 +93,10 @@ class VAE(Checked, nn.Module):
     Args:
         latent_dim: Dimensions of z.
         data_shape: Shape (C, H, W) of one datapoint.
-        encoder: (data_shape) → body with an `out_shape` of one entry.
+        encoder: (data_shape) → backbone with an `out_shape` of one entry.
         posterior: (in_features, latent_dim) → posterior head.
         prior: (latent_dim) → prior.
-        decoder: (latent_dim, data_shape) → body with an `out_shape`.
+        decoder: (latent_dim, data_shape) → backbone with an `out_shape`.
         likelihood: (in_shape, data_shape) → likelihood head.
         initialization: `normal` (the paper's), `xavier` or `pytorch`; see `aevb.networks.initialize`.
         initialization_std: σ of `normal`.
@@ -116,19 +116,18 @@ class VAE(Checked, nn.Module):
         self,
         latent_dim: Size,
         data_shape: Shape,
-        encoder: Callable[..., Body],
+        encoder: Callable[..., Backbone],
         posterior: Callable[..., Posterior],
         prior: Callable[..., Prior],
-        decoder: Callable[..., Body],
+        decoder: Callable[..., Backbone],
         likelihood: Callable[..., Likelihood],
         initialization: Initialization = "normal",
         initialization_std: Positive = 0.1,
     ) -> None:
         super().__init__()
-        encoder_body = encoder(data_shape)
-        decoder_body = decoder(latent_dim, data_shape)
-        self.q = RecognitionModel(data_shape, encoder_body, posterior(encoder_body.out_shape[0], latent_dim))
-        self.p = GenerativeModel(prior(latent_dim), decoder_body, likelihood(decoder_body.out_shape, data_shape))
+        q_backbone, p_backbone = encoder(data_shape), decoder(latent_dim, data_shape)
+        self.q = RecognitionModel(data_shape, q_backbone, posterior(q_backbone.out_shape[0], latent_dim))
+        self.p = GenerativeModel(prior(latent_dim), p_backbone, likelihood(p_backbone.out_shape, data_shape))
         for module in (self.p, self.q):
             initialize(module, initialization, initialization_std)
         self._connect()

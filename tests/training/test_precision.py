@@ -54,15 +54,15 @@ def trained(precision: str, likelihood=Gaussian, posterior=FullGaussian, prior=S
         },
     ],
 )
-def test_bodies_take_the_precision_and_densities_at_least_float32(precision, parts):
+def test_backbones_take_the_precision_and_densities_at_least_float32(precision, parts):
     module = trained(precision, **parts)
     assert float(module.trainer.callback_metrics["val/elbo"]) == pytest.approx(
         float(trained("32-true", **parts).trainer.callback_metrics["val/elbo"]), rel=0.05
     )
     dtype = torch.float64 if precision == "64-true" else torch.float32
-    body = torch.bfloat16 if precision == "bf16-true" else dtype
-    assert {weight.dtype for weight in module.vae.q.encoder.parameters()} == {body}
-    assert {weight.dtype for weight in module.vae.p.decoder.parameters()} == {body}
+    backbone = torch.bfloat16 if precision == "bf16-true" else dtype
+    assert {weight.dtype for weight in module.vae.q.encoder.parameters()} == {backbone}
+    assert {weight.dtype for weight in module.vae.p.decoder.parameters()} == {backbone}
     rest = [module.vae.p.head, module.vae.p.prior, module.vae.q.head, module.objective]
     assert {weight.dtype for part in rest for weight in part.parameters()} == {dtype}
     z = module.vae.encode(torch.zeros(3, 1, 4, 4)).sample((2,))

@@ -1,13 +1,13 @@
-"""Bodies of encoders and decoders (`model/encoder=`, `model/decoder=`), and the initialisation of their weights."""
+"""Backbones of encoders and decoders (`model/encoder=`, `model/decoder=`), and the initialisation of their weights."""
 
-from aevb.networks.base import Body, FullPrecision, as_weights
+from aevb.networks.base import Backbone, FullPrecision, as_weights
 from aevb.networks.convolutional import ConvDecoder, ConvEncoder
 from aevb.networks.initialization import initialize
 from aevb.networks.mlp import MLP, MLPDecoder, MLPEncoder
 
 __all__ = [
     "MLP",
-    "Body",
+    "Backbone",
     "ConvDecoder",
     "ConvEncoder",
     "FullPrecision",

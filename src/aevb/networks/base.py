@@ -1,8 +1,4 @@
-"""What every body has in common.
-
-A body maps a tensor to features and says their shape in `out_shape`. Heads (likelihoods, posteriors) turn features into
-distributions, so bodies know nothing of probability.
-"""
+"""Base classes of backbones, and of modules that keep full precision."""
 
 from collections.abc import Callable
 from typing import Literal, Self
@@ -25,19 +21,17 @@ ACTIVATIONS: dict[Activation, type[nn.Module]] = {
 }
 
 
-class Body(Checked, nn.Module):
-    """A network from a tensor to features.
-
-    `out_shape` is the shape of one datapoint's features: `(features,)` for vectors, `(channels, H, W)` for maps.
-    """
+class Backbone(Checked, nn.Module):
+    """A network from a tensor to features, which a head (a likelihood or a posterior) turns into a distribution."""
 
     out_shape: tuple[int, ...]
+    """Shape of one datapoint's features: (features,) for vectors, (channels, H, W) for maps."""
 
 
 class FullPrecision(nn.Module):
-    """A module whose floats keep 32 bits or more where a model is converted to 16, as by `trainer.precision=bf16-true`.
+    """A module that stays in float32 or better where the model is converted to 16 bits, as by bf16-true.
 
-    Half precision is for bodies. Densities, what is learned of them and what they are averaged into need more.
+    Only backbones tolerate half precision; densities, their parameters and averages of them need more.
     """
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
@@ -49,11 +43,6 @@ class FullPrecision(nn.Module):
 
 
 def as_weights(x: Tensor, module: nn.Module) -> Tensor:
-    """x in the type of a module's weights."""
+    """x in the dtype of the module's weights."""
     weight = next(module.parameters(), None)
     return x if weight is None else x.to(weight.dtype)
-
-
-def activation_layer(name: Activation) -> nn.Module:
-    """The activation called `name`."""
-    return ACTIVATIONS[name]()

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from aevb.networks.base import Activation, Body, activation_layer
+from aevb.networks.base import ACTIVATIONS, Activation, Backbone
 from aevb.networks.mlp import MLP
 from aevb.types import Sizes
 
@@ -20,9 +20,9 @@ class ResidualBlock(nn.Module):
     def __init__(self, channels: int, activation: Activation) -> None:
         super().__init__()
         self.layers = nn.Sequential(
-            activation_layer(activation),
+            ACTIVATIONS[activation](),
             nn.Conv2d(channels, channels, kernel_size=3, padding=1),
-            activation_layer(activation),
+            ACTIVATIONS[activation](),
             nn.Conv2d(channels, channels, kernel_size=3, padding=1),
         )
 
@@ -49,8 +49,8 @@ class Upsample(nn.Module):
         return doubled[..., : self.size[0], : self.size[1]]
 
 
-class ConvEncoder(Body):
-    """Body of q(z|x): 3x3 convolutions of stride 2, each followed by an activation, then fully connected layers.
+class ConvEncoder(Backbone):
+    """Backbone of q(z|x): 3x3 convolutions of stride 2, each followed by an activation, then fully connected layers.
 
     A convolution turns a side of n pixels into ⌈n/2⌉, so that none is left out, whatever the image's size.
 
@@ -62,9 +62,6 @@ class ConvEncoder(Body):
         hidden: Units of each fully connected layer.
         activation: A name from `ACTIVATIONS`.
         residual: Add a `ResidualBlock` after each convolution.
-
-    Raises:
-        ValueError: data that are no images, or more convolutions than the image can be halved.
     """
 
     def __init__(
@@ -82,7 +79,7 @@ class ConvEncoder(Body):
         for fan_in, fan_out in pairwise([data_shape[0], *channels]):
             layers += [nn.Conv2d(fan_in, fan_out, kernel_size=3, stride=2, padding=1)]
             layers += [ResidualBlock(fan_out, activation)] if residual else []
-            layers += [activation_layer(activation)]
+            layers += [ACTIVATIONS[activation]()]
         self.convolutions = nn.Sequential(*layers)
         self.dense = MLP((channels[-1], *sizes[-1]), hidden, activation)
         self.out_shape = self.dense.out_shape
@@ -93,8 +90,8 @@ class ConvEncoder(Body):
         return features.view(*x.shape[:-3], *self.out_shape)
 
 
-class ConvDecoder(Body):
-    """Body of p(x|z): fully connected layers, then transposed convolutions up to a feature map of the image's size.
+class ConvDecoder(Backbone):
+    """Backbone of p(x|z): fully connected layers, then transposed convolutions up to a feature map of the image's size.
 
     The sizes are those of a `ConvEncoder` with as many convolutions, from the smallest to the image's own. The
     likelihood head makes its parameters from the map by a 1x1 convolution.
@@ -108,9 +105,6 @@ class ConvDecoder(Body):
         hidden: Units of each fully connected layer.
         activation: A name from `ACTIVATIONS`.
         residual: Add a `ResidualBlock` after each transposed convolution.
-
-    Raises:
-        ValueError: data that are no images, or more convolutions than the image can be halved.
     """
 
     def __init__(
@@ -130,13 +124,13 @@ class ConvDecoder(Body):
         self.expand = nn.Sequential(
             nn.Linear(self.dense.out_shape[0], math.prod(self.in_shape)),
             nn.Unflatten(-1, self.in_shape),
-            activation_layer(activation),
+            ACTIVATIONS[activation](),
         )
         layers: list[nn.Module] = []
         for fan_in, fan_out, size in zip(channels, [*channels[1:], channels[-1]], sizes[1:], strict=True):
             layers += [Upsample(fan_in, fan_out, size)]
             layers += [ResidualBlock(fan_out, activation)] if residual else []
-            layers += [activation_layer(activation)]
+            layers += [ACTIVATIONS[activation]()]
         self.convolutions = nn.Sequential(*layers)
         self.out_shape = (channels[-1], *sizes[-1])
 
@@ -147,11 +141,7 @@ class ConvDecoder(Body):
 
 
 def halved_sizes(data_shape: Sequence[int], count: int, owner: str) -> list[tuple[int, int]]:
-    """The image's size (H, W), then the sizes after each of `count` halvings, rounded up.
-
-    Raises:
-        ValueError: data that are no images, no halving at all, or more than it takes to reach a single pixel.
-    """
+    """The image's size (H, W), then the sizes after each of `count` halvings, rounded up."""
     if len(data_shape) != 3:
         raise ValueError(
             f"{owner}.channels: convolutions need images of shape [channels, height, width], got data of shape "

@@ -6,11 +6,11 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from aevb.networks.base import Activation, Body, activation_layer
+from aevb.networks.base import ACTIVATIONS, Activation, Backbone
 from aevb.types import Sizes
 
 
-class MLP(Body):
+class MLP(Backbone):
     """Fully connected layers, each followed by an activation: h = tanh(W x + b), as in appendix C of the paper.
 
     Without hidden layers it is the identity (up to flattening), which makes the heads linear in their input.
@@ -29,7 +29,7 @@ class MLP(Body):
         sizes = [math.prod(self.in_shape), *hidden]
         layers: list[nn.Module] = []
         for fan_in, fan_out in pairwise(sizes):
-            layers += [nn.Linear(fan_in, fan_out), activation_layer(activation)]
+            layers += [nn.Linear(fan_in, fan_out), ACTIVATIONS[activation]()]
         self.layers = nn.Sequential(*layers)
         self.out_shape = (sizes[-1],)
 
@@ -39,14 +39,14 @@ class MLP(Body):
 
 
 class MLPEncoder(MLP):
-    """Body of q(z|x): an `MLP` over the flattened image."""
+    """Backbone of q(z|x): an `MLP` over the flattened image."""
 
     def __init__(self, data_shape: Sequence[int], hidden: Sizes = (500,), activation: Activation = "tanh") -> None:
         super().__init__(data_shape, hidden, activation)
 
 
 class MLPDecoder(MLP):
-    """Body of p(x|z): an `MLP` over z. The likelihood head gives the features the shape of the data."""
+    """Backbone of p(x|z): an `MLP` over z. The likelihood head gives the features the shape of the data."""
 
     def __init__(
         self, latent_dim: int, data_shape: Sequence[int], hidden: Sizes = (500,), activation: Activation = "tanh"

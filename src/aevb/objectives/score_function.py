@@ -106,11 +106,11 @@ class LearnedBaseline(nn.Module):
 
     def __init__(self, data_shape: tuple[int, ...], hidden: int, decay: float) -> None:
         super().__init__()
-        body = MLP(data_shape, [hidden], "tanh")
+        backbone = MLP(data_shape, [hidden], "tanh")
         head = nn.Linear(hidden, 1)
         nn.init.zeros_(head.weight)
         nn.init.zeros_(head.bias)
-        self.layers = nn.Sequential(body, head)
+        self.layers = nn.Sequential(backbone, head)
         self.decay = decay
         for name in ("average", "average_square", "weight"):
             self.register_buffer(name, torch.zeros(()))

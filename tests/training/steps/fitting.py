@@ -77,15 +77,15 @@ def assert_same(one: tuple[AEVB, Watch, pl.Trainer], other: tuple[AEVB, Watch, p
 
 
 class Dropped(nn.Module):
-    """A body with dropout and running averages."""
+    """A backbone with dropout and running averages."""
 
-    def __init__(self, body: nn.Module, features: int) -> None:
+    def __init__(self, backbone: nn.Module, features: int) -> None:
         super().__init__()
-        self.body, self.drop, self.norm = body, nn.Dropout(0.2), nn.BatchNorm1d(features)
-        self.out_shape = body.out_shape
+        self.backbone, self.drop, self.norm = backbone, nn.Dropout(0.2), nn.BatchNorm1d(features)
+        self.out_shape = backbone.out_shape
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.norm(self.drop(self.body(x)))
+        return self.norm(self.drop(self.backbone(x)))
 
 
 def dropped_model() -> VAE:

@@ -1,6 +1,5 @@
-"""Bodies of encoders and decoders."""
+"""Convolutional encoder and decoder."""
 
-import math
 from functools import partial
 
 import pytest
@@ -9,34 +8,15 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aevb.networks import ConvDecoder, ConvEncoder, MLPDecoder, MLPEncoder, initialize
+from aevb.networks import ConvDecoder, ConvEncoder
 from aevb.networks.convolutional import ResidualBlock, Upsample
 
 sizes = st.integers(4, 40)
 
 
-def test_mlp_is_tanh_of_an_affine_map():
-    body = MLPEncoder((1, 2, 3), hidden=[4])
-    x = torch.rand(5, 1, 2, 3)
-    weight, bias = body.layers[0].weight, body.layers[0].bias
-    assert torch.allclose(body(x), torch.tanh(x.reshape(5, 6) @ weight.T + bias))
-    assert body.out_shape == (4,)
-
-
-def test_mlp_without_hidden_layers_is_the_identity():
-    body = MLPEncoder((1, 2, 3), hidden=[])
-    x = torch.rand(5, 1, 2, 3)
-    assert torch.equal(body(x), x.reshape(5, 6))
-
-
-def test_mlp_decoder_keeps_leading_dimensions():
-    body = MLPDecoder(3, (1, 8, 8), hidden=[7, 6])
-    assert body(torch.randn(2, 5, 3)).shape == (2, 5, 6) == (2, 5, *body.out_shape)
-
-
 @settings(max_examples=25, deadline=None)
 @given(height=sizes, width=sizes, image_channels=st.integers(1, 4), layers=st.integers(1, 2), residual=st.booleans())
-def test_convolutional_bodies_fit_every_image_size(height, width, image_channels, layers, residual):
+def test_convolutional_backbones_fit_every_image_size(height, width, image_channels, layers, residual):
     shape = (image_channels, height, width)
     encoder = ConvEncoder(shape, channels=[3, 5][:layers], hidden=[6], residual=residual)
     decoder = ConvDecoder(2, shape, channels=[5, 3][:layers], hidden=[6], residual=residual)
@@ -58,14 +38,14 @@ def test_every_pixel_reaches_the_features_and_every_feature_map_pixel_depends_on
     assert (decoder(torch.zeros(1, 1, 2)) - decoder(torch.ones(1, 1, 2)) != 0).all()
 
 
-def test_convolutional_bodies_treat_leading_dimensions_as_a_batch():
+def test_convolutional_backbones_treat_leading_dimensions_as_a_batch():
     encoder, decoder = ConvEncoder((1, 6, 5), channels=[3], hidden=[4]), ConvDecoder(2, (1, 6, 5), channels=[3])
     x, z = torch.rand(2, 3, 1, 6, 5), torch.randn(2, 3, 2)
     assert torch.allclose(encoder(x)[1, 2], encoder(x[1, 2][None])[0], atol=1e-6)
     assert torch.allclose(decoder(z)[1, 2], decoder(z[1, 2]), atol=1e-6)
 
 
-def test_convolutional_bodies_without_dense_layers():
+def test_convolutional_backbones_without_dense_layers():
     encoder = ConvEncoder((1, 9, 6), channels=[3, 5], hidden=[])
     assert encoder.out_shape == (5 * 3 * 2,)
     assert encoder(torch.rand(2, 1, 9, 6)).shape == (2, 30)
@@ -92,9 +72,6 @@ def test_residual_block_adds_its_input():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (partial(MLPEncoder, (1, 8, 8), hidden=200), "hidden must be a list"),
-        (partial(MLPEncoder, (1, 8, 8), hidden=[0]), "hidden must be a list of positive sizes"),
-        (partial(MLPDecoder, 2, (1, 8, 8), activation="sine"), "activation must be one of"),
         (partial(ConvEncoder, (1, 8, 8), channels=[3, -1]), "channels must be a list of positive sizes"),
         (partial(ConvEncoder, (1, 8, 8), channels=[4] * 4), "encoder.channels must have 1 to 3 entries"),
         (partial(ConvEncoder, (1, 8, 8), channels=[]), "encoder.channels must have 1 to 3 entries"),
@@ -107,34 +84,3 @@ def test_bad_settings_stop_with_one_line(make, message):
     with pytest.raises(ValueError, match=f"^{message}") as caught:
         make()
     assert "\n" not in str(caught.value)
-
-
-def test_normal_initialisation_is_the_papers():
-    body = MLPEncoder((1, 28, 28), hidden=[500])
-    initialize(body, "normal", std=0.1)
-    for parameter in body.parameters():
-        assert parameter.std().item() == pytest.approx(0.1, rel=5 / math.sqrt(2 * parameter.numel()))
-        assert parameter.mean().abs().item() < 5 * 0.1 / math.sqrt(parameter.numel())
-
-
-def test_xavier_initialisation_is_glorots():
-    body = ConvEncoder((1, 28, 28), channels=[32], hidden=[10])
-    initialize(body, "xavier")
-    convolution, dense = body.convolutions[0], body.dense.layers[0]
-    for layer, fan_in, fan_out in [(convolution, 9, 32 * 9), (dense, 32 * 14 * 14, 10)]:
-        bound = math.sqrt(6 / (fan_in + fan_out))
-        assert 0.9 * bound < layer.weight.abs().max().item() <= bound
-        assert not layer.bias.any()
-
-
-def test_pytorch_initialisation_leaves_the_weights():
-    body = ConvDecoder(2, (1, 8, 8))
-    before = [parameter.clone() for parameter in body.parameters()]
-    initialize(body, "pytorch")
-    assert all(torch.equal(old, new) for old, new in zip(before, body.parameters(), strict=True))
-
-
-@pytest.mark.parametrize(("scheme", "std"), [("kaiming", 0.1), ("normal", 0.0), ("normal", float("nan"))])
-def test_bad_initialisation_is_refused(scheme, std):
-    with pytest.raises(ValueError, match=r"^(scheme|std) must be"):
-        initialize(MLPDecoder(2, (1, 8, 8)), scheme, std)
