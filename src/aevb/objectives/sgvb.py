@@ -74,7 +74,7 @@ class SGVB(Objective):
     def kl_weight(self) -> Tensor:
         """β after the training samples seen so far, ()."""
         if not self.beta_warmup_samples:
-            return torch.full((), self.beta, device=self.samples_seen.device)
+            return torch.full((), float(self.beta), device=self.samples_seen.device)
         return self.beta * (self.samples_seen / self.beta_warmup_samples).clamp(max=1)
 
     def charge(self, posterior: Distribution, prior: Distribution, z: Tensor, kl: Tensor) -> Tensor:
