@@ -186,10 +186,18 @@ def option_groups(choices: Iterable[str]) -> str:
     return "\n".join(f"  {group}: {', '.join(loader.get_group_options(group))}" for group in groups)
 
 
+def latent_dim(default: int | None, *, _parent_: DictConfig) -> int | None:
+    """Dimensions of z of a model: the sum over its layers where it has several, else what suits the data."""
+    layers = _parent_.get("latent_dims")
+    is_list = isinstance(layers, ListConfig) and all(isinstance(size, int) for size in layers)
+    return sum(layers) if is_list else default
+
+
 def register_resolvers() -> None:
     """Register the resolvers that the YAML files use.
 
-    `${reverse:list}` is the list backwards. `${unless:a,b}` is null where a is set, else b.
+    `${reverse:list}` is the list backwards. `${unless:a,b}` is null where a is set, else b. `${latent_dim:n}` is n, or
+    the sum of `latent_dims` beside it.
     `${run_folder:resume,path}` is the folder to resume, else a new folder at path. `${option_groups:choices}` lists the
     groups that a program chooses from, and their options.
     """
@@ -198,6 +206,7 @@ def register_resolvers() -> None:
         "unless": lambda condition, value: value if condition is None else None,
         "run_folder": lambda resume, path: str(resume) if resume is not None else unique_folder(path),
         "option_groups": option_groups,
+        "latent_dim": latent_dim,
     }
     for name, resolver in resolvers.items():
         OmegaConf.register_new_resolver(name, resolver, replace=True)

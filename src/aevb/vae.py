@@ -13,9 +13,9 @@ from aevb.inputs import as_batch, as_latents
 from aevb.likelihoods import Likelihood
 from aevb.networks import Backbone, as_weights, initialize
 from aevb.networks.initialization import Initialization
-from aevb.posteriors import Posterior
+from aevb.posteriors import RecognitionHead
 from aevb.priors import Prior
-from aevb.types import Checked, Positive, Shape, Size, check
+from aevb.types import Checked, Positive, Shape, Size, Sizes, check
 
 
 class GenerativeModel(nn.Module):
@@ -55,7 +55,7 @@ class RecognitionModel(nn.Module):
     Shapes: x (B, *data_shape) → batch (B,), event (latent_dim,).
     """
 
-    def __init__(self, data_shape: Sequence[int], encoder: Backbone, head: Posterior) -> None:
+    def __init__(self, data_shape: Sequence[int], encoder: Backbone, head: RecognitionHead) -> None:
         super().__init__()
         self.data_shape = tuple(data_shape)
         self.encoder = encoder
@@ -100,13 +100,14 @@ class VAE(Checked, nn.Module):
         likelihood: (in_shape, data_shape) → likelihood head.
         initialization: `normal` (the paper's), `xavier` or `pytorch`; see `aevb.networks.initialize`.
         initialization_std: σ of `normal`.
+        latent_dims: Dimensions of z_1, …, z_L of a model with several layers; they add up to latent_dim.
 
     Attributes:
         p: The generative model, θ.
         q: The recognition model, φ.
 
     Raises:
-        ValueError: latent_dim is not a positive whole number, or a part refuses its settings.
+        ValueError: latent_dims do not add up to latent_dim, or a part refuses its settings.
     """
 
     p: GenerativeModel
@@ -117,14 +118,17 @@ class VAE(Checked, nn.Module):
         latent_dim: Size,
         data_shape: Shape,
         encoder: Callable[..., Backbone],
-        posterior: Callable[..., Posterior],
+        posterior: Callable[..., RecognitionHead],
         prior: Callable[..., Prior],
         decoder: Callable[..., Backbone],
         likelihood: Callable[..., Likelihood],
         initialization: Initialization = "normal",
         initialization_std: Positive = 0.1,
+        latent_dims: Sizes | None = None,
     ) -> None:
         super().__init__()
+        if latent_dims is not None and sum(latent_dims) != latent_dim:
+            raise ValueError(f"latent_dims must add up to latent_dim, {latent_dim}, got {list(latent_dims)}")
         q_backbone, p_backbone = encoder(data_shape), decoder(latent_dim, data_shape)
         self.q = RecognitionModel(data_shape, q_backbone, posterior(q_backbone.out_shape[0], latent_dim))
         self.p = GenerativeModel(prior(latent_dim), p_backbone, likelihood(p_backbone.out_shape, data_shape))
@@ -142,7 +146,7 @@ class VAE(Checked, nn.Module):
         return vae
 
     def _connect(self) -> None:
-        for part in (self.p.prior, self.p.head, self.q.head):
+        for part in (self.p.prior, self.p.decoder, self.p.head, self.q.encoder, self.q.head):
             part.connect(self.p, self.q)
 
     def batch(self, x: Any) -> Tensor:

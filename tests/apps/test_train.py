@@ -484,3 +484,14 @@ def test_runs_can_share_a_parent(run_train, tmp_path):
         run_train(*TINY, f"seed={seed}", folder=tmp_path / f"seed={seed}")
     a, b = (weights(RunFolder(Path(tmp_path / f"seed={seed}"))) for seed in (0, 1))
     assert any(not torch.equal(a[name], b[name]) for name in a)
+
+
+@pytest.mark.parametrize("model", ["hierarchical", "ladder", "top_down"])
+def test_models_of_several_layers_train_and_load(run_train, model):
+    settings = ("model.latent_dims=[4,2]", "model.prior.hidden=[16]", "model.encoder.hidden=[16]", "max_samples=400")
+    folder, _ = run_train(f"model={model}", *settings, "logger=none", "callbacks.progress=null")
+    results = folder.status()["results"]
+    assert results["test/kl_1"] + results["test/kl_2"] == pytest.approx(results["test/kl"], abs=1e-4)
+    assert folder.config().model.latent_dim == 6
+    vae = aevb.load_run(folder.path)
+    assert vae.elbo(vae.sample(3)).shape == (3,)

@@ -1,4 +1,4 @@
-"""`evaluate.py`: estimators and tasks on trained runs; the results go to evaluation.json."""
+"""`evaluate.py`: estimators and tasks on trained runs, and what they find in evaluation.json."""
 
 import hashlib
 import json
@@ -12,9 +12,8 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
-from aevb.apps.results import entry_of, print_entries, print_entry, save_pictures
+from aevb.apps.findings import entry_of, print_entries, print_findings, progress_bar, save_pictures
 from aevb.config import instantiate, require_allowed
-from aevb.console import progress_bar
 from aevb.data import InMemoryDataModule
 from aevb.data.module import Split
 from aevb.errors import ConfigError, Stopped, one_line
@@ -37,26 +36,23 @@ log = logging.getLogger("aevb")
 
 
 def evaluate(config: DictConfig) -> None:
-    """Evaluate a run, or every trained run of a sweep.
+    """Evaluate a run, or every run of a sweep that has something to evaluate.
 
     Raises:
         ConfigError: a setting makes no sense, or there is no such run.
         Stopped: it was interrupted.
     """
     validate(config, "evaluate")
-    folders = find_runs(Path(config.run))
-    if not folders:
-        raise ConfigError(f"run: {config.run} is no run folder: it has no .hydra/config.yaml, nor has a folder in it")
-    if config.device == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("device=cuda: there is no GPU that torch can use; use device=cpu or auto")
+    folders = asked_runs(config)
+    require_device(config)
     require_places_used(config, folders)
-    work = instantiate(config.task) if config.get("task") else [*map(instantiate, config.estimators.values())]
+    work = instantiate(config.task) if config.get("task") else make_estimators(config)
     try:
         skipped = 0
         for folder in folders:
             try:
                 evaluate_run(config, folder, work)
-            except Exception as error:  # whatever is wrong with one run, the others are evaluated
+            except Exception as error:  # one run, whatever is wrong with it, never stops the evaluation of the others
                 if len(folders) == 1:
                     raise
                 log.warning("skipped %s: %s", folder.path, one_line(error))
@@ -68,10 +64,10 @@ def evaluate(config: DictConfig) -> None:
 
 
 def require_places_used(config: DictConfig, folders: Sequence[RunFolder]) -> None:
-    """Raise a `ConfigError` where the command says where data are, and no run has such data."""
+    """Raise a `ConfigError` where the command says where data are, and no run has data that are kept in that way."""
     for key, setting in PLACES.items():
-        is_given = OmegaConf.select(config, key) is not None
-        if is_given and not any(keeps_data_by(setting, folder) for folder in folders):
+        is_asked = OmegaConf.select(config, key) is not None
+        if is_asked and not any(keeps_data_by(setting, folder) for folder in folders):
             raise ConfigError(f"{key}: the data of {config.run} are not kept in that way; drop it")
 
 
@@ -81,6 +77,38 @@ def keeps_data_by(setting: str, folder: RunFolder) -> bool:
         return setting in (folder.config().get("data") or {})
     except ConfigError:
         return True
+
+
+def asked_runs(config: DictConfig) -> list[RunFolder]:
+    """The run that `run` names, or the runs in that folder.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    if OmegaConf.is_missing(config, "run"):
+        raise ConfigError("run must be given: run=<run folder>, or the folder of a sweep")
+    path = Path(str(config.run))
+    found = find_runs(path)
+    if not found:
+        raise ConfigError(f"run: {path} is no run folder: it has no .hydra/config.yaml, nor has a folder in it")
+    return found
+
+
+def require_device(config: DictConfig) -> None:
+    """Raise a `ConfigError` where the GPU that is asked for is not there."""
+    if config.device == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("device=cuda: there is no GPU that torch can use; use device=cpu or auto")
+
+
+def make_estimators(config: DictConfig) -> list[Estimator]:
+    """The estimators that are to be applied.
+
+    Raises:
+        ConfigError: there are none, or one refuses its settings.
+    """
+    if not config.get("estimators"):
+        raise ConfigError("estimators must name at least one, such as [elbo]")
+    return [instantiate(node) for node in config.estimators.values()]
 
 
 class Trained(NamedTuple):
@@ -96,7 +124,7 @@ class Trained(NamedTuple):
 
 
 def evaluate_run(config: DictConfig, folder: RunFolder, work: list[Estimator] | Task) -> None:
-    """Apply a task, or all estimators, to one run; each result is written as soon as it is known.
+    """A task, or all estimators, on one run; each result is written down as soon as it is there.
 
     Raises:
         ConfigError: the run cannot be loaded, or its data are not there.
@@ -115,13 +143,13 @@ def evaluate_run(config: DictConfig, folder: RunFolder, work: list[Estimator] | 
     rows = rows_at_once(vae.p, config.max_batch_values)
     trained = Trained(folder, vae, checkpoint["samples"], data, x.to(device), y, rows)
     if isinstance(work, Task):
-        print_entry(folder.path, perform(config, trained, work))
+        print_findings(folder.path, perform(config, trained, work))
     else:
         print_entries(folder.path, [apply(config, trained, estimator) for estimator in work])
 
 
 def question(config: DictConfig, trained: Trained, settings: dict[str, Any]) -> dict[str, Any]:
-    """What identifies an entry of evaluation.json: data, settings and weights."""
+    """What an entry of evaluation.json answers, and about which weights."""
     return {
         "split": config.split,
         "limit": config.limit,
@@ -133,20 +161,20 @@ def question(config: DictConfig, trained: Trained, settings: dict[str, Any]) -> 
 
 
 def apply(config: DictConfig, trained: Trained, estimator: Estimator) -> dict[str, Any]:
-    """Apply an estimator to a run; returns its entry in evaluation.json."""
+    """One estimator on one run: its entry in evaluation.json."""
     name, vae = estimator.name, trained.vae
     about = {"estimator": name, **question(config, trained, estimator.settings)}
     partial = PartialEstimates(trained.folder.path / "evaluation" / f"{name}-{fingerprint(about, trained)}.npz")
     with progress_bar(name, len(trained.x)) as on_progress:
-        estimates, seconds = run(estimator, vae, trained.x, trained.rows, config.seed, partial, on_progress)
-    entry = entry_of(about, estimator, estimates, vae.p.head, seconds)
+        found, seconds = run(estimator, vae, trained.x, trained.rows, config.seed, partial, on_progress)
+    entry = entry_of(about, estimator, found, vae.p.head, seconds)
     EvaluationFile(trained.folder.path).add("entries", entry)
     partial.remove()
     return entry
 
 
 def perform(config: DictConfig, trained: Trained, task: Task) -> dict[str, Any]:
-    """Apply a task to a run; returns its entry in evaluation.json.
+    """A task on one run: its entry in evaluation.json; its pictures go to the others of the run.
 
     Raises:
         ConfigError: the data or the model do not allow the task.
@@ -155,7 +183,7 @@ def perform(config: DictConfig, trained: Trained, task: Task) -> dict[str, Any]:
     torch.manual_seed(config.seed)
     train_x, train_y = datapoints(trained.data, "train", task.train_limit)
     try:
-        analysis = task.run(
+        found = task.run(
             trained.vae, Split(trained.x, trained.y), Split(train_x.to(trained.x.device), train_y), trained.rows
         )
     except ValueError as error:
@@ -164,9 +192,9 @@ def perform(config: DictConfig, trained: Trained, task: Task) -> dict[str, Any]:
         "task": task.name,
         **question(config, trained, task.settings),
         "datapoints": len(trained.x),
-        "results": analysis.results,
-        "words": analysis.words,
-        "pictures": save_pictures(trained.folder, trained.samples, task.name, analysis.pictures),
+        "results": found.results,
+        "words": found.words,
+        "pictures": save_pictures(trained.folder, trained.samples, task.name, found.pictures),
         "seconds": time.monotonic() - start,
         "date": now(),
     }
@@ -175,7 +203,7 @@ def perform(config: DictConfig, trained: Trained, task: Task) -> dict[str, Any]:
 
 
 def fingerprint(about: dict[str, Any], trained: Trained) -> str:
-    """A hash of settings, weights and data, so that unfinished estimates continue only with the same ones."""
+    """Differs where estimates of another question, other weights or other data would be continued."""
     digest = hashlib.sha256(json.dumps([about, trained.rows], sort_keys=True).encode())
     for tensor in (trained.x, *trained.vae.state_dict().values()):
         digest.update(tensor.cpu().contiguous().numpy().data)
@@ -188,11 +216,11 @@ def data_of(config: DictConfig, folder: RunFolder) -> InMemoryDataModule:
     Raises:
         ConfigError: they cannot be found or read, or are not what the run's configuration may name.
     """
-    stored = folder.config()
-    relocate(stored, str(folder.path), config.paths.data, config.data.path)
-    stored.data.pop("urls", None)  # a download comes from where the data set is published
-    require_allowed(stored.data, config.allow)
-    return load_stored_data(stored)
+    asked = folder.config()
+    relocate(asked, str(folder.path), config.paths.data, config.data.path)
+    asked.data.pop("urls", None)  # a download comes from where the data set is published
+    require_allowed(asked.data, config.allow)
+    return load_stored_data(asked)
 
 
 def datapoints(data: InMemoryDataModule, split: str, limit: int | None) -> tuple[Tensor, Tensor | None]:

@@ -18,6 +18,7 @@ from torch.distributions import (
     register_kl,
 )
 
+from aevb.distributions.chain import Chain, kl_per_block
 from aevb.distributions.flows import GaussianFlow
 from aevb.distributions.logistic import LogisticDistribution
 
@@ -87,11 +88,24 @@ def sample_and_kl(
     Raises:
         ValueError: `analytic` where no closed form is known.
     """
+    z, divergence, _ = sample_and_kl_terms(posterior, prior, num_samples, kl)
+    return z, divergence
+
+
+def sample_and_kl_terms(
+    posterior: Distribution, prior: Distribution, num_samples: int, kl: str = "auto"
+) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+    """`sample_and_kl`, and the terms of the KL of two chains as `kl_<block>`, for the blocks that have names."""
     divergence = analytic_kl(posterior, prior, kl)
     if divergence is not None:
-        return posterior.rsample(torch.Size((num_samples,))), divergence
+        return posterior.rsample(torch.Size((num_samples,))), divergence, {}
+    if isinstance(posterior, Chain) and isinstance(prior, Chain):
+        z = posterior.rsample((num_samples,))
+        terms = kl_per_block(posterior, prior, z, analytic=kl != "sampled")
+        named = {f"kl_{name}": term for name, term in zip(posterior.names, terms, strict=False)}
+        return z, torch.stack(terms).sum(0), named
     z, log_q = rsample_and_log_prob(posterior, (num_samples,))
-    return z, (log_q - prior.log_prob(z)).mean(0)
+    return z, (log_q - prior.log_prob(z)).mean(0), {}
 
 
 def kl_estimate(posterior: Distribution, prior: Distribution, z: Tensor, kl: str) -> Tensor:
@@ -107,9 +121,11 @@ def kl_estimate(posterior: Distribution, prior: Distribution, z: Tensor, kl: str
         ValueError: `analytic` where no closed form is known.
     """
     divergence = analytic_kl(posterior, prior, kl)
-    if divergence is None:
-        divergence = (posterior.log_prob(z) - prior.log_prob(z)).mean(0)
-    return divergence
+    if divergence is not None:
+        return divergence
+    if isinstance(posterior, Chain) and isinstance(prior, Chain):
+        return torch.stack(kl_per_block(posterior, prior, z, analytic=kl != "sampled")).sum(0)
+    return (posterior.log_prob(z) - prior.log_prob(z)).mean(0)
 
 
 def analytic_kl(posterior: Distribution, prior: Distribution, kl: str) -> Tensor | None:

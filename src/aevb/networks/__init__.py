@@ -2,7 +2,9 @@
 
 from aevb.networks.base import Backbone, FullPrecision, as_weights
 from aevb.networks.convolutional import ConvDecoder, ConvEncoder
+from aevb.networks.gaussian import GaussianMLP
 from aevb.networks.initialization import initialize
+from aevb.networks.layered import FirstLayer, LastState
 from aevb.networks.mlp import MLP, MLPDecoder, MLPEncoder
 
 __all__ = [
@@ -10,7 +12,10 @@ __all__ = [
     "Backbone",
     "ConvDecoder",
     "ConvEncoder",
+    "FirstLayer",
     "FullPrecision",
+    "GaussianMLP",
+    "LastState",
     "MLPDecoder",
     "MLPEncoder",
     "as_weights",

@@ -1,7 +1,7 @@
 """Base classes of backbones, and of modules that keep full precision."""
 
 from collections.abc import Callable
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +26,9 @@ class Backbone(Checked, nn.Module):
 
     out_shape: tuple[int, ...]
     """Shape of one datapoint's features: (features,) for vectors, (channels, H, W) for maps."""
+
+    def connect(self, p: Any, q: Any) -> None:
+        """Called once with the model, before the optimizer is made; for backbones that read its other parts."""
 
 
 class FullPrecision(nn.Module):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from aevb.distributions.kl import sample_and_kl
+from aevb.distributions.kl import sample_and_kl_terms
 from aevb.networks import FullPrecision
 from aevb.types import Checked
 from aevb.vae import GenerativeModel, RecognitionModel
@@ -111,10 +111,10 @@ def elbo(p: GenerativeModel, q: RecognitionModel, x: Tensor, num_samples: int = 
         kl: `analytic`, `sampled`, or `auto`: analytic where a closed form is known.
     """
     posterior, prior = q(x), p.prior()
-    z, divergence = sample_and_kl(posterior, prior, num_samples, kl)
+    z, divergence, kl_of_blocks = sample_and_kl_terms(posterior, prior, num_samples, kl)
     log_likelihood = p.likelihood(z).log_prob(x).mean(0)
     bound = log_likelihood - divergence
-    return Estimate(-bound.mean(), bound, log_likelihood, divergence, {})
+    return Estimate(-bound.mean(), bound, log_likelihood, divergence, kl_of_blocks)
 
 
 def log_weight_prior(p: GenerativeModel) -> Tensor:

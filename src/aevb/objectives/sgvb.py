@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from aevb.distributions.kl import KLEstimator, distribution_name, factorized, kl_estimate, sample_and_kl
+from aevb.distributions.kl import KLEstimator, distribution_name, factorized, kl_estimate, sample_and_kl_terms
 from aevb.objectives.base import Estimate, Objective, elbo
 from aevb.types import CountOrZero, NonNegative, Size
 from aevb.vae import GenerativeModel, RecognitionModel
@@ -31,7 +31,8 @@ class SGVB(Objective):
         beta: β, the weight of the KL in the loss.
         beta_warmup_samples: T, training samples over which the weight of the KL rises linearly from 0 to β; 0: none.
         free_bits: λ in nats; the KL of a group is not reduced below it. 0: none.
-        free_bits_per: A group is a latent `dimension`, or all that encodes a `datapoint`.
+        free_bits_per: A group is a latent `dimension`, a `layer` of a model with several, or all that encodes a
+            `datapoint`.
         weight_prior: See `Objective`.
 
     Logged in addition, where the setting is used: `beta`, the current weight of the KL, and `kl_free_bits`, the KL as
@@ -45,7 +46,7 @@ class SGVB(Objective):
         beta: NonNegative = 1.0,
         beta_warmup_samples: CountOrZero = 0,
         free_bits: NonNegative = 0.0,
-        free_bits_per: Literal["dimension", "datapoint"] = "dimension",
+        free_bits_per: Literal["dimension", "layer", "datapoint"] = "dimension",
         weight_prior: bool = True,
     ) -> None:
         super().__init__(weight_prior)
@@ -60,10 +61,12 @@ class SGVB(Objective):
         if self.beta == 1 and not self.beta_warmup_samples and not self.free_bits:
             return elbo(p, q, x, self.num_samples, self.kl)
         posterior, prior = q(x), p.prior()
-        z, kl = sample_and_kl(posterior, prior, self.num_samples, self.kl)
+        z, kl, layers = sample_and_kl_terms(posterior, prior, self.num_samples, self.kl)
         log_likelihood = p.likelihood(z).log_prob(x).mean(0)
-        charge, extras = kl.mean(), {}
-        if self.free_bits:
+        charge, extras = kl.mean(), dict(layers)
+        if self.free_bits_per == "layer" and self.free_bits:
+            charge = extras["kl_free_bits"] = self.charge_of_layers(layers, posterior)
+        elif self.free_bits:
             charge = self.charge(posterior, prior, z, kl)
             extras["kl_free_bits"] = charge
         if self.beta != 1 or self.beta_warmup_samples:
@@ -71,10 +74,19 @@ class SGVB(Objective):
             charge = extras["beta"] * charge
         return Estimate(charge - log_likelihood.mean(), log_likelihood - kl, log_likelihood, kl, extras)
 
+    def charge_of_layers(self, layers: dict[str, Tensor], posterior: Distribution) -> Tensor:
+        """Σ_l max(λ, KL_l), (), of the KL (B,) of each layer."""
+        if not layers:
+            raise ValueError(
+                "objective.free_bits_per=layer needs a model of several layers, such as model=ladder, got "
+                f"{distribution_name(posterior)}; use free_bits_per=datapoint"
+            )
+        return torch.stack([kl.mean() for kl in layers.values()]).clamp(min=self.free_bits).sum()
+
     def kl_weight(self) -> Tensor:
         """β after the training samples seen so far, ()."""
         if not self.beta_warmup_samples:
-            return torch.full((), float(self.beta), device=self.samples_seen.device)
+            return torch.full((), self.beta, device=self.samples_seen.device)
         return self.beta * (self.samples_seen / self.beta_warmup_samples).clamp(max=1)
 
     def charge(self, posterior: Distribution, prior: Distribution, z: Tensor, kl: Tensor) -> Tensor:

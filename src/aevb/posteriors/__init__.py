@@ -1,18 +1,23 @@
 """Posterior heads q(z|x): one class each, chosen by `model/posterior=`."""
 
 import aevb.distributions.kl  # noqa: F401 - registers closed forms of the KL divergence
-from aevb.posteriors.base import Posterior
+from aevb.posteriors.base import Posterior, RecognitionHead
 from aevb.posteriors.flow import InverseAutoregressiveFlow, SplineFlow
 from aevb.posteriors.gaussian import DiagonalGaussian, FullGaussian, LowRankGaussian
+from aevb.posteriors.hierarchical import BottomUp, Ladder, TopDown
 from aevb.posteriors.location_scale import Laplace, Logistic
 
 __all__ = [
+    "BottomUp",
     "DiagonalGaussian",
     "FullGaussian",
     "InverseAutoregressiveFlow",
+    "Ladder",
     "Laplace",
     "Logistic",
     "LowRankGaussian",
     "Posterior",
+    "RecognitionHead",
     "SplineFlow",
+    "TopDown",
 ]

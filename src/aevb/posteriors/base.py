@@ -11,37 +11,50 @@ from aevb.networks import FullPrecision
 from aevb.types import Checked
 
 
-class Posterior(Checked, FullPrecision, ABC):
+class RecognitionHead(Checked, FullPrecision, ABC):
     """A head that turns the encoder's features into the variational distribution q(z|x).
 
-    The parameters of the distribution are linear in the features. A subclass says how many there are, and builds the
-    distribution from them; it has `rsample` (reparameterized, section 2.4 of the paper) and `log_prob`.
-
-    Under mixed precision the parameters are raised to float32, and distributions compute in it: densities, Cholesky
-    factors and inverses of flows do not survive less.
+    The distribution has `rsample` (reparameterized, section 2.4 of the paper) and `log_prob`.
 
     Shapes: h (B, in_features) → batch (B,), event (latent_dim,).
 
     Args:
         in_features: Size of the encoder's feature vector.
         latent_dim: Dimensions of z.
+    """
+
+    def __init__(self, in_features: int, latent_dim: int) -> None:
+        super().__init__()
+        self.in_features, self.latent_dim = in_features, latent_dim
+
+    def connect(self, p: Any, q: Any) -> None:
+        """Called once with the model, before the optimizer is made; for heads that depend on its other parts."""
+
+    @abstractmethod
+    def forward(self, h: Tensor) -> Distribution:
+        """q(z|x) for features h (B, in_features)."""
+
+
+class Posterior(RecognitionHead):
+    """A head whose parameters are linear in the features.
+
+    A subclass says how many parameters there are, and builds the distribution from them.
+
+    Under mixed precision the parameters are raised to float32, and distributions compute in it: densities, Cholesky
+    factors and inverses of flows do not survive less.
+
+    Args:
         num_parameters: Parameters of the distribution of one datapoint.
     """
 
     def __init__(self, in_features: int, latent_dim: int, num_parameters: int) -> None:
-        super().__init__()
-        self.in_features = in_features
-        self.latent_dim = latent_dim
+        super().__init__(in_features, latent_dim)
         self.layer = nn.Linear(in_features, num_parameters)
 
     def forward(self, h: Tensor) -> Distribution:
-        """q(z|x) for features h (B, in_features)."""
         parameters = self.layer(h.to(self.layer.weight.dtype))
         with torch.autocast(parameters.device.type, enabled=False):
             return self.distribution(parameters.to(torch.promote_types(parameters.dtype, torch.float32)))
-
-    def connect(self, p: Any, q: Any) -> None:
-        """Called once with the model, before the optimizer is made; for heads that depend on its other parts."""
 
     @abstractmethod
     def distribution(self, parameters: Tensor) -> Distribution:

@@ -3,6 +3,17 @@
 from aevb.priors.base import Prior
 from aevb.priors.factorized import Laplace, StandardNormal, StudentT
 from aevb.priors.flow import Flow
+from aevb.priors.hierarchical import Hierarchical, TopDown
 from aevb.priors.mixture import MixtureOfGaussians, VampPrior
 
-__all__ = ["Flow", "Laplace", "MixtureOfGaussians", "Prior", "StandardNormal", "StudentT", "VampPrior"]
+__all__ = [
+    "Flow",
+    "Hierarchical",
+    "Laplace",
+    "MixtureOfGaussians",
+    "Prior",
+    "StandardNormal",
+    "StudentT",
+    "TopDown",
+    "VampPrior",
+]
