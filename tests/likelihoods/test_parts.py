@@ -50,6 +50,12 @@ def test_where_the_variance_is_shared() -> None:
     assert [name for name, _ in FixedGaussian((5,), shape).named_parameters()] == ["layer.weight", "layer.bias"]
 
 
+def test_a_whole_sigma_is_a_number_like_any_other() -> None:
+    head, h = FixedGaussian((3,), (1, 2, 2), sigma=1), torch.zeros(2, 5, 3)
+    assert head(h).sample().shape == (2, 5, 1, 2, 2)
+    assert head(h).log_prob(torch.zeros(5, 1, 2, 2)).dtype == torch.float32
+
+
 @pytest.mark.parametrize("learn", [True, False])
 def test_single_numbers_are_learned_on_request(learn: bool) -> None:
     student = StudentT((3,), (1, 1, 1), learn_degrees_of_freedom=learn)

@@ -50,8 +50,10 @@ def test_the_reported_elbo_is_the_true_one(model: PPCA, changes: dict[str, float
     assert torch.equal(SGVB().evaluate(model.p, model.q, model.x).kl, plain.kl)
 
 
-def test_beta_weighs_the_kl(model: PPCA) -> None:
-    changed = estimate(SGVB(beta=4.0, weight_prior=False), model)
+@pytest.mark.parametrize("beta", [4.0, 4])
+def test_beta_weighs_the_kl(model: PPCA, beta: float) -> None:
+    changed = estimate(SGVB(beta=beta, weight_prior=False), model)
+    assert changed.metrics()["beta"].is_floating_point()
     assert torch.isclose(changed.loss, 4 * changed.kl.mean() - changed.log_likelihood.mean())
     assert float(changed.extras["beta"]) == 4
 

@@ -71,8 +71,9 @@ def require_same_data(config: DictConfig, folder: RunFolder) -> None:
         OtherRunError: they differ, or cannot be had.
     """
     if folder.last_checkpoint.exists():
+        _, checkpoint = folder.load_checkpoint("last")
         try:
-            load_stored_data(config).require_same(folder.load_checkpoint("last")[1])
+            load_stored_data(config).require_same(checkpoint)
         except ConfigError as error:
             raise OtherRunError(f"{error} ({folder.path})") from error
 

@@ -100,7 +100,7 @@ class FixedGaussian(LocationScale):
         self, in_shape: Sequence[int], data_shape: Sequence[int], sigma: Positive = 0.1, bounded: Bounded = "auto"
     ) -> None:
         super().__init__(in_shape, data_shape, 1, bounded)
-        self.register_buffer("sigma", torch.tensor(sigma), persistent=False)
+        self.register_buffer("sigma", torch.tensor(float(sigma)), persistent=False)
 
     def distribution(self, mean: Tensor) -> Distribution:
         return GaussianDistribution(self.location(mean), self.sigma)
