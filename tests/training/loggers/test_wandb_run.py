@@ -1,6 +1,5 @@
-"""metrics.csv, and wandb's offline file read back."""
+"""Runs of wandb, offline ones read back and online ones as a server was told them."""
 
-import json
 import os
 import socket
 import subprocess
@@ -11,17 +10,11 @@ from pathlib import Path
 import pytest
 import torch
 import wandb
-from omegaconf import DictConfig, OmegaConf
 
 from aevb import plots
-from aevb.errors import ConfigError
 from aevb.training.loggers import (
-    MetricsFile,
     WandbLogger,
-    dashboard_config,
     has_credentials,
-    log_sweep_table,
-    make_logger,
 )
 from aevb.training.loggers.images import log_image
 
@@ -135,15 +128,6 @@ def test_printed_command_uploads_every_part_of_a_resumed_run(tmp_path):
     assert history == [(100 * step, -step, step) for step in range(9)]
 
 
-def refuse(*arguments: object, **options: object) -> None:
-    """Fail as a service or a disk may, in more than one line."""
-    raise OSError("no such luck\nand a long story")
-
-
-def wandb_config(**settings: object) -> DictConfig:
-    return OmegaConf.create({"logger": {"_target_": "aevb.training.loggers.WandbLogger", **settings}}).logger
-
-
 @pytest.mark.parametrize("answer", ["silence", "refusal"])
 def test_server_that_cannot_be_had_leaves_the_run_offline(tmp_path, monkeypatch, caplog, answer):
     wandb.teardown()
@@ -184,88 +168,6 @@ def test_server_that_vanishes_does_not_hold_the_end_of_a_run(tmp_path, monkeypat
     wandb.teardown()
 
 
-def test_logger_that_fails_is_not_asked_again(tmp_path, monkeypatch, caplog):
-    logger = make_logger(wandb_config(folder=str(tmp_path)))
-    monkeypatch.setattr(wandb, "init", refuse)
-    logger.log_hyperparams({"seed": 1})
-    logger.log_metrics({"train/elbo": -1.0}, 100)
-    logger.log_image("images/samples", tmp_path / "picture.png", 300)
-    logger.finish(0)
-    assert logger.where() == {}
-    assert [record.message for record in caplog.records if record.name == "aevb"] == [
-        "WandbLogger failed: no such luck; training goes on without it"
-    ]
-
-
-@pytest.mark.parametrize(
-    ("target", "attribute"),
-    [
-        ("pytorch_lightning.loggers.CSVLogger", "log_metrics"),
-        ("pytorch_lightning.loggers.CSVLogger", "save"),
-        ("pytorch_lightning.loggers.TensorBoardLogger", "log_metrics"),
-        ("pytorch_lightning.loggers.TensorBoardLogger", "finalize"),
-    ],
-)
-def test_other_loggers_may_fail_at_any_time(tmp_path, monkeypatch, caplog, target, attribute):
-    config = OmegaConf.create({"logger": {"_target_": target, "save_dir": str(tmp_path), "name": "", "version": "v"}})
-    logger = make_logger(config.logger)
-    monkeypatch.setattr(logger.logger, attribute, refuse)
-    for samples in (100, 200):
-        logger.log_metrics({"train/elbo": -1.0}, samples)
-        logger.save()
-    logger.finalize("success")
-    (record,) = [record for record in caplog.records if record.name == "aevb"]
-    assert record.message == f"{target.split('.')[-1]} failed: no such luck; training goes on without it"
-
-
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"project": "a/b"}, "logger.project must be a name of at most 128 characters without / "),
-        ({"project": "p" * 200}, "logger.project must be a name of at most 128 characters without / "),
-        ({"project": [1]}, "logger.project must be a name of at most 128 characters without / "),
-        ({"project": ""}, "logger.project must be a name of at most 128 characters without / "),
-        ({"entity": True}, "logger.entity must be a name of at most 128 characters or null, got true"),
-        ({"name": {"a": 1}}, "logger.name must be a name of at most 128 characters or null, got {'a': 1}"),
-        ({"group": " "}, "logger.group must be a name of at most 128 characters or null, got ' '"),
-        (
-            {"tags": "paper"},
-            "logger.tags must be a list of names of at most 64 characters, such as [paper,figure2], got",
-        ),
-        ({"tags": ["t" * 65]}, "logger.tags must be a list of names of at most 64 characters"),
-        ({"tags": [[1]]}, "logger.tags must be a list of names of at most 64 characters"),
-        ({"tags": None}, "logger.tags must be a list of names of at most 64 characters"),
-        ({"offline": "maybe"}, "logger.offline must be true, false or null, got 'maybe'"),
-        ({"log_model": "all"}, "logger.log_model must be true or false, got 'all'"),
-        ({"no_such": 1}, "logger: "),
-    ],
-)
-def test_bad_setting_is_named_before_training(tmp_path, settings, message):
-    with pytest.raises(ConfigError) as refused:
-        make_logger(wandb_config(folder=str(tmp_path), **settings))
-    assert str(refused.value).startswith(message)
-    assert "\n" not in str(refused.value)
-
-
-def test_numbers_are_names(tmp_path):
-    logger = make_logger(wandb_config(folder=str(tmp_path), name=5, group=2026, tags=[1]))
-    assert logger.logger._wandb_init["name"] == "5"
-    assert logger.logger._wandb_init["tags"] == ["1"]
-
-
-def test_bad_environment_of_wandb_is_named(tmp_path, monkeypatch):
-    wandb.teardown()
-    monkeypatch.setenv("WANDB_BASE_URL", "http://api.wandb.ai")
-    with pytest.raises(ConfigError, match=r"^logger: wandb refuses its environment or settings file: .*not secure"):
-        make_logger(wandb_config(folder=str(tmp_path)))
-    wandb.teardown()
-
-
-def test_table_that_cannot_be_logged_costs_a_sentence(tmp_path, monkeypatch):
-    monkeypatch.setattr(wandb, "init", refuse)
-    assert log_sweep_table(tmp_path, [{"seed": 0}], ["seed"]) == "the table could not be logged: no such luck"
-
-
 def test_offline_run_calls_nobody(tmp_path, monkeypatch):
     wandb.teardown()  # its process of its own, and the settings that it has read
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -281,56 +183,6 @@ def test_offline_run_calls_nobody(tmp_path, monkeypatch):
         with pytest.raises(TimeoutError):
             server.accept()
     wandb.teardown()
-
-
-def test_dashboard_groups_by_short_names():
-    asked = {
-        "seed": 3,
-        "model": {
-            "_target_": "aevb.vae.VAE",
-            "latent_dim": 2,
-            "likelihood": {"_target_": "aevb.likelihoods.FixedGaussian", "_partial_": True, "sigma": 0.1},
-            "prior": {"_target_": "my.Prior", "base": {"_target_": "my.BaseOfGLOW", "depth": 4}, "options": {"a": 1}},
-        },
-        "objective": {"_target_": "aevb.objectives.MonteCarloEM", "updates": 5},
-        "callbacks": {"images": None, "metrics": {"_target_": "aevb.training.callbacks.Metrics", "every_samples": 9}},
-    }
-    assert dashboard_config(asked) == {
-        "seed": 3,
-        "model": {
-            "latent_dim": 2,
-            "likelihood": "fixed_gaussian",
-            "likelihood_sigma": 0.1,
-            "prior": "prior",
-            "prior_base": "base_of_glow",
-            "prior_base_depth": 4,
-            "prior_options": {"a": 1},
-        },
-        "objective": "monte_carlo_em",
-        "objective_updates": 5,
-        "callbacks": {"images": None, "metrics": "metrics", "metrics_every_samples": 9},
-    }
-
-
-def test_sweep_table_is_one_run_of_the_group_however_often_it_is_logged(tmp_path):
-    rows = [{"seed": 0, "test/elbo": -3.5, "state": "finished"}, {"seed": 1, "state": "failed"}]
-    log_sweep_table(tmp_path, rows[:1], ["seed", "state"], group="my sweep")
-    (first,) = tmp_path.glob("wandb/offline-run-*")
-    run = run_of(tmp_path)
-    first.rename(tmp_path / "earlier")
-
-    where = log_sweep_table(tmp_path, rows, ["seed", "test/elbo", "state"], group="my sweep", tags=["t"], exit_code=1)
-    (second,) = tmp_path.glob("wandb/offline-run-*")
-    assert where == f"wandb sync {os.path.relpath(second.parent)}/offline-run-*"
-    records = read_offline_run(tmp_path)
-    again = run_of(tmp_path)
-    assert again.run_id == run.run_id
-    assert (again.run_group, again.job_type, list(again.tags)) == ("my sweep", "sweep", ["t"])
-    assert exit_code(tmp_path) == 1
-    (logged,) = [values(record.history.item)["jobs"] for record in records if record.HasField("history")]
-    table = json.loads((second / "files" / logged["path"]).read_text())
-    assert table["columns"] == ["seed", "test/elbo", "state"]
-    assert table["data"] == [[0, -3.5, "finished"], [1, None, "failed"]]
 
 
 def test_second_run_in_one_process_is_a_second_wandb_run(tmp_path):
@@ -355,9 +207,3 @@ def test_online_only_with_credentials(tmp_path, monkeypatch):
     assert has_credentials()
     assert WandbLogger(tmp_path)._wandb_init["mode"] is None
     assert WandbLogger(tmp_path, offline=True)._wandb_init["mode"] == "offline"
-
-
-def test_metrics_file_has_the_samples_first(tmp_path):
-    logger = MetricsFile(tmp_path / "metrics.csv")
-    logger.log_metrics({"a": 1.5}, 10)
-    assert (tmp_path / "metrics.csv").read_text().splitlines() == ["samples,a", "10,1.5"]

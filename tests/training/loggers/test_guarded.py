@@ -1,0 +1,106 @@
+"""Loggers that cannot start, or fail, cost no training."""
+
+from pathlib import Path
+
+import pytest
+import wandb
+from omegaconf import DictConfig, OmegaConf
+
+from aevb.errors import ConfigError
+from aevb.training.loggers import (
+    make_logger,
+)
+
+
+@pytest.fixture(autouse=True)
+def no_credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    monkeypatch.setenv("WANDB_ERROR_REPORTING", "true")  # restored afterwards, whatever the loggers make of it
+    for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_PROJECT", "WANDB_ENTITY"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def refuse(*arguments: object, **options: object) -> None:
+    """Fail as a service or a disk may, in more than one line."""
+    raise OSError("no such luck\nand a long story")
+
+
+def wandb_config(**settings: object) -> DictConfig:
+    return OmegaConf.create({"logger": {"_target_": "aevb.training.loggers.WandbLogger", **settings}}).logger
+
+
+def test_logger_that_fails_is_not_asked_again(tmp_path, monkeypatch, caplog):
+    logger = make_logger(wandb_config(folder=str(tmp_path)))
+    monkeypatch.setattr(wandb, "init", refuse)
+    logger.log_hyperparams({"seed": 1})
+    logger.log_metrics({"train/elbo": -1.0}, 100)
+    logger.log_image("images/samples", tmp_path / "picture.png", 300)
+    logger.finish(0)
+    assert logger.where() == {}
+    assert [record.message for record in caplog.records if record.name == "aevb"] == [
+        "WandbLogger failed: no such luck; training goes on without it"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("target", "attribute"),
+    [
+        ("pytorch_lightning.loggers.CSVLogger", "log_metrics"),
+        ("pytorch_lightning.loggers.CSVLogger", "save"),
+        ("pytorch_lightning.loggers.TensorBoardLogger", "log_metrics"),
+        ("pytorch_lightning.loggers.TensorBoardLogger", "finalize"),
+    ],
+)
+def test_other_loggers_may_fail_at_any_time(tmp_path, monkeypatch, caplog, target, attribute):
+    config = OmegaConf.create({"logger": {"_target_": target, "save_dir": str(tmp_path), "name": "", "version": "v"}})
+    logger = make_logger(config.logger)
+    monkeypatch.setattr(logger.logger, attribute, refuse)
+    for samples in (100, 200):
+        logger.log_metrics({"train/elbo": -1.0}, samples)
+        logger.save()
+    logger.finalize("success")
+    (record,) = [record for record in caplog.records if record.name == "aevb"]
+    assert record.message == f"{target.split('.')[-1]} failed: no such luck; training goes on without it"
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"project": "a/b"}, "logger.project must be a name of at most 128 characters without / "),
+        ({"project": "p" * 200}, "logger.project must be a name of at most 128 characters without / "),
+        ({"project": [1]}, "logger.project must be a name of at most 128 characters without / "),
+        ({"project": ""}, "logger.project must be a name of at most 128 characters without / "),
+        ({"entity": True}, "logger.entity must be a name of at most 128 characters or null, got true"),
+        ({"name": {"a": 1}}, "logger.name must be a name of at most 128 characters or null, got {'a': 1}"),
+        ({"group": " "}, "logger.group must be a name of at most 128 characters or null, got ' '"),
+        (
+            {"tags": "paper"},
+            "logger.tags must be a list of names of at most 64 characters, such as [paper,figure2], got",
+        ),
+        ({"tags": ["t" * 65]}, "logger.tags must be a list of names of at most 64 characters"),
+        ({"tags": [[1]]}, "logger.tags must be a list of names of at most 64 characters"),
+        ({"tags": None}, "logger.tags must be a list of names of at most 64 characters"),
+        ({"offline": "maybe"}, "logger.offline must be true, false or null, got 'maybe'"),
+        ({"log_model": "all"}, "logger.log_model must be true or false, got 'all'"),
+        ({"no_such": 1}, "logger: "),
+    ],
+)
+def test_bad_setting_is_named_before_training(tmp_path, settings, message):
+    with pytest.raises(ConfigError) as refused:
+        make_logger(wandb_config(folder=str(tmp_path), **settings))
+    assert str(refused.value).startswith(message)
+    assert "\n" not in str(refused.value)
+
+
+def test_numbers_are_names(tmp_path):
+    logger = make_logger(wandb_config(folder=str(tmp_path), name=5, group=2026, tags=[1]))
+    assert logger.logger._wandb_init["name"] == "5"
+    assert logger.logger._wandb_init["tags"] == ["1"]
+
+
+def test_bad_environment_of_wandb_is_named(tmp_path, monkeypatch):
+    wandb.teardown()
+    monkeypatch.setenv("WANDB_BASE_URL", "http://api.wandb.ai")
+    with pytest.raises(ConfigError, match=r"^logger: wandb refuses its environment or settings file: .*not secure"):
+        make_logger(wandb_config(folder=str(tmp_path)))
+    wandb.teardown()

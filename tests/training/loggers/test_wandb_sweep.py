@@ -1,0 +1,53 @@
+"""The table of a sweep as a wandb run."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+import wandb
+
+from aevb.training.loggers import (
+    log_sweep_table,
+)
+
+from ...wandb_file import exit_code, read_offline_run, run_of, values
+
+
+@pytest.fixture(autouse=True)
+def no_credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    monkeypatch.setenv("WANDB_ERROR_REPORTING", "true")  # restored afterwards, whatever the loggers make of it
+    for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_PROJECT", "WANDB_ENTITY"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def refuse(*arguments: object, **options: object) -> None:
+    """Fail as a service or a disk may, in more than one line."""
+    raise OSError("no such luck\nand a long story")
+
+
+def test_table_that_cannot_be_logged_costs_a_sentence(tmp_path, monkeypatch):
+    monkeypatch.setattr(wandb, "init", refuse)
+    assert log_sweep_table(tmp_path, [{"seed": 0}], ["seed"]) == "the table could not be logged: no such luck"
+
+
+def test_sweep_table_is_one_run_of_the_group_however_often_it_is_logged(tmp_path):
+    rows = [{"seed": 0, "test/elbo": -3.5, "state": "finished"}, {"seed": 1, "state": "failed"}]
+    log_sweep_table(tmp_path, rows[:1], ["seed", "state"], group="my sweep")
+    (first,) = tmp_path.glob("wandb/offline-run-*")
+    run = run_of(tmp_path)
+    first.rename(tmp_path / "earlier")
+
+    where = log_sweep_table(tmp_path, rows, ["seed", "test/elbo", "state"], group="my sweep", tags=["t"], exit_code=1)
+    (second,) = tmp_path.glob("wandb/offline-run-*")
+    assert where == f"wandb sync {os.path.relpath(second.parent)}/offline-run-*"
+    records = read_offline_run(tmp_path)
+    again = run_of(tmp_path)
+    assert again.run_id == run.run_id
+    assert (again.run_group, again.job_type, list(again.tags)) == ("my sweep", "sweep", ["t"])
+    assert exit_code(tmp_path) == 1
+    (logged,) = [values(record.history.item)["jobs"] for record in records if record.HasField("history")]
+    table = json.loads((second / "files" / logged["path"]).read_text())
+    assert table["columns"] == ["seed", "test/elbo", "state"]
+    assert table["data"] == [[0, -3.5, "finished"], [1, None, "failed"]]
