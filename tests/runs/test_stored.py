@@ -193,7 +193,9 @@ def test_urls_of_a_stored_configuration_are_those_of_the_command_or_none(tmp_pat
 
 def test_resumed_run_takes_what_the_command_changes(tmp_path):
     module = {"_target_": "m", "seed": "${seed}", "max_samples": "${max_samples}"}
-    command = OmegaConf.create(COMMAND | {"paths": {"run": str(tmp_path), "data": "d"}, "module": module, "seed": 1})
+    command = OmegaConf.create(
+        COMMAND | {"paths": {"run": str(tmp_path), "data": "d"}, "model": {}, "module": module, "seed": 1}
+    )
     command.max_samples = 20
     stored = resolved(OmegaConf.merge(command, {"seed": 7, "max_samples": 10, "logger": {}}))
     assert stored.module == {"_target_": "m", "seed": 7, "max_samples": 10}

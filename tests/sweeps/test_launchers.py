@@ -21,12 +21,12 @@ pytestmark = pytest.mark.timeout(600)
 
 def test_joblib_runs_jobs_in_processes_of_their_own(command, tmp_path):
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher", reason="the extra joblib is not installed")
-    process = command("-m", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "model.latent_dim=2,0", *TINY)
+    process = command("-m", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "data.train_size=1000,5000", *TINY)
     assert process.returncode == 1, process.stderr
     (folder,) = (tmp_path / "outputs" / "sweeps").iterdir()
     states = {path.name: RunFolder(path).status()["state"] for path in folder.iterdir() if path.is_dir()}
-    assert states == {"model.latent_dim=2": "finished", "model.latent_dim=0": "failed"}
-    assert "failed: model.latent_dim=0: model.latent_dim must be" in process.stdout
+    assert states == {"data.train_size=1000": "finished", "data.train_size=5000": "failed"}
+    assert "failed: data.train_size=5000: data.train_size must be" in process.stdout
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
