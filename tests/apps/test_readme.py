@@ -210,3 +210,15 @@ def test_readme_is_one_story(tmp_path):
 def test_links_and_pictures_exist(page):
     for target in re.findall(r"\]\((?!http)([^)#]+)", page.read_text()):
         assert (page.parent / target).exists(), target
+
+
+def test_model_is_trained_from_python(capsys):
+    (block,) = re.findall(r"```python\n(from functools.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    exec(block.replace("max_epochs=50", "max_epochs=3"), {"__name__": "readme"})
+    assert -40 < float(re.findall(r"tensor\((-[\d.]+)", capsys.readouterr().out)[-1]) < -24
+
+
+def test_files_of_the_map_exist():
+    for page in PAGES:
+        for link in re.findall(r"\]\((?!https?:|#)([^)#\s]+)", page.read_text()):
+            assert (page.parent / link).exists(), f"{page.name} links to {link}"
