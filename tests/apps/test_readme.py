@@ -92,7 +92,7 @@ def test_command_of_the_readme_runs(run_train, overrides):
 
 def test_python_of_the_readme_runs(run_train, capsys):
     folder, _ = run_train("max_samples=300", "logger=none")
-    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    (code,) = re.findall(r"```python\n(import aevb.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     code = code.replace("outputs/<date>/<time>-digits-bernoulli", str(folder.path))
     code = code.replace("log_marginal(x, 1000)", "log_marginal(x, 10)")
     names: dict[str, object] = {}
