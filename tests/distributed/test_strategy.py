@@ -15,43 +15,31 @@ from aevb.distributed.strategy import average_gradients
 
 SCRIPT = """
 import json, os, sys
+from functools import partial
 import torch
 import torch.distributed as dist
 from torch import nn
-from aevb.distributed.strategy import average_gradients
+from torch.utils.data import DataLoader
+from aevb.distributed.strategy import average_gradients, trainer_options
+from aevb.objectives import SGVB
+from aevb.training.module import AEVB
+from aevb.training.steps import verified
+from tests.small import quiet_trainer, small_model
 
 rank = int(os.environ["RANK"])
 # A file is their meeting point: a port might be taken.
 dist.init_process_group("gloo", init_method=f"file://{sys.argv[1]}/store", rank=rank, world_size=2)
 parameters = [nn.Parameter(torch.zeros(shape)) for shape in ((2, 3), (), (4,), (1, 2))]
-found = []
+gradients = []
 for step in range(2):
     parameters[0].grad = torch.arange(6.0).view(2, 3) * (rank + 1)
     parameters[1].grad = torch.tensor(float(rank)) if step == 0 or rank == 0 else None
     parameters[2].grad = None
     parameters[3].grad = torch.full((1, 2), 1.0) if rank == 1 else None
     average_gradients(parameters)
-    found.append([None if p.grad is None else p.grad.tolist() for p in parameters])
-with open(f"{sys.argv[1]}/{rank}.json", "w") as file:
-    json.dump(found, file)
-"""
+    gradients.append([None if p.grad is None else p.grad.tolist() for p in parameters])
 
-
-# What the two processes do in common: a few blocks of training, eagerly and with recorded steps.
-TRAINING = """
-import json, os, sys
-from functools import partial
-import torch
-import torch.distributed as dist
-from torch.utils.data import DataLoader
-from aevb.training.steps import verified
-from aevb.distributed.strategy import trainer_options
-from aevb.training.module import AEVB
-from aevb.objectives import SGVB
-from tests.small import quiet_trainer, small_model
-
-rank, case = int(os.environ["RANK"]), sys.argv[2]
-dist.init_process_group("gloo", init_method=f"file://{sys.argv[1]}/store", rank=rank, world_size=2)
+# Then a few blocks of training, eagerly and with recorded steps.
 verified.WARM_UP = 3
 
 
@@ -63,7 +51,7 @@ class Deciding(SGVB):
         return estimate
 
 
-def train(steps):
+def train(case, steps):
     torch.manual_seed(0)
     objective = Deciding() if case == "one_cannot" else SGVB()
     objective.num_data = 400
@@ -77,21 +65,24 @@ def train(steps):
     return found[0], [parameter.tolist() for parameter in module.parameters()], module.samples_seen
 
 
+found = {case: [train(case, "recorded"), train(case, "eager")] for case in ("all_can", "one_cannot")}
 with open(f"{sys.argv[1]}/{rank}.json", "w") as file:
-    json.dump([train("recorded"), train("eager")], file)
+    json.dump({"gradients": gradients} | found, file)
 """
 
 
-def together(script: str, folder: Path, *words: str) -> list[Any]:
-    """What two processes that run the script write."""
-    (folder / "script.py").write_text(script)
+@pytest.fixture(scope="module")
+def both(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """What two processes find."""
+    folder = tmp_path_factory.mktemp("both")
+    (folder / "script.py").write_text(SCRIPT)
     environment = os.environ | {
         "PYTHONPATH": str(Path(__file__).parents[2]), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_PORT": "0",
         "MASTER_ADDR": "127.0.0.1", "TORCHELASTIC_RUN_ID": "test", "GROUP_RANK": "0",
     }  # fmt: skip
     processes = [
         subprocess.Popen(
-            [sys.executable, str(folder / "script.py"), str(folder), *words],
+            [sys.executable, str(folder / "script.py"), str(folder)],
             env=environment | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
         )
         for rank in range(2)
@@ -100,16 +91,18 @@ def together(script: str, folder: Path, *words: str) -> list[Any]:
     return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(2)]
 
 
-def test_gradients_are_means_over_processes(tmp_path):
-    first, second = together(SCRIPT, tmp_path)
+@pytest.mark.slow
+def test_gradients_are_means_over_processes(both):
+    first, second = (found["gradients"] for found in both)
     assert first == second
     mean = [[0.0, 1.5, 3.0], [4.5, 6.0, 7.5]]
     assert first == [[mean, 0.5, None, [[0.5, 0.5]]], [mean, 0.0, None, [[0.5, 0.5]]]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", ["all_can", "one_cannot"])
-def test_processes_record_their_steps_together(case, tmp_path):
-    first, second = together(TRAINING, tmp_path, case)
+def test_processes_record_their_steps_together(case, both):
+    first, second = (found[case] for found in both)
     assert first == second
     (recorded, weights, samples), (eager, weights_eager, samples_eager) = first
     assert (recorded, eager) == (case == "all_can", False)
