@@ -1,17 +1,17 @@
-"""The time of training."""
+"""The time spent in training."""
 
 import time
 
 
 class Clock:
-    """Seconds for which it has run."""
+    """A stopwatch."""
 
     def __init__(self) -> None:
         self.total = 0.0
         self.started: float | None = None
 
     def start(self) -> None:
-        """Go on."""
+        """Start or resume."""
         if self.started is None:
             self.started = time.perf_counter()
 
@@ -21,5 +21,5 @@ class Clock:
 
     @property
     def seconds(self) -> float:
-        """Seconds so far."""
+        """Seconds for which it has run."""
         return self.total + (0.0 if self.started is None else time.perf_counter() - self.started)

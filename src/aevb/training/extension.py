@@ -1,4 +1,4 @@
-"""What a run needs to be extended exactly where `max_samples` ended it: within an epoch, or within a block."""
+"""The state from which a run is extended exactly where `max_samples` ended it: within an epoch, or within a block."""
 
 import copy
 from typing import Any, NamedTuple
@@ -10,28 +10,22 @@ from torch import Tensor
 from aevb.data import BatchLoader
 
 Noise = list[Tensor]
-"""States of the random generators of one rank: the CPU's, then that of its GPU if it has one."""
+"""States of a rank's random generators: the CPU's, and the GPU's if it has one."""
 
 
 class End(NamedTuple):
-    """Where training ended within an epoch; kept in the checkpoint.
-
-    Attributes:
-        loop: State of Lightning's fit loop in the middle of the epoch. At the end of training Lightning itself counts
-            the epoch as complete.
-        noise: Where the block was cut, the generators of each rank after the last minibatch taken; else empty.
-    """
+    """Where training ended within an epoch; kept in the checkpoint."""
 
     loop: dict[str, Any]
+    """State of Lightning's fit loop within the epoch, which Lightning itself counts as complete."""
     noise: list[Noise]
+    """Where the block was cut, the generators of each rank after the last minibatch taken; else empty."""
 
 
 def end_of_training(trainer: pl.Trainer, unused: int) -> End | None:
-    """The end of training, as `training_step` takes its last minibatch; None at the end of an epoch.
+    """The end of training, called in the last `training_step`; None at the end of an epoch.
 
-    Args:
-        trainer: Whose fit loop is inside `training_step`.
-        unused: Minibatches of the present block that were not taken; they become the next block again.
+    The `unused` minibatches of the present block become the next block.
     """
     loader, is_cut = trainer.train_dataloader, False
     if unused and isinstance(loader, BatchLoader):

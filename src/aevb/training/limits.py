@@ -1,4 +1,4 @@
-"""What ends a training."""
+"""Which limit ended a training."""
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import EarlyStopping, Timer
@@ -7,7 +7,7 @@ from aevb.training.module import AEVB
 
 
 def ended_by(trainer: pl.Trainer, module: AEVB) -> str:
-    """The setting that has ended a training, as it is typed, or the class of the callback."""
+    """The setting that ended a training, or the class of the callback."""
     if module.done:
         return "max_samples"
     if 0 <= trainer.max_steps <= trainer.global_step:

@@ -1,4 +1,4 @@
-"""A model that memory has no room for is refused before its weights are drawn, as the system might end the process."""
+"""Refuses a model that does not fit into memory before its weights are drawn, as the system might kill the process."""
 
 import os
 from collections.abc import Iterator
@@ -13,11 +13,7 @@ CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 @contextmanager
 def weights_within_memory() -> Iterator[None]:
-    """Count the bytes of the parameters that modules get within, before they are filled.
-
-    Raises:
-        MemoryError: they are more than this machine, or the process's control group, has.
-    """
+    """Raise a `MemoryError` where the parameters made within exceed the memory of the machine or control group."""
     limit, total = memory_limit(), 0
 
     def count(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:

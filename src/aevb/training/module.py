@@ -95,11 +95,7 @@ class AEVB(Checked, pl.LightningModule):
     # Input
 
     def check_data(self, data: InMemoryDataModule) -> None:
-        """Check all splits at once, so that their batches need no check.
-
-        Raises:
-            ValueError: the likelihood cannot score a datapoint.
-        """
+        """Check all splits before training; raises a ValueError where the likelihood cannot score a datapoint."""
         for loader in (data.train_dataloader(), data.val_dataloader(), data.test_dataloader()):
             self.check_loader(loader)
 
@@ -119,7 +115,7 @@ class AEVB(Checked, pl.LightningModule):
         return x
 
     def count_data(self, loader: Any) -> None:
-        """Tell the objective N, the size of the training set, where its user has not and it can be known."""
+        """Tell the objective N, the size of the training set, where it is not set and can be known."""
         if not self.counts_data:
             return
         with suppress(TypeError, AttributeError):  # data that are drawn forever have no length
@@ -128,11 +124,7 @@ class AEVB(Checked, pl.LightningModule):
     # Training
 
     def configure_callbacks(self) -> list[pl.Callback]:
-        """Lightning calls this before it checks the trainer's settings, which it does for automatic optimization.
-
-        Raises:
-            ConfigError: gradients are to be accumulated, or clipped at a negative value.
-        """
+        """Check the trainer's settings, before Lightning checks them as for automatic optimization."""
         if (self.trainer.gradient_clip_val or 0) < 0:
             raise ConfigError(f"trainer.gradient_clip_val must be at least 0, got {self.trainer.gradient_clip_val}")
         if self.trainer.accumulate_grad_batches != 1:
@@ -189,7 +181,7 @@ class AEVB(Checked, pl.LightningModule):
         self.clock.start()
 
     def adapt_likelihood(self) -> None:
-        """Let the likelihood settle what the range of the training data, of all ranks, decides."""
+        """Let the likelihood adapt to the range of the training data of all ranks."""
         head = self.vae.p.head
         if getattr(head, "bounded", False) is not False:
             mine = torch.tensor(range_of_loader(self.trainer.train_dataloader), device=self.device)
@@ -221,13 +213,10 @@ class AEVB(Checked, pl.LightningModule):
         self.end = None
 
     def training_step(self, batch: Any, batch_idx: int) -> dict[str, Tensor]:
-        """Take an optimizer step, or as many as the objective wants, for each minibatch of a batch.
+        """Take an optimizer step, or as many as the objective needs, for each minibatch of a batch.
 
         Returns:
             The metrics of each minibatch at its last step, (K,) each, in nats per datapoint.
-
-        Raises:
-            NonFiniteLossError: a loss is NaN or infinite.
         """
         block = self.blocks_from(batch, self.trainer.train_dataloader)
         x = self.truncate(block)
@@ -242,7 +231,7 @@ class AEVB(Checked, pl.LightningModule):
         return metrics
 
     def mean_over_ranks(self, metrics: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The means over all processes of metrics of equal shapes, (K,) each, of equally many datapoints."""
+        """The means of metrics, (K,) each, over all ranks."""
         if self.trainer.world_size == 1:
             return metrics
         means = self.trainer.strategy.reduce(torch.stack(list(metrics.values())), reduce_op="mean")
@@ -272,7 +261,8 @@ class AEVB(Checked, pl.LightningModule):
     def on_validation_start(self) -> None:
         self.clock.stop()
         if self.trainer.sanity_checking and self.counts_data:
-            self.objective.num_data = 1  # unknown as yet; nothing that is computed here is kept
+            self.objective.num_data = 1  # not known yet; the results are discarded
+        self.totals = {}
         self.check_loader(self.trainer.val_dataloaders)
         seed_noise(self.seed, self.global_rank, "validation")
 
@@ -286,6 +276,7 @@ class AEVB(Checked, pl.LightningModule):
             self.val_elbo = float(self.trainer.callback_metrics["val/elbo"])
 
     def on_test_start(self) -> None:
+        self.totals = {}
         self.check_loader(self.trainer.test_dataloaders)
         seed_noise(self.seed, self.global_rank, "test")
 
@@ -294,12 +285,6 @@ class AEVB(Checked, pl.LightningModule):
 
     def test_step(self, batch: Any, batch_idx: int) -> None:
         self.add_evaluation(self.blocks_from(batch, self.trainer.test_dataloaders).flatten(0, 1))
-
-    def on_validation_epoch_start(self) -> None:
-        self.totals = {}
-
-    def on_test_epoch_start(self) -> None:
-        self.totals = {}
 
     def on_validation_epoch_end(self) -> None:
         self.log_means("val")
@@ -318,7 +303,7 @@ class AEVB(Checked, pl.LightningModule):
         self.totals["datapoints"] = self.totals.get("datapoints", 0) + torch.ones_like(metrics["elbo"]) * len(x)
 
     def log_means(self, stage: str) -> None:
-        """Log the means over all datapoints of `stage`, each of which counts once, whichever process had it."""
+        """Log the means over all datapoints of all ranks."""
         sums = self.trainer.strategy.reduce(torch.stack(list(self.totals.values())), reduce_op="sum")
         assert isinstance(sums, Tensor)
         *totals, datapoints = sums
@@ -345,7 +330,7 @@ def is_fused(make_optimizer: Callable[..., Optimizer]) -> bool:
 
 
 def runs_on(make_optimizer: Callable[..., Optimizer], device: torch.device) -> bool:
-    """Whether an optimizer that asks to be fused has the kernels for it on a device; found out by a step."""
+    """Whether an optimizer that asks to be fused has the kernels for it on a device, by a trial step."""
     if not is_fused(make_optimizer):
         return True
     parameter = nn.Parameter(torch.zeros(1, device=device))
@@ -362,5 +347,5 @@ def seed_noise(*key: int | str) -> None:
     seed = int.from_bytes(hashlib.blake2b(repr(key).encode(), digest_size=4).digest())
     if torch.accelerator.is_available():
         torch.manual_seed(seed)
-    else:  # torch's function would note a stack trace for each kind of device that is not there, a millisecond
+    else:  # torch.manual_seed takes a millisecond, for a stack trace of each missing kind of device
         torch.default_generator.manual_seed(seed)

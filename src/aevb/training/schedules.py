@@ -1,4 +1,4 @@
-"""Schedules of the learning rate, beside torch's own."""
+"""Learning rate schedules that torch lacks."""
 
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR

@@ -37,7 +37,7 @@ class Checkpoint(Checked, pl.Callback):
     is older than `every_seconds`.
 
     Args:
-        folder: Where the two files go.
+        folder: Of the two files.
         every_samples: Training samples between two checkpoints; rounded up to whole blocks of minibatches.
         every_seconds: Least time between two checkpoints at epochs' ends.
     """
@@ -55,18 +55,14 @@ class Checkpoint(Checked, pl.Callback):
         self.every.last = module.samples_seen
         self.saved_time = time.monotonic()
 
-    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        assert isinstance(module, AEVB)
+    def on_train_start(self, trainer: pl.Trainer, module: Any) -> None:
         self.every.last, self.saved_time = module.samples_seen, time.monotonic()
 
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        assert isinstance(module, AEVB)
+    def on_train_batch_end(self, trainer: pl.Trainer, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         if self.every.due(module.samples_seen) and not trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
             self.save(trainer, module)
 
-    def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+    def on_validation_end(self, trainer: pl.Trainer, module: Any) -> None:
         if trainer.sanity_checking:
             return
         elbo = float(trainer.callback_metrics["val/elbo"])
@@ -74,18 +70,16 @@ class Checkpoint(Checked, pl.Callback):
             self.best_elbo = elbo
             trainer.save_checkpoint(self.best)
 
-    def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        assert isinstance(module, AEVB)
+    def on_train_epoch_end(self, trainer: pl.Trainer, module: Any) -> None:
         is_old = time.monotonic() - self.saved_time >= self.every_seconds
-        # Clocks differ between processes, and to save is something that all of them do together.
+        # Clocks differ between processes, and to save is a collective operation.
         if trainer.strategy.reduce_boolean_decision(self.every.due(module.samples_seen) or is_old, all=False):
             self.save(trainer, module)
 
-    def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        assert isinstance(module, AEVB)
+    def on_train_end(self, trainer: pl.Trainer, module: Any) -> None:
         self.save(trainer, module)
 
-    def on_save_checkpoint(self, trainer: pl.Trainer, module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
+    def on_save_checkpoint(self, trainer: pl.Trainer, module: Any, checkpoint: dict[str, Any]) -> None:
         files = [logger.file for logger in trainer.loggers if isinstance(logger, MetricsFile)]
         checkpoint["metrics_rows"] = files[0].num_rows if files else 0
 

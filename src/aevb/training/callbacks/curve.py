@@ -1,5 +1,7 @@
 """The curves of the paper's figures 2 and 3: what a model reaches on training and test data, along training."""
 
+from typing import Any
+
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
@@ -44,8 +46,7 @@ class Curve(Periodic):
         self.estimator = estimator
         self.data: dict[str, Tensor] = {}
 
-    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        assert isinstance(module, AEVB)
+    def on_train_start(self, trainer: pl.Trainer, module: Any) -> None:
         self.data = {split: examples(trainer, module, split, self.datapoints)[0] for split in splits(trainer)}
 
     def act(self, trainer: pl.Trainer, module: AEVB) -> None:
@@ -54,14 +55,12 @@ class Curve(Periodic):
 
     def measure(self, module: AEVB) -> dict[str, float]:
         """The points of the two curves, by the names of their metrics."""
-        if self.estimator is None:
-            return {f"curve/{split}_elbo": mean_elbo(module, x) for split, x in self.data.items()}
-        return {
-            f"curve/{split}_log_marginal": mean_log_marginal(module, x, self.estimator)
-            for split, x in self.data.items()
-        }
+        estimator, splits = self.estimator, self.data.items()
+        if estimator is None:
+            return {f"curve/{split}_elbo": mean_elbo(module, x) for split, x in splits}
+        return {f"curve/{split}_log_marginal": mean_log_marginal(module, x, estimator) for split, x in splits}
 
-    def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+    def on_train_end(self, trainer: pl.Trainer, module: Any) -> None:
         self.data = {}
 
 

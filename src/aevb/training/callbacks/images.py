@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
@@ -51,7 +52,7 @@ class Images(Periodic):
         self.num_reconstructions = num_reconstructions
         self.manifold_size = manifold_size
 
-    def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+    def on_train_end(self, trainer: pl.Trainer, module: Any) -> None:
         self.act_now(trainer, module)
 
     @torch.no_grad()

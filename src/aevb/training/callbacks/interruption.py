@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: finish the block, save, and say how to go on."""
+"""Ctrl-C and SIGTERM: finish the block, save a checkpoint and stop."""
 
 import signal
 from types import FrameType
@@ -18,11 +18,8 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 class Interruption(pl.Callback):
     """Saves `last.ckpt` and raises `Interrupted` at the end of the block in which a signal came.
 
-    A second signal of the same kind does what it does without this callback. Of several processes that train together,
-    all stop at the end of the same block, if one of them has received a signal.
-
-    Args:
-        checkpoint: Saves the state.
+    A second signal of the same kind has its default effect. Where several processes train together, all stop at the end
+    of the same block once one of them has received a signal.
     """
 
     def __init__(self, checkpoint: Checkpoint) -> None:
@@ -30,27 +27,23 @@ class Interruption(pl.Callback):
         self.received: int | None = None
         self.previous: dict[int, Any] = {}
 
-    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+    def on_train_start(self, trainer: pl.Trainer, module: Any) -> None:
         self.previous = {number: signal.signal(number, self.receive) for number in SIGNALS}
 
     def receive(self, signum: int, frame: FrameType | None) -> None:
-        """Remember the signal; hand the next one to the handler before this."""
+        """Remember the signal, and restore the previous handler for the next one."""
         self.received = signum
         signal.signal(signum, self.previous.pop(signum, signal.SIG_DFL))
 
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        assert isinstance(module, AEVB)
+    def on_train_batch_end(self, trainer: pl.Trainer, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         if not trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
             self.stop_if_received(trainer, module)
 
-    def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        assert isinstance(module, AEVB)
+    def on_train_epoch_end(self, trainer: pl.Trainer, module: Any) -> None:
         self.stop_if_received(trainer, module)
 
     def stop_if_received(self, trainer: pl.Trainer, module: AEVB) -> None:
-        """Save and raise, if there is a reason to."""
+        """Save and raise where a signal has been received."""
         received = self.received or 0
         if trainer.world_size > 1:
             of_all = torch.tensor(received, device=module.device)
@@ -60,7 +53,7 @@ class Interruption(pl.Callback):
             self.checkpoint.save(trainer, module)
             raise Interrupted(received, module.samples_seen)
 
-    def teardown(self, trainer: pl.Trainer, module: pl.LightningModule, stage: str) -> None:
+    def teardown(self, trainer: pl.Trainer, module: Any, stage: str) -> None:
         for number, handler in self.previous.items():
             signal.signal(number, handler)
         self.previous = {}

@@ -27,12 +27,10 @@ class Metrics(Periodic):
         self.steps = 0
         self.throughput = Throughput()
 
-    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+    def on_train_start(self, trainer: pl.Trainer, module: Any) -> None:
         self.throughput.start(module)
 
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_end(self, trainer: pl.Trainer, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         for name, values in outputs.items():
             self.sums[name] = self.sums.get(name, 0) + values.sum()
         self.steps += len(next(iter(outputs.values())))
@@ -47,19 +45,18 @@ class Metrics(Periodic):
         self.sums, self.steps = {}, 0
         self.throughput.start(module)
 
-    def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+    def on_train_end(self, trainer: pl.Trainer, module: Any) -> None:
         self.act_now(trainer, module)
 
-    def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+    def on_validation_end(self, trainer: pl.Trainer, module: Any) -> None:
         if not trainer.sanity_checking:
             self.log_evaluation(trainer, module, "val")
 
-    def on_test_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+    def on_test_end(self, trainer: pl.Trainer, module: Any) -> None:
         self.log_evaluation(trainer, module, "test")
 
-    def log_evaluation(self, trainer: pl.Trainer, module: pl.LightningModule, stage: str) -> None:
+    def log_evaluation(self, trainer: pl.Trainer, module: Any, stage: str) -> None:
         """Log what the module has gathered over the datapoints of `stage`."""
-        assert isinstance(module, AEVB)
         found = trainer.callback_metrics
         metrics = {name: float(value) for name, value in found.items() if name.startswith(f"{stage}/")}
         log_metrics(trainer, metrics, module.samples_seen)

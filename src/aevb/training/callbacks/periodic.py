@@ -11,18 +11,12 @@ from aevb.types import Checked, Count
 
 
 class Every(Checked):
-    """Due once the training samples have passed a multiple of `samples`.
-
-    Args:
-        samples: Training samples between two times.
-
-    Attributes:
-        last: Training samples at the last time.
-    """
+    """Due once the training samples have passed a multiple of `samples`."""
 
     def __init__(self, samples: Count) -> None:
         self.samples = samples
         self.last = 0
+        """Training samples at the last time."""
 
     def count(self, samples_seen: int) -> int:
         """The number of times up to `samples_seen`."""
@@ -34,12 +28,7 @@ class Every(Checked):
 
 
 class LogSpaced(Every):
-    """Due once the training samples have passed first · 10^(i / per_decade), i = 0, 1, …
-
-    Args:
-        first: Training samples at the first time.
-        per_decade: Times while the samples grow tenfold.
-    """
+    """Due once the training samples have passed first · 10^(i / per_decade), i = 0, 1, …"""
 
     def __init__(self, first: Count, per_decade: Count) -> None:
         super().__init__(first)
@@ -52,11 +41,7 @@ class LogSpaced(Every):
 
 
 class Periodic(Checked, pl.Callback):
-    """Acts at the end of blocks at which `every` is due; the state is when it acted last.
-
-    Args:
-        every: When to act.
-    """
+    """Acts at the end of blocks at which `every` is due; the state is when it acted last."""
 
     def __init__(self, every: Every) -> None:
         self.every = every
@@ -65,16 +50,12 @@ class Periodic(Checked, pl.Callback):
     def act(self, trainer: pl.Trainer, module: AEVB) -> None:
         """Called when it is time."""
 
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        assert isinstance(module, AEVB)
+    def on_train_batch_end(self, trainer: pl.Trainer, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         if self.every.due(module.samples_seen):
             self.act_now(trainer, module)
 
-    def act_now(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+    def act_now(self, trainer: pl.Trainer, module: Any) -> None:
         """Act, unless that was done at the same number of samples."""
-        assert isinstance(module, AEVB)
         if module.samples_seen > self.every.last:
             self.act(trainer, module)
             self.every.last = module.samples_seen
@@ -92,9 +73,8 @@ class Throughput:
     def __init__(self) -> None:
         self.samples, self.seconds = 0, 0.0
 
-    def start(self, module: pl.LightningModule) -> None:
+    def start(self, module: Any) -> None:
         """Begin an interval."""
-        assert isinstance(module, AEVB)
         self.samples, self.seconds = module.samples_seen, module.clock.seconds
 
     def measure(self, module: AEVB) -> float:

@@ -1,4 +1,4 @@
-"""What a person sees while a model trains."""
+"""The progress bar of training."""
 
 import logging
 import time
@@ -19,10 +19,10 @@ log = logging.getLogger("aevb")
 
 
 class Progress(Checked, pl.Callback):
-    """One bar for the whole run with samples, ELBO and images/s; a line now and then where there is no terminal.
+    """One bar for the whole run with samples, ELBO and images/s; where there is no terminal, a line per interval.
 
     Args:
-        every_seconds: Least time between two lines where there is no terminal.
+        every_seconds: Least time between two lines.
     """
 
     def __init__(self, every_seconds: NonNegative = 10.0) -> None:
@@ -34,8 +34,7 @@ class Progress(Checked, pl.Callback):
         self.throughput = Throughput()
         self.elbo = float("nan")
 
-    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        assert isinstance(module, AEVB)
+    def on_train_start(self, trainer: pl.Trainer, module: Any) -> None:
         self.total = total_samples(trainer, module)
         self.shown_time = time.monotonic()
         self.throughput.start(module)
@@ -46,13 +45,10 @@ class Progress(Checked, pl.Callback):
         self.task = self.bar.add_task("", total=self.total, completed=module.samples_seen, status="training")
         self.bar.start()
 
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_end(self, trainer: pl.Trainer, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         since = time.monotonic() - self.shown_time
         if not trainer.is_global_zero or since < (0.25 if self.bar else self.every_seconds):
             return
-        assert isinstance(module, AEVB)
         self.elbo = float(outputs["elbo"].mean())
         status = self.status(trainer, module)
         if self.bar:
@@ -70,13 +66,12 @@ class Progress(Checked, pl.Callback):
             elbo += f" (val {float(trainer.callback_metrics['val/elbo']):.2f})"
         return f"{done}, {elbo}, {self.throughput.measure(module):,.0f} images/s"
 
-    def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        assert isinstance(module, AEVB)
+    def on_train_end(self, trainer: pl.Trainer, module: Any) -> None:
         if self.bar:
             self.bar.update(self.task, completed=module.samples_seen)
         self.close()
 
-    def on_exception(self, trainer: pl.Trainer, module: pl.LightningModule, exception: BaseException) -> None:
+    def on_exception(self, trainer: pl.Trainer, module: Any, exception: BaseException) -> None:
         self.close()
 
     def close(self) -> None:

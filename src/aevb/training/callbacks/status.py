@@ -1,4 +1,4 @@
-"""Keeps status.json up to date while a run lives."""
+"""Keeps status.json up to date during training."""
 
 import time
 from collections.abc import Callable
@@ -7,19 +7,10 @@ from typing import Any
 import pytorch_lightning as pl
 
 from aevb.training.callbacks.periodic import Throughput
-from aevb.training.module import AEVB
 
 
 class Status(pl.Callback):
-    """Reports the samples seen so far, now and then, and measures how fast they are seen.
-
-    Args:
-        report: Called with the number of samples.
-        every_seconds: Least time between two calls.
-
-    Attributes:
-        images_per_second: Of the training that has ended, without validation; None before.
-    """
+    """Calls `report` with the samples seen so far, at least `every_seconds` apart, and measures the throughput."""
 
     def __init__(self, report: Callable[[int], None], every_seconds: float = 5.0) -> None:
         self.report = report
@@ -27,28 +18,25 @@ class Status(pl.Callback):
         self.reported_time = time.monotonic()
         self.throughput = Throughput()
         self.images_per_second: float | None = None
+        """Of the training that has ended, without validation; None before."""
 
-    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+    def on_train_start(self, trainer: pl.Trainer, module: Any) -> None:
         self.throughput.start(module)
 
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_end(self, trainer: pl.Trainer, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         if time.monotonic() - self.reported_time >= self.every_seconds:
             self.finish(trainer, module)
 
-    def finish(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+    def finish(self, trainer: pl.Trainer, module: Any) -> None:
         """Report now."""
-        assert isinstance(module, AEVB)
         if trainer.is_global_zero:
             self.report(module.samples_seen)
         self.reported_time = time.monotonic()
 
-    def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        assert isinstance(module, AEVB)
+    def on_train_end(self, trainer: pl.Trainer, module: Any) -> None:
         if module.samples_seen > self.throughput.samples:
             self.images_per_second = self.throughput.measure(module)
         self.finish(trainer, module)
 
-    def on_exception(self, trainer: pl.Trainer, module: pl.LightningModule, exception: BaseException) -> None:
+    def on_exception(self, trainer: pl.Trainer, module: Any, exception: BaseException) -> None:
         self.finish(trainer, module)

@@ -17,13 +17,9 @@ log = logging.getLogger("aevb")
 
 
 class GuardedLogger(Logger):
-    """Passes everything to a logger until the first exception, which is logged in one line; nothing after that.
+    """Passes calls to a Lightning logger until its first exception, which is logged in one line.
 
-    The run's own record is `metrics.csv`, so a service that cannot be reached or a full disk elsewhere costs a copy of
-    it and not the training.
-
-    Args:
-        logger: Any of Lightning's loggers.
+    `metrics.csv` is the run's own record, so the failure of another logger does not end the training.
     """
 
     def __init__(self, logger: Logger) -> None:
@@ -56,7 +52,7 @@ class GuardedLogger(Logger):
         self.attempt(self.logger.finalize, status)
 
     def finish(self, exit_code: int, best_checkpoint: Path | None = None) -> None:
-        """End the logger's run, where it has a notion of one."""
+        """End the wandb run, if it is one."""
         if isinstance(self.logger, WandbLogger):
             self.attempt(self.logger.finish, exit_code, best_checkpoint)
 

@@ -1,4 +1,4 @@
-"""wandb with `samples` as the axis of every curve, and a run that ends as training did."""
+"""wandb with `samples` as the axis of every curve, and with the exit code of the training."""
 
 import logging
 import os
@@ -38,19 +38,17 @@ Tags = Annotated[
 
 
 class WandbLogger(Checked, LightningWandbLogger):
-    """Lightning's wandb logger with `samples` as the axis, the best value as the summary, and a right ending.
+    """Lightning's wandb logger with `samples` as the axis, the best value as the summary, and the exit code of the run.
 
     Online where credentials are configured and the server answers, offline otherwise: without credentials there is no
     prompt and no network call. `WANDB_MODE` and wandb's other environment variables are respected.
 
     Args:
         folder: The run folder; wandb's own files go to `<folder>/wandb`.
-        project: wandb's project.
         entity: User or team; None: the account's default.
-        name: Of the run; None: the name of the run folder.
+        name: None: the name of the run folder.
         group: Runs of one group are folded together on the dashboard.
         job_type: A second level of grouping.
-        tags: To filter by.
         offline: True or False decide; None: offline where no credentials are configured.
         log_model: Upload the best checkpoint as an artifact at the end; nothing is uploaded offline.
         id: Of the run; a resumed run has the id of its beginning.
@@ -125,7 +123,7 @@ class WandbLogger(Checked, LightningWandbLogger):
 
     @property
     def where(self) -> str:
-        """Where to look at the run, or how to upload it, for the user to read."""
+        """The address of the run, or the command that uploads it."""
         return where_to_look(self.experiment)
 
 
@@ -175,7 +173,7 @@ def chosen_mode(offline: bool | None) -> str | None:
 
 
 def reason(error: Exception) -> str:
-    """What wandb's settings say of a value that they refuse, in one line."""
+    """Why wandb refuses a value, in one line."""
     if isinstance(error, ValidationError):
         return str(error.errors()[0]["msg"]).removeprefix("Value error, ")
     return first_line(error)

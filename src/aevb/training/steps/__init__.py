@@ -1,13 +1,12 @@
 """How the optimizer steps of training are executed: `eager`, `recorded` or `compiled`, behind one interface.
 
-A `TrainingStep` is what is executed, a `StepRunner` a way to do so; `make_runner` chooses it, and only the module
-calls that. To add a way (a CUDA graph of a block, say):
+A `StepRunner` executes a `TrainingStep`; `make_runner` chooses it. To add one, such as a CUDA graph of a block:
 
-1. Subclass `StepRunner`, or `Verified` if a program made from the step is to take the eager step's place. A runner may
-   override `run`, which takes a whole block, in place of `take`, which takes one minibatch.
-2. Return it from `make_runner` for a value of the setting `steps`, with the runner to fall back on.
+1. Subclass `StepRunner`, or `Verified` if a program made from the step replaces the eager step. A runner may override
+   `run`, which takes a whole block, in place of `take`, which takes one minibatch.
+2. Return it from `make_runner` for a value of the setting `steps`, with its fallback.
 
-Results must be those of `Eager`, to the last bit unless the setting's documentation says otherwise.
+Results must be bitwise those of `Eager`, unless the setting's documentation says otherwise.
 """
 
 import logging
@@ -27,7 +26,7 @@ Steps = Literal["auto", "eager", "recorded", "compiled"]
 
 
 def make_runner(steps: Steps, step: TrainingStep) -> StepRunner:
-    """The runner for the setting `steps`: `auto` records. What is not possible is logged, once, with the reason."""
+    """The runner for the setting `steps`; `auto` records. The reason for a fallback is logged once."""
     eager = Eager(step)
     if steps == "eager":
         return eager

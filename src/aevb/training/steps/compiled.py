@@ -31,16 +31,13 @@ class Compiled(Verified):
 class Compilation:
     """Forward pass, backward pass and update as one compiled program.
 
-    The operations are traced as for a `Recording`, those of the optimizer in its unfused form, and Inductor joins the
-    elementwise ones into few passes over memory. It may add in another order, so that results differ from the eager
-    step's by rounding; the noise is the same.
+    The operations are traced as for a `Recording`, those of the optimizer in its unfused form, and Inductor fuses the
+    elementwise ones. It may add in another order, so that results differ from the eager step's by rounding; the noise
+    is the same.
 
     Args:
-        step: It is taken twice; the caller restores the state afterwards.
-        x: A minibatch; others must be of its shape and type.
-
-    Raises:
-        NoProgramError: the step cannot be traced, or there is no compiler.
+        step: It is executed twice; the caller restores the state afterwards.
+        x: A minibatch; all others must have its shape and type.
     """
 
     fixed_learning_rates = False
@@ -68,10 +65,7 @@ class Compilation:
 
 
 def unfused(optimizer: Optimizer, learning_rates: list[Tensor]) -> Optimizer:
-    """The optimizer with the same parameters and state, unfused, and with learning rates that are tensors.
-
-    The compiler makes one kernel of the update's elementwise operations itself; fused ones it takes as they are.
-    """
+    """The optimizer with the same parameters and state, unfused for the compiler to fuse, and tensor learning rates."""
     copied = copy.copy(optimizer)
     copied.param_groups = [
         group | dict.fromkeys({"fused", "foreach"} & group.keys(), False) | {"lr": rate}
@@ -89,7 +83,7 @@ def unfused(optimizer: Optimizer, learning_rates: list[Tensor]) -> Optimizer:
 
 @contextmanager
 def as_compiled() -> Iterator[None]:
-    """Let torch's optimizers know that they are traced: they then leave the number of the step in its tensor."""
+    """Make torch's optimizers keep the number of the step in its tensor, as under torch.compile."""
     before = torch.compiler._is_compiling_flag
     torch.compiler._is_compiling_flag = True
     try:
@@ -99,7 +93,7 @@ def as_compiled() -> Iterator[None]:
 
 
 class TensorFactors(TorchFunctionMode):
-    """Lets tensors be the factors of operations that take only numbers there; torch.compile lets optimizers do so."""
+    """Accepts tensors as factors of operations that take only numbers, as torch.compile does."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}

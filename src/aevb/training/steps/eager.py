@@ -1,4 +1,4 @@
-"""A training step as Lightning takes it."""
+"""Training steps by Lightning's hooks."""
 
 from torch import Tensor
 
@@ -6,7 +6,7 @@ from aevb.training.steps.runner import Metrics, StepRunner
 
 
 class Eager(StepRunner):
-    """Calls the step anew for each minibatch: always possible, and the measure of all other ways."""
+    """Executes the step anew for each minibatch: always possible, and the reference for all other runners."""
 
     name = "eager"
 

@@ -1,9 +1,8 @@
 """A training step recorded once as a flat list of tensor operations, and replayed.
 
-A step of a small model spends much of its time in Python: modules, distributions, autograd and the optimizer decide
-anew, at every step, to do the same. A `Recording` is what is left of a step without them: the operations on tensors of
-forward pass, backward pass and update, in their order. It calls the same kernels on the same values, and draws the same
-noise, so its results are the same to the last bit.
+A step of a small model spends much of its time in the Python of modules, distributions, autograd and the optimizer. A
+`Recording` consists of the tensor operations of forward pass, backward pass and update alone, in their order. It calls
+the same kernels on the same values and draws the same noise, so its results are bitwise the same.
 """
 
 from torch import Tensor, fx
@@ -30,15 +29,12 @@ class Recording:
     """The operations of a step, simplified.
 
     Args:
-        step: It is taken twice; the caller restores the state afterwards.
-        x: A minibatch; others must be of its shape and type.
+        step: It is executed twice; the caller restores the state afterwards.
+        x: A minibatch; all others must have its shape and type.
 
     Attributes:
-        fixed_learning_rates: Whether the learning rates are part of the recording, so that it holds for these alone: a
-            fused optimizer's are arguments of one operation, others compute with them.
-
-    Raises:
-        NoProgramError: see `trace`.
+        fixed_learning_rates: Whether the recording holds for the present learning rates alone: those of a fused
+            optimizer are arguments of one operation, others compute with them.
     """
 
     def __init__(self, step: TrainingStep, x: Tensor) -> None:
@@ -56,7 +52,7 @@ class Recording:
 
 
 def lift_learning_rates(graph: fx.GraphModule, state: list[Tensor], groups: list[set[int]]) -> bool:
-    """Add a placeholder for the learning rate of each group of parameters, and let fused updates take it from there.
+    """Make the learning rate of each group of parameters an input of the graph, for fused updates.
 
     Args:
         graph: With placeholders for a minibatch and the state; changed in place.
@@ -64,7 +60,7 @@ def lift_learning_rates(graph: fx.GraphModule, state: list[Tensor], groups: list
         groups: The `id` of each parameter of each group.
 
     Returns:
-        Whether every group is updated so.
+        Whether every group has a fused update.
     """
     placeholders = [node for node in graph.graph.nodes if node.op == "placeholder"]
     owner = {node: id(tensor) for node, tensor in zip(placeholders[1:], state, strict=True)}

@@ -1,4 +1,4 @@
-"""What is executed, `TrainingStep`, and the interface of what executes it, `StepRunner`."""
+"""`TrainingStep`, the computation of a step, and `StepRunner`, the interface of its execution."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -19,17 +19,13 @@ from aevb.objectives import Objective
 Metrics = dict[str, Tensor]
 
 CONSTANTS = (bool, int, float, str, tuple, type(None))
-"""Types of the attributes of modules that a program made from a step takes for constants."""
+"""Types of the attributes of modules that are constants of a program made from a step."""
 
 
 class TrainingStep:
-    """The optimizer steps for one minibatch, with all that they read and write.
+    """The optimizer steps for one minibatch, with the state that they read and write.
 
-    Args:
-        module: Attached to a trainer; has one optimizer, of all parameters.
-        p: Generative model.
-        q: Recognition model.
-        objective: Its estimates are minimised.
+    The module is attached to a trainer, and has one optimizer of all parameters.
     """
 
     def __init__(self, module: pl.LightningModule, p: Any, q: Any, objective: Objective) -> None:
@@ -63,7 +59,7 @@ class TrainingStep:
         return estimate.metrics()
 
     def count_updates(self) -> None:
-        """Tell Lightning of the optimizer steps that `bare` has taken for a minibatch."""
+        """Count the optimizer steps of `bare` in Lightning's progress."""
         for _ in range(self.updates):
             self.lightning_optimizer._on_before_step()
             self.lightning_optimizer._on_after_step()
@@ -79,7 +75,7 @@ class TrainingStep:
         return tensors + [value for value in slots if isinstance(value, Tensor)]
 
     def settings(self) -> tuple[Any, ...]:
-        """What a program made from the step takes for constant, the learning rates excepted."""
+        """The constants of a program made from the step, except the learning rates."""
         attributes = [
             (name, value)
             for part in self.parts.modules()
@@ -123,7 +119,7 @@ class StepRunner(ABC):
 
     @property
     def active(self) -> "StepRunner":
-        """The runner in use: this one, or what it has fallen back on."""
+        """The runner in use: this one, or its fallback."""
         return self
 
     def run(self, block: Tensor, samples_seen: int, batch_size: int) -> Metrics:
@@ -152,7 +148,7 @@ class StepRunner(ABC):
 
 @contextmanager
 def unvalidated_distributions() -> Iterator[None]:
-    """Let distributions accept any parameters: validation waits for the device, and a loss that is not finite shows."""
+    """Switch off validation of parameters, which waits for the device; a loss that is not finite is found anyway."""
     before = Distribution._validate_args
     Distribution.set_default_validate_args(False)
     try:

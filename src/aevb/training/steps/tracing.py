@@ -11,15 +11,12 @@ from aevb.training.steps.verified import NoProgramError
 
 
 def trace(step: Callable[[Tensor], Any], x: Tensor, inputs: list[Tensor]) -> fx.GraphModule:
-    """The operations of a step, forward pass, backward pass and update; placeholders for x and the inputs, in order.
+    """The operations of forward pass, backward pass and update, with placeholders for x and the inputs, in order.
 
     Args:
         step: Takes a minibatch, changes tensors in place, and returns metrics.
         x: A minibatch.
         inputs: All tensors that the step reads and changes in place.
-
-    Raises:
-        NoProgramError: Python decides by the value of a tensor, or the step cannot be traced for another reason.
     """
 
     def of_everything(x: Tensor, *_: Tensor) -> Any:

@@ -1,4 +1,4 @@
-"""A program made from a training step takes its place once it has been verified against it."""
+"""Programs made from a training step, which replace it once they have been verified against it."""
 
 import logging
 from abc import abstractmethod
@@ -19,13 +19,13 @@ WARM_UP = 100
 """Eager minibatches before a program is made: to make one takes as long as some hundred steps."""
 
 VERIFICATION = 3
-"""Minibatches whose step is taken both ways before the program replaces it."""
+"""Minibatches for which both are executed before the program replaces the eager step."""
 
 MAX_PROGRAMS = 5
-"""A run whose settings keep changing falls back."""
+"""At most; a run whose settings keep changing falls back."""
 
 TOLERANCE = 1e-3
-"""Largest difference between two ways of changing a tensor, as a part of the change."""
+"""Largest relative difference between the two changes of a tensor."""
 
 PRECISIONS = ("32-true", "64-true", "bf16-true", "bf16-mixed")
 
@@ -45,21 +45,17 @@ class Program(Protocol):
 
 
 class Verified(StepRunner):
-    """Makes a program from the step, and replays it, if its results are those of eager steps.
+    """Makes a program from the step, and replays it if its results are those of eager steps.
 
-    Phases: in the warm-up, steps are eager. Then a program is made. In the verification, steps are taken both ways:
-    parameters, buffers, the optimizer's state, the metrics and the random generators' states must agree. From then on
+    Phases: steps are eager in the warm-up; then the program is made; in the verification, each step is executed both
+    ways, and parameters, buffers, the optimizer's state, the metrics and the random generators' states must agree; then
     the program is replayed. Where none can be made, or results differ, the fallback takes over, and the log says why.
 
-    Several processes make each its own program, which averages their gradients, and replay it only if all can.
+    Each rank makes its own program, which averages the gradients of all, and replays it only if all ranks can.
 
     A program holds for the settings it was made with: attributes of the models' parts and of the objective, settings of
     the optimizer, the shape of the minibatch. When one changes between blocks, the phases start anew; a single block of
-    another shape is left to eager steps.
-
-    Args:
-        step: What is executed.
-        fallback: Executes it where a program cannot.
+    another shape is executed eagerly.
     """
 
     def __init__(self, step: TrainingStep, fallback: StepRunner) -> None:
@@ -73,16 +69,12 @@ class Verified(StepRunner):
         self.shape: tuple[Any, ...] = ()
         """Of the minibatches that the program takes."""
         self.aside = False
-        """Whether this block has another shape, and is left to eager steps."""
+        """Whether this block has another shape, and is executed eagerly."""
         self.warmed_up = self.verified = self.programs = 0
 
     @abstractmethod
     def make(self, x: Tensor) -> Program:
-        """The program for minibatches like x; the state is restored afterwards.
-
-        Raises:
-            NoProgramError: there is none.
-        """
+        """The program for minibatches like x, or a `NoProgramError`; the state is restored afterwards."""
 
     @abstractmethod
     def agree(self, expected: Tensor, found: Tensor, before: Tensor) -> bool:
@@ -104,7 +96,7 @@ class Verified(StepRunner):
                 self.step.optimizer.zero_grad()
             self.aside = False
         elif self.program is not None and not self.aside and self.all_agree(same):
-            self.aside = True  # a single block of another shape, such as an epoch's last, is no reason to start anew
+            self.aside = True  # a single block of another shape, such as an epoch's last, keeps the program
         else:
             self.settings, self.program, self.aside = settings, None, False
             self.warmed_up = self.verified = 0
@@ -120,9 +112,9 @@ class Verified(StepRunner):
         return self.replay(x) if self.verified == VERIFICATION else self.verify(x)
 
     def warm_up(self, x: Tensor) -> Metrics:
-        """Take the step eagerly, or make the program once that was done often enough."""
+        """Take the step eagerly, or make the program at the end of the warm-up."""
         if self.warmed_up >= WARM_UP:
-            self.prepare(x)  # the optimizer's state has come into being
+            self.prepare(x)  # the optimizer's state exists now
         if self.warmed_up >= WARM_UP:
             return self.make_and_verify(x)
         self.warmed_up += 1
@@ -169,19 +161,19 @@ class Verified(StepRunner):
         return metrics
 
     def execute(self, x: Tensor) -> Metrics:
-        """Run the program, in which casts to a lower precision are operations of their own."""
+        """Run the program."""
         assert self.program is not None
         with outside_autograd(x.device):
             return self.program(x, self.step.learning_rates())
 
     def fall_back(self, x: Tensor, reason: str) -> Metrics:
-        """Leave this step and all others to the fallback."""
+        """Use the fallback from this step on."""
         self.fail(reason)
         self.fallback.prepare(x)
         return self.fallback.take(x)
 
     def fail(self, reason: str) -> None:
-        """Leave all other steps to the fallback."""
+        """Use the fallback from the next step on."""
         self.failed, self.program = True, None
         log.info("training steps are %s, not %s: %s", self.fallback.name, self.name, reason)
 
@@ -215,7 +207,7 @@ class Verified(StepRunner):
 
 @contextmanager
 def outside_autograd(device: torch.device) -> Iterator[None]:
-    """Without gradients and autocast, which a program has as operations."""
+    """Disable gradients and autocast, whose operations a program contains."""
     with torch.no_grad(), torch.autocast(device.type, enabled=False):
         yield
 
@@ -236,7 +228,7 @@ def nearly_equal(expected: Tensor, found: Tensor, before: Tensor) -> bool:
 
 
 def obstacle(step: TrainingStep) -> str | None:
-    """Why no program may take the step's place, whatever its operations; None: nothing is in the way."""
+    """Why the step must be eager, whatever its operations; None: it need not."""
     trainer, module = step.trainer, step.module
     if trainer.world_size > 1 and not isinstance(trainer.strategy, DataParallel):
         return f"the strategy {type(trainer.strategy).__name__} works by hooks"
