@@ -1,4 +1,4 @@
-"""Evaluate a trained model: `python evaluate.py run=outputs/…`; `python evaluate.py --help` lists what can be said."""
+"""Evaluate a trained model: `python evaluate.py run=outputs/…`; `python evaluate.py --help` lists the settings."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Make a report: `python report.py runs=outputs/sweeps/<name>`; `python report.py --help` says what can be said."""
+"""Make a report: `python report.py runs=outputs/sweeps/<name>`; `python report.py --help` lists the settings."""
 
 from pathlib import Path
 

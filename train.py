@@ -1,4 +1,4 @@
-"""Train a model: `python train.py model=gaussian data=freyface`; `python train.py --help` lists what can be said."""
+"""Train a model: `python train.py model=gaussian data=freyface`; `python train.py --help` lists the settings."""
 
 from pathlib import Path
 

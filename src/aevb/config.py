@@ -17,8 +17,7 @@ from hydra.utils import instantiate as hydra_instantiate
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from aevb.errors import ConfigError
-from aevb.errors import first_line as first_line
+from aevb.errors import ConfigError, first_line
 
 PARTS = {
     "model": ("aevb.vae.VAE", "aevb.likelihoods", "aevb.networks", "aevb.posteriors", "aevb.priors"),
@@ -93,9 +92,6 @@ def require_allowed(config: DictConfig, allow: Sequence[str] = ()) -> None:
         config: Any node; all `_target_` values below it are judged, also those behind interpolations.
         allow: Further modules, such as the one that holds the user's own heads. They cannot be modules of aevb: what
             its parts may be is listed.
-
-    Raises:
-        ConfigError: a target that is not allowed.
     """
     section = config._get_full_key(None).split(".")[0]
     for key, target in targets(config, section):

@@ -95,9 +95,6 @@ def require_writable(folder: Path, key: str) -> None:
     Args:
         folder: It need not exist.
         key: The setting that names it.
-
-    Raises:
-        ConfigError: it cannot be written, and why.
     """
     try:
         nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
@@ -146,9 +143,6 @@ def require_own_files(folder: Path) -> None:
     That is a link that leads out of the folder, a pipe or a device, or a file at the top, where files are appended to,
     that has another name elsewhere. A link at the place of the folder itself is the user's own. What earlier attempts
     have left in `wandb/` has links to wandb's own log and is not written to again.
-
-    Raises:
-        ConfigError: the folder has such an entry.
     """
     root = os.path.realpath(folder)
     for directory, folders, files in os.walk(root):

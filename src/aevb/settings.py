@@ -5,7 +5,7 @@ of other libraries are narrowed by `NARROWED`, and those of keys that belong to 
 """
 
 import os
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
@@ -34,13 +34,7 @@ from aevb.types import (
 
 @dataclass(frozen=True)
 class Part:
-    """A node with a `_target_`; its arguments are those of the class that it names.
-
-    Args:
-        or_null: Whether null may stand in its place.
-        or_empty: Whether {} may.
-        or_absent: Whether there need be none.
-    """
+    """A node with a `_target_`, whose class says which arguments it has; or null, {} or no node at all."""
 
     or_null: bool = False
     or_empty: bool = False
@@ -49,11 +43,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Parts:
-    """A mapping of names to parts; null in place of a part leaves it out.
-
-    Args:
-        or_absent: Whether there need be none.
-    """
+    """A mapping of names to parts, or null in place of one; or no node at all."""
 
     or_absent: bool = False
 
@@ -194,15 +184,12 @@ HYDRA_KEYS = {"_target_": str, "_partial_": bool, "_args_": list, "_convert_": s
 
 
 class Problem(NamedTuple):
-    """What is wrong with a value.
-
-    Args:
-        message: One line that begins with the key.
-        is_reference: Whether the value is taken from elsewhere in the configuration, which is more to blame.
-    """
+    """What is wrong with a value."""
 
     message: str
+    """One line that begins with the key."""
     is_reference: bool = False
+    """Whether the value comes from another key, which is more to blame."""
 
 
 def validate(config: DictConfig, program: str) -> None:
@@ -213,12 +200,11 @@ def validate(config: DictConfig, program: str) -> None:
         program: train, evaluate or report.
 
     Raises:
-        ConfigError: a key that there is not, or a value that its key cannot have: one line that begins with the key.
+        ConfigError: an unknown key, or a value that its key cannot have: one line that begins with the key.
     """
-    schema = SCHEMAS[program]
-    problems = [*problems_of_keys(config, schema, program)]
-    for problem in sorted(problems, key=lambda problem: problem.is_reference):
-        raise ConfigError(problem.message)
+    problems = [*problems_of_keys(config, SCHEMAS[program], program)]
+    if problems:
+        raise ConfigError(min(problems, key=lambda problem: problem.is_reference).message)
     if program == "train":
         require_end(config)
         require_data_file(config)
@@ -240,7 +226,7 @@ def problems_of_keys(config: DictConfig, schema: Mapping[str, Any], program: str
 
 
 def unknown_key(name: str, program: str) -> str:
-    """What to say of a key at the top that a program does not have."""
+    """The message for a key at the top that a program does not have."""
     if name in RENAMED:
         return f"{name} is no longer a setting; use {RENAMED[name]}"
     others = [f"{other}.py" for other, schema in SCHEMAS.items() if name in schema]
@@ -253,11 +239,11 @@ def problems_of(node: DictConfig, name: str, key: str, kind: Any, is_ours: bool 
     """The problems of the value of a key.
 
     Args:
-        node: That holds the key.
-        name: The key within it.
+        node: Holds the key.
+        name: The key within the node.
         key: The key in full.
         kind: `Part`, `Parts`, `Refused`, a dict of a section's keys, or an annotation.
-        is_ours: Whether the annotation is to be relied on, in that what is no type of settings is an object.
+        is_ours: Whether the annotation is of this package, where a class that is no type of settings means a part.
     """
     is_reference = OmegaConf.is_interpolation(node, name)
     if isinstance(kind, Refused):
@@ -334,7 +320,10 @@ def problems_of_part(node: DictConfig, key: str) -> Iterator[Problem]:
             yield Problem(f"{key}._target_: there is no {target}{hint}")
             return
         signature = Signature(target, is_open=True)
-    kinds = signature.parameters | narrowed(signature)
+    kinds = dict(signature.parameters)
+    for prefix, narrowed in NARROWED.items():
+        if f"{signature.name}.".startswith(f"{prefix}."):
+            kinds |= {name: narrowed[name] for name in narrowed.keys() & kinds}
     is_ours = signature.name.startswith("aevb.")
     for name in map(str, node):
         if name in HYDRA_KEYS:
@@ -344,25 +333,11 @@ def problems_of_part(node: DictConfig, key: str) -> Iterator[Problem]:
         elif signature.is_open:
             yield from problems_of(node, name, f"{key}.{name}", Any, is_ours=False)
         else:
-            hint = (
-                did_you_mean(name, settings_of(kinds, signature.required))
-                or f"; it has {', '.join(settings_of(kinds, signature.required)) or 'none'}"
-            )
+            others = [
+                other for other, kind in kinds.items() if not (isinstance(kind, Refused) or other in signature.required)
+            ]
+            hint = did_you_mean(name, others) or f"; it has {', '.join(others) or 'none'}"
             yield Problem(f"{key}.{name} is no setting of {signature.name.rpartition('.')[2]}{hint}")
-
-
-def narrowed(signature: Signature) -> dict[str, Any]:
-    """The types of `NARROWED` for the arguments that a class has."""
-    found: dict[str, Any] = {}
-    for prefix, kinds in NARROWED.items():
-        if f"{signature.name}.".startswith(f"{prefix}."):
-            found |= {name: kind for name, kind in kinds.items() if name in signature.parameters}
-    return found
-
-
-def settings_of(kinds: Mapping[str, Any], required: Set[str]) -> list[str]:
-    """The arguments that a configuration may name: those that have a default and are not for the program to give."""
-    return [name for name, kind in kinds.items() if not (isinstance(kind, Refused) or name in required)]
 
 
 def require_end(config: DictConfig) -> None:

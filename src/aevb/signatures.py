@@ -24,15 +24,13 @@ IMPORTED = frozenset(
         "typing_extensions",
     )
 )
-"""Modules whose names annotations may use, and which are imported to know them."""
+"""Modules that are imported, as annotations use their names."""
 BUILTIN = {"bool": bool, "dict": dict, "float": float, "int": int, "list": list, "object": object, "set": set,
            "str": str, "tuple": tuple, "type": type}  # fmt: skip
 
-Definition = ast.ClassDef | ast.FunctionDef
-
 
 class Unknown(type):
-    """Lets `Something.Else[int]` of a module that is not read be written in an annotation."""
+    """Makes `Something.Else[int]` in an annotation the class itself, where it is of a module that is not read."""
 
     def __getattr__(cls, name: str) -> type:
         if name.startswith("__"):
@@ -49,80 +47,69 @@ class UnknownClass(Opaque, metaclass=Unknown):
 
 @dataclass
 class Signature:
-    """The arguments of a class or a function.
-
-    Args:
-        name: Where it is defined, such as `torch.optim.adam.Adam`.
-        parameters: Annotations by argument; `Any` where there is none.
-        required: Those without a default.
-        is_open: Whether it takes further arguments whose names are not known.
-    """
+    """The arguments of a class or a function."""
 
     name: str
+    """Where it is defined, such as `torch.optim.adam.Adam`."""
     parameters: dict[str, Any] = field(default_factory=dict)
+    """Annotations by argument; `Any` where there is none."""
     required: set[str] = field(default_factory=set)
+    """Arguments without a default."""
     is_open: bool = False
+    """Whether it takes further arguments, of unknown names."""
 
 
 @cache
 def signature_of(target: str) -> Signature | None:
-    """The signature of what a dotted name means; None where its source cannot be found or read."""
-    found = locate(target)
-    if found is None:
-        return None
-    module, definition = found
-    signature = Signature(f"{module}.{definition.name}")
-    collect(module, definition, signature)
-    return signature
-
-
-def names_near(target: str) -> list[str]:
-    """The names of classes in the module of a dotted name, for the one that was meant."""
-    module = target.rpartition(".")[0]
-    tree = source(module)
-    if tree is None:
-        return []
-    names = {alias.asname or alias.name for node in statements(tree) if isinstance(node, ast.ImportFrom)
-             for alias in node.names}  # fmt: skip
-    names |= {node.name for node in statements(tree) if isinstance(node, ast.ClassDef)}
-    return [f"{module}.{name}" for name in sorted(names) if not name.startswith("_")]
-
-
-def locate(target: str) -> tuple[str, Definition] | None:
-    """The module and the definition behind a dotted name."""
+    """The signature of the class or function of a dotted name; None where its source cannot be found or read."""
     module, *path = target.split(".")
     while len(path) > 1 and source(f"{module}.{path[0]}") is not None:
         module = f"{module}.{path.pop(0)}"
     found = lookup(module, path[0]) if len(path) == 1 else None
-    return (found[0], found[1]) if found and isinstance(found[1], ast.ClassDef | ast.FunctionDef) else None
+    if found is None or not isinstance(found[1], ast.ClassDef | ast.FunctionDef):
+        return None
+    signature = Signature(f"{found[0]}.{found[1].name}")
+    collect(found[0], found[1], signature)
+    return signature
 
 
-@cache
-def source(module: str) -> ast.Module | None:
-    """The syntax tree of a module."""
+def names_near(target: str) -> list[str]:
+    """The names of what the module of a dotted name imports or defines, for suggestions."""
+    module, names = target.rpartition(".")[0], set()
+    for node in statements(source(module)):
+        if isinstance(node, ast.ImportFrom):
+            names |= {alias.asname or alias.name for alias in node.names}
+        elif isinstance(node, ast.ClassDef):
+            names.add(node.name)
+    return [f"{module}.{name}" for name in sorted(names) if not name.startswith("_")]
+
+
+def file_of(module: str) -> Path | None:
+    """The file of a module that is written in Python."""
     root, *rest = module.split(".")
     try:
         spec = find_spec(root)
     except (ImportError, ValueError):
         return None
-    if spec is None:
+    files = [Path(spec.origin)] if spec and spec.origin and not rest else []
+    for place in (spec and spec.submodule_search_locations) or []:
+        folder = Path(place, *rest)
+        files += [folder / "__init__.py", folder.with_name(f"{folder.name}.py")]
+    return next((file for file in files if file.suffix == ".py" and file.is_file()), None)
+
+
+@cache
+def source(module: str) -> ast.Module | None:
+    """The syntax tree of a module."""
+    file = file_of(module)
+    try:
+        return ast.parse(file.read_bytes()) if file else None
+    except (SyntaxError, ValueError, OSError):
         return None
-    if spec.submodule_search_locations:
-        folders = [Path(place, *rest) for place in spec.submodule_search_locations]
-        files = [file for folder in folders for file in (folder / "__init__.py", folder.with_name(f"{folder.name}.py"))]
-    else:
-        files = [Path(spec.origin)] if spec.origin and not rest else []
-    for file in files:
-        if file.suffix == ".py" and file.is_file():
-            try:
-                return ast.parse(file.read_bytes())
-            except (SyntaxError, ValueError, OSError):
-                return None
-    return None
 
 
-def statements(tree: ast.AST) -> Iterator[ast.stmt]:
-    """The statements of a module, those within `if` and `try` among them."""
+def statements(tree: ast.AST | None) -> Iterator[ast.stmt]:
+    """The statements of a module, including those within `if` and `try`."""
     for node in getattr(tree, "body", []):
         if isinstance(node, ast.If | ast.Try):
             yield from statements(node)
@@ -134,8 +121,7 @@ def statements(tree: ast.AST) -> Iterator[ast.stmt]:
 def lookup(module: str, name: str) -> tuple[str, ast.AST] | None:
     """Where a name of a module is defined: the module, and a class, a function, an import or a value."""
     found: tuple[str, ast.AST] | None = None
-    tree = source(module)
-    for node in statements(tree) if tree is not None else ():
+    for node in statements(source(module)):
         if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name == name:
             found = module, node
         elif isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == name for t in node.targets):
@@ -157,30 +143,22 @@ def imported_module(module: str, node: ast.ImportFrom) -> str:
     """The full name of the module that `from … import` names."""
     if not node.level:
         return node.module or ""
-    spec = source(module)
-    package = module if spec is not None and is_package(module) else module.rpartition(".")[0]
-    for _ in range(node.level - 1):
-        package = package.rpartition(".")[0]
+    file = file_of(module)
+    is_package = file is not None and file.name == "__init__.py"
+    parts = module.split(".")
+    package = ".".join(parts[: len(parts) - node.level + is_package])
     return f"{package}.{node.module}" if node.module else package
 
 
-def is_package(module: str) -> bool:
-    """Whether a module is a folder."""
-    root, *rest = module.split(".")
-    spec = find_spec(root)
-    places = (spec.submodule_search_locations if spec else None) or []
-    return any(Path(place, *rest, "__init__.py").is_file() for place in places)
-
-
-def collect(module: str, definition: Definition, signature: Signature) -> None:
+def collect(module: str, definition: ast.ClassDef | ast.FunctionDef, signature: Signature) -> None:
     """Add the arguments of a class or function to the signature; those that are there stay."""
     if isinstance(definition, ast.FunctionDef):
         add_arguments(module, definition.args, signature)
         return
     init = next((n for n in definition.body if isinstance(n, ast.FunctionDef) and n.name == "__init__"), None)
     if init is not None:
-        takes_more = add_arguments(module, init.args, signature)
-        if not takes_more:
+        add_arguments(module, init.args, signature)
+        if init.args.kwarg is None:
             return
         signature.is_open = False
     elif any("dataclass" in ast.dump(decorator) for decorator in definition.decorator_list):
@@ -198,8 +176,8 @@ def collect(module: str, definition: Definition, signature: Signature) -> None:
             signature.is_open |= init is None and not signature.parameters
 
 
-def add_arguments(module: str, arguments: ast.arguments, signature: Signature) -> bool:
-    """Add the arguments of a function; whether it takes others, too."""
+def add_arguments(module: str, arguments: ast.arguments, signature: Signature) -> None:
+    """Add the arguments of a function to the signature."""
     positional = [*arguments.posonlyargs, *arguments.args]
     required = [*positional[: len(positional) - len(arguments.defaults)]]
     required += [a for a, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True) if default is None]
@@ -210,11 +188,10 @@ def add_arguments(module: str, arguments: ast.arguments, signature: Signature) -
             if argument in required:
                 signature.required.add(argument.arg)
     signature.is_open |= arguments.kwarg is not None
-    return arguments.kwarg is not None
 
 
 def evaluate(module: str, expression: ast.expr) -> Any:
-    """The value of an annotation, with `UnknownClass` for what is not a type of settings."""
+    """The value of an annotation, with `UnknownClass` for other classes than those of settings."""
     if isinstance(expression, ast.Constant) and isinstance(expression.value, str):
         try:
             expression = ast.parse(expression.value, mode="eval").body
@@ -234,10 +211,9 @@ def meaning(module: str, name: str) -> Any:
     if found is None:
         return BUILTIN.get(name, UnknownClass)
     where, node = found
-    if isinstance(node, ast.ImportFrom):
+    if isinstance(node, ast.ImportFrom | ast.Import):
         alias = next(alias for alias in node.names if (alias.asname or alias.name) == name)
-        return getattr(importlib.import_module(where), alias.name, UnknownClass)
-    if isinstance(node, ast.Import):
-        alias = next(alias for alias in node.names if (alias.asname or alias.name) == name)
+        if isinstance(node, ast.ImportFrom):
+            return getattr(importlib.import_module(where), alias.name, UnknownClass)
         return importlib.import_module(alias.name) if alias.name in IMPORTED else UnknownClass
     return evaluate(where, node) if isinstance(node, ast.expr) else UnknownClass

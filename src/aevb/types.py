@@ -1,25 +1,25 @@
-"""Types of settings: what a class writes in its signature, and what a value is checked by, in Python and in the config.
+"""Types of settings, by which values are checked in Python and in the configuration.
 
-A class that is chosen by the configuration annotates its arguments with these, with `Literal`, `bool`, `str`, or with
+A class that the configuration chooses annotates its arguments with these, with `Literal`, `bool`, `str`, or with
 `Annotated` and the constraints of annotated_types:
 
     def __init__(self, in_shape: Sequence[int], data_shape: Sequence[int], sigma: Positive = 0.1) -> None: ...
 
-No torch is imported here: `aevb.settings` reads the signatures before torch is there.
+No torch is imported here: `aevb.settings` validates before torch is imported.
 """
 
 import inspect
 import math
 import types
 import typing
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from functools import cache
 from itertools import pairwise
 from numbers import Integral, Real
 from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin
 
-from annotated_types import Ge, Gt, Interval, Le, Lt
+from annotated_types import Ge, Gt, Interval
 from pydantic import AfterValidator, ConfigDict, Strict, TypeAdapter, ValidationError
 
 from aevb.errors import ConfigError
@@ -31,7 +31,7 @@ Count = Annotated[int, Interval(ge=1, le=LARGEST)]
 CountOrZero = Annotated[int, Interval(ge=0, le=LARGEST)]
 AtLeastTwo = Annotated[int, Interval(ge=2, le=LARGEST)]
 Size = Annotated[int, Interval(ge=1, le=10**7)]
-"""Of something that lies in memory as a whole: units of a layer, dimensions of z, samples drawn at once."""
+"""Of what lies in memory as a whole: units of a layer, dimensions of z, samples drawn at once."""
 Seed = Annotated[int, Interval(ge=0, le=2**32 - 1)]
 Positive = Annotated[float, Gt(0)]
 NonNegative = Annotated[float, Ge(0)]
@@ -39,11 +39,7 @@ Fraction = Annotated[float, Interval(gt=0, lt=1)]
 
 
 def fit_memory(sizes: list[int]) -> list[int]:
-    """The sizes of successive layers, whose weights must have room below 2^38 bytes (256 GiB).
-
-    Raises:
-        ValueError: they do not.
-    """
+    """The sizes of successive layers; a ValueError where their weights need more than 2^38 bytes (256 GiB)."""
     needed = 4 * sum(a * b for a, b in pairwise(sizes))
     if needed > 2**38:
         raise ValueError(f"needs {needed / 2**30:,.0f} GiB for its weights")
@@ -55,34 +51,26 @@ Shape = Annotated[Sequence[Size], "a shape such as [1, 28, 28]"]
 
 
 class Opaque:
-    """Stands for a class that no plain value of a setting belongs to, such as a module or a tensor."""
+    """Stands for a class that has no plain values, such as a module or a tensor."""
 
 
 def check(value: Any, annotation: Any, key: str) -> None:
-    """Check a plain value by the annotation of an argument; anything but a plain value passes.
-
-    Args:
-        value: Of the setting.
-        annotation: Of the argument it is for.
-        key: The setting's name, with which the message begins.
+    """Check a plain value by the annotation of the argument it is for; an object of another kind passes.
 
     Raises:
-        ConfigError: the value is none that the annotation allows; one line.
+        ConfigError: the annotation does not allow the value; one line that begins with the key.
     """
-    plain_value = plain(value)
-    if plain_value is NotImplemented or (kind := simplified(annotation)) is Any:
-        return
-    if kind is Opaque:
+    plain_value, kind = plain(value), simplified(annotation)
+    if plain_value is NotImplemented or kind in (Any, Opaque):
         return
     try:
         adapter(kind).validate_python(plain_value)
     except ValidationError as error:
-        details = {str(found["ctx"]["error"]) for found in error.errors() if "error" in found.get("ctx", {})}
-        if details:
-            raise ConfigError(f"{key} {details.pop()}, got {shown(value)}") from None
-        hint = ""
-        if isinstance(plain_value, str) and isinstance(choices := literals(kind), set) and choices:
-            hint = did_you_mean(plain_value, choices)
+        for details in error.errors():
+            if "error" in details.get("ctx", {}):  # of `fit_memory`
+                raise ConfigError(f"{key} {details['ctx']['error']}, got {shown(value)}") from None
+        choices = [word for member in members(kind) if get_origin(member) is Literal for word in get_args(member)]
+        hint = did_you_mean(plain_value, map(str, choices)) if isinstance(plain_value, str) else ""
         or_part = " or a part with a _target_" if takes_objects(annotation) else ""
         raise ConfigError(f"{key} must be {describe(kind)}{or_part}, got {shown(value)}{hint}") from None
 
@@ -96,15 +84,18 @@ class Checked:
             arguments = signature.bind_partial(None, *args, **kwargs).arguments
         except TypeError:
             arguments = {}  # Python itself says what is wrong, when it calls __init__
-        for name, value in (arguments | arguments.get(rest_of(signature), {})).items():
-            if name in parameters:
-                check(value, parameters[name], name)
+        for parameter in signature.parameters.values():
+            if parameter.kind is parameter.VAR_KEYWORD:
+                arguments |= arguments.get(parameter.name, {})
+        for name, kind in parameters.items():
+            if name in arguments:
+                check(arguments[name], kind, name)
         return super().__new__(cls)
 
 
 @cache
 def checked_parameters(cls: type) -> tuple[dict[str, Any], inspect.Signature]:
-    """The annotations of the arguments of a class that are types of settings, and the signature of its `__init__`."""
+    """The arguments of a class that take settings, with their types, and the signature of its `__init__`."""
     found: dict[str, Any] = {}
     for base in reversed(cls.__mro__):
         if "__init__" in vars(base) and base is not object:
@@ -113,14 +104,8 @@ def checked_parameters(cls: type) -> tuple[dict[str, Any], inspect.Signature]:
     return found, inspect.signature(cls.__init__)  # type: ignore[misc]
 
 
-def rest_of(signature: inspect.Signature) -> str:
-    """The name of `**kwargs` in a signature, "" where there is none."""
-    kinds = {parameter.kind: name for name, parameter in signature.parameters.items()}
-    return kinds.get(inspect.Parameter.VAR_KEYWORD, "")
-
-
 def hints_of(function: Callable[..., Any]) -> dict[str, Any]:
-    """The annotations of a function; none where they name what is not there at run time."""
+    """The annotations of a function; none where they name what is imported for type checkers alone."""
     try:
         return typing.get_type_hints(function, include_extras=True)
     except (NameError, TypeError, AttributeError):
@@ -129,7 +114,7 @@ def hints_of(function: Callable[..., Any]) -> dict[str, Any]:
 
 @cache
 def adapter(kind: Any) -> TypeAdapter[Any]:
-    """pydantic's check of a type, strict: no string is a number, and no number is true."""
+    """pydantic's strict validation of a type: no string is a number, and no number is true."""
     return TypeAdapter(kind, config=ConfigDict(strict=True, allow_inf_nan=False))
 
 
@@ -150,18 +135,13 @@ def plain(value: Any) -> Any:
     return NotImplemented
 
 
-PLAIN = (int, float, bool, str, type(None))
 LISTS = (list, tuple, Sequence, Iterable, Collection, set, frozenset)
 
 
 def simplified(annotation: Any) -> Any:
-    """An annotation without what no plain value can be; `Opaque` where nothing is left, `Any` where all is allowed."""
-    if annotation is None:
-        return type(None)
-    if annotation in PLAIN or annotation is Any:
-        return annotation
+    """An annotation reduced to its plain values; `Opaque` where it has none, `Any` where it allows everything."""
     origin, arguments = get_origin(annotation), get_args(annotation)
-    if origin is Literal:
+    if annotation is None or origin is Literal or annotation in (int, float, bool, str, type(None), Any):
         return annotation
     if origin is Annotated:
         inner, *notes = arguments
@@ -184,44 +164,39 @@ def simplified(annotation: Any) -> Any:
     return Any if annotation is object or isinstance(annotation, typing.TypeVar) else Opaque
 
 
+def members(annotation: Any) -> Iterator[Any]:
+    """The types in a union, or the one type that there is."""
+    if get_origin(annotation) is Annotated:
+        yield from members(get_args(annotation)[0])
+    elif get_origin(annotation) in (Union, types.UnionType):
+        for member in get_args(annotation):
+            yield from members(member)
+    else:
+        yield annotation
+
+
 def takes_objects(annotation: Any) -> bool:
-    """Whether an annotation allows anything but plain values, such as a module."""
-    origin, arguments = get_origin(annotation), get_args(annotation)
-    if origin is Annotated:
-        return takes_objects(arguments[0])
-    if origin in (Union, types.UnionType):
-        return any(map(takes_objects, arguments))
-    return simplified(annotation) in (Any, Opaque)
-
-
-def literals(kind: Any) -> set[str]:
-    """The words among which a type lets one choose."""
-    origin, arguments = get_origin(kind), get_args(kind)
-    if origin is Literal:
-        return {word for word in arguments if isinstance(word, str)}
-    if origin in (Union, types.UnionType):
-        return set().union(*map(literals, arguments))
-    return literals(arguments[0]) if origin is Annotated else set()
+    """Whether an annotation allows objects that are no plain values, such as a module."""
+    return any(simplified(member) in (Any, Opaque) for member in members(annotation))
 
 
 def describe(kind: Any) -> str:
-    """A type in words, as in "must be a positive number or null"; a text among the notes of `Annotated` says it."""
+    """A type in words, as in "must be a positive number or null"; a text in `Annotated` takes their place."""
     origin, arguments = get_origin(kind), get_args(kind)
     if origin is Annotated:
-        notes = arguments[1:]
+        inner, *notes = arguments
         texts = [note for note in notes if isinstance(note, str)]
         if texts:
             return texts[-1]
-        if arguments[0] in (int, float):
-            return describe_number(arguments[0], notes)
-        return describe(arguments[0])
+        return describe_number(inner, notes) if inner in (int, float) else describe(inner)
     if origin is Literal:
         choices = [shown(choice).strip("'") for choice in arguments]
         return choices[0] if len(choices) == 1 else f"one of {', '.join(choices)}"
     if origin in (Union, types.UnionType):
         others = [describe(kind) for kind in arguments if kind not in (bool, type(None))]
         words = [*others, *["true", "false"] * (bool in arguments), *["null"] * (type(None) in arguments)]
-        return any_of(list(dict.fromkeys(words)))
+        *words, last = dict.fromkeys(words)
+        return f"{', '.join(words)} or {last}" if words else last
     if origin is list:
         return f"a list of {plural(describe(arguments[0]))}"
     if origin is tuple:
@@ -233,11 +208,6 @@ def describe(kind: Any) -> str:
     )
 
 
-def any_of(words: Sequence[str]) -> str:
-    """ "a, b or c"."""
-    return " or ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
-
-
 def plural(words: str) -> str:
     """ "a number between 0 and 1" as "numbers between 0 and 1"."""
     for one, many in (("number", "numbers"), ("text", "texts"), ("value", "values"), ("mapping", "mappings")):
@@ -247,14 +217,9 @@ def plural(words: str) -> str:
 
 
 def describe_number(kind: type, notes: Iterable[Any]) -> str:
-    """A number with limits in words."""
-    limits: dict[str, Any] = {}
-    for note in notes:
-        for name, constraint in (("ge", Ge), ("gt", Gt), ("le", Le), ("lt", Lt)):
-            if isinstance(note, constraint | Interval) and getattr(note, name, None) is not None:
-                limits[name] = getattr(note, name)
-    if limits.get("le") == LARGEST:
-        del limits["le"]
+    """A number with its limits in words."""
+    limits = {name: getattr(note, name, None) for note in notes for name in ("ge", "gt", "le", "lt")}
+    limits = {name: limit for name, limit in limits.items() if limit not in (None, LARGEST)}
     noun = "whole number" if kind is int else "number"
     show: Callable[[Any], str] = (lambda x: f"{x:,}") if kind is int else (lambda x: f"{x:g}")
     low, high = limits.get("ge", limits.get("gt")), limits.get("le", limits.get("lt"))
@@ -274,7 +239,7 @@ def describe_number(kind: type, notes: Iterable[Any]) -> str:
 
 
 def shown(value: Any) -> str:
-    """A value for a message: in one line, and not long; null, true and false as YAML writes them."""
+    """A value for a message: one short line; null, true and false as in YAML."""
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -286,6 +251,6 @@ def shown(value: Any) -> str:
 
 
 def did_you_mean(word: str, choices: Iterable[str]) -> str:
-    """; did you mean …? or nothing, where none of the choices is near."""
+    """A suggestion such as "; did you mean mnist?", or nothing where no choice is near."""
     near = get_close_matches(word, list(choices), n=1, cutoff=0.6)
     return f"; did you mean {near[0]}?" if near else ""

@@ -109,7 +109,7 @@ def test_unknown_flag_is_one_line(monkeypatch, capsys):
     with pytest.raises(SystemExit) as stop:
         check_command_line("train", CONF)
     assert stop.value.code == 2
-    assert capsys.readouterr().err == "error: unrecognized arguments: --hepl; --help lists what can be said\n"
+    assert capsys.readouterr().err == "error: unrecognized arguments: --hepl; --help lists the settings\n"
 
 
 @pytest.mark.parametrize(

@@ -197,7 +197,7 @@ def test_resumed_run_takes_what_the_command_changes(tmp_path):
         COMMAND | {"paths": {"run": str(tmp_path), "data": "d"}, "model": {}, "module": module, "seed": 1}
     )
     command.max_samples = 20
-    stored = resolved(OmegaConf.merge(command, {"seed": 7, "max_samples": 10, "logger": {}}))
+    stored = resolved(OmegaConf.merge(command, {"seed": 7, "max_samples": 10, "logger": {}, "model": {}}))
     assert stored.module == {"_target_": "m", "seed": 7, "max_samples": 10}
     config, _ = resumed(stored, command, ["max_samples"])
     assert (config.module.seed, config.module.max_samples, config.max_samples) == (7, 20, 20)

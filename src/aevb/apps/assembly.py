@@ -26,7 +26,7 @@ from aevb.training.module import AEVB
 
 
 def quiet_lightning() -> None:
-    """Keep Lightning's hints out of the terminal that do not apply to data in memory, or repeat our summary."""
+    """Silence Lightning's hints that do not apply to data in memory, or repeat the summary."""
     for name in ("pytorch_lightning", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     for hint in (
@@ -42,23 +42,23 @@ def quiet_lightning() -> None:
 
 
 def prepared_data(config: DictConfig, folder: RunFolder) -> InMemoryDataModule:
-    """The data module, its data loaded; what the data decide is written to the run's configuration."""
+    """The data module with its data; shape and bounds of the data are filled into the run's configuration."""
     data = load_data(config)
-    found: dict[str, Any] = {}
+    filled: dict[str, Any] = {}
     if config.data.shape is None:
-        found["data.shape"] = list(data.shape)
+        filled["data.shape"] = list(data.shape)
     if OmegaConf.select(config, "model.likelihood.bounded") == "auto":
         lowest, highest = data.value_range
-        found["model.likelihood.bounded"] = lowest >= 0 and highest <= 1
-    for key, value in found.items():
+        filled["model.likelihood.bounded"] = lowest >= 0 and highest <= 1
+    for key, value in filled.items():
         OmegaConf.update(config, key, value)
-    if found and rank() == 0:
+    if filled and rank() == 0:
         folder.write_config(config)
     return data
 
 
 def make_module(config: DictConfig, data: InMemoryDataModule) -> AEVB:
-    """The module at its start, a function of the configuration and the seed; see `check_fit` for what it raises."""
+    """The module with its initial weights, a function of the configuration and the seed."""
     pl.seed_everything(config.seed, verbose=False)
     try:
         with weights_within_memory():
@@ -75,12 +75,7 @@ def make_module(config: DictConfig, data: InMemoryDataModule) -> AEVB:
 
 
 def check_fit(config: DictConfig, module: AEVB, data: InMemoryDataModule) -> None:
-    """Find out before training what would stop the run later.
-
-    Raises:
-        ConfigError: the likelihood cannot score the data, the optimizer refuses its settings, the objective does not
-            suit the model, or it has no metric of the name that a sweep is to optimize.
-    """
+    """Raise a `ConfigError` where likelihood, optimizer, objective or metric do not suit the data and the model."""
     module.objective.num_data = data.train_size
     head = module.vae.p.head
     try:
@@ -121,11 +116,11 @@ def make_loggers(config: DictConfig, folder: RunFolder, metrics_rows: int) -> li
 
 
 def log_settings(config: DictConfig, loggers: list[Logger]) -> None:
-    """Give every logger what was asked; a wandb run starts here, so that none is left open by an earlier error."""
-    asked: Any = OmegaConf.to_container(config, resolve=True)
-    del asked["module"]  # says nothing that its parts do not say
+    """Give every logger the configuration; a wandb run starts here, so that no earlier error leaves one open."""
+    settings: Any = OmegaConf.to_container(config, resolve=True)
+    del settings["module"]  # repeats other sections
     for logger in loggers:
-        logger.log_hyperparams(asked)
+        logger.log_hyperparams(settings)
 
 
 def make_trainer(config: DictConfig, folder: RunFolder, loggers: list[Logger], status: Status) -> pl.Trainer:

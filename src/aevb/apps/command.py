@@ -34,11 +34,7 @@ class Command:
 
     @classmethod
     def of(cls, config: DictConfig) -> "Command":
-        """The command that Hydra has composed `config` for.
-
-        Raises:
-            ConfigError: a sweep is asked to resume a run.
-        """
+        """The command that Hydra has composed `config` for."""
         hydra, config = HydraConfig.get(), config.copy()
         for key in PLACES:
             if isinstance(place := OmegaConf.select(config, key), str):

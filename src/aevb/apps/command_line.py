@@ -1,7 +1,7 @@
-"""The command line, checked before Hydra acts on it: one line for whatever it cannot mean, and nothing written.
+"""Validation of the command line before Hydra acts on it: an error is one line, and nothing is written.
 
-Hydra makes the run folder before it calls a program, and what it says of a misspelt option is about its own workings.
-So the configuration is composed here once more, which takes a fifth of a second.
+Hydra makes the run folder before it calls a program, and its errors about misspelt options speak of its internals. So
+the configuration is composed here first, which takes a fifth of a second.
 """
 
 import argparse
@@ -9,7 +9,7 @@ import re
 import sys
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -27,7 +27,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import GrammarParseError, OmegaConfBaseException
 
 import aevb.config  # noqa: F401 - registers the resolvers of the YAML files
-from aevb.errors import ConfigError, fail
+from aevb.errors import ConfigError, fail, one_line
 from aevb.settings import RENAMED, SCHEMAS, keys_of, unknown_key, validate
 from aevb.signatures import signature_of
 from aevb.types import did_you_mean, shown
@@ -44,26 +44,21 @@ FOLDERS = (
     "runs",
     "sweep.name",
 )
-"""Keys whose values are paths or names of folders, which may hold characters that mean something to Hydra."""
+"""Keys whose values are paths or names of folders, which may hold characters of Hydra's syntax."""
 
 EXTRAS = {
     "hydra/launcher=joblib": ("hydra_plugins.hydra_joblib_launcher", "joblib"),
     "hydra/sweeper=optuna": ("hydra_plugins.hydra_optuna_sweeper", "optuna"),
     "sweep=learning_rate": ("hydra_plugins.hydra_optuna_sweeper", "optuna"),
 }
-"""Arguments that need a package of Hydra's which is an extra: its name, and the extra's."""
+"""Arguments that need a plugin of Hydra's: its package, and the extra that has it."""
 
 SWEPT_VALUES = 12
-"""So many values of a sweep are checked before it begins; the others when their jobs do."""
+"""Number of values of a sweep that are checked before it begins; the others are when their jobs begin."""
 
 
 def check_command_line(program: str, conf: Path) -> None:
-    """Quote the paths in `sys.argv`, and exit with one line and code 2 where the command cannot be meant.
-
-    Args:
-        program: train, evaluate or report.
-        conf: The folder of its configuration.
-    """
+    """Quote the paths in `sys.argv`, and exit with one line and code 2 where the command is invalid."""
     try:
         Path.cwd()
     except FileNotFoundError:
@@ -75,7 +70,7 @@ def check_command_line(program: str, conf: Path) -> None:
     sys.argv[1:] = [quoted(argument, is_sweep) for argument in sys.argv[1:]]
     arguments.overrides = [quoted(argument, is_sweep) for argument in arguments.overrides]
     if program == "train" and moves_a_file(arguments.overrides):
-        # The file of a run that is resumed, which the default data set knows nothing of.
+        # The run that is resumed has a file of data, which the default data set has not.
         sys.argv.insert(1, "data=array")
         arguments.overrides.insert(0, "data=array")
     does_nothing = arguments.hydra_help or arguments.shell_completion or arguments.config_path is not None
@@ -95,20 +90,11 @@ def moves_a_file(overrides: Sequence[str]) -> bool:
 
 def refuse_flag(message: str) -> NoReturn:
     """Exit for what argparse does not know."""
-    fail(f"error: {message}; --help lists what can be said", 2)
+    fail(f"error: {message}; --help lists the settings", 2)
 
 
 def check_command(program: str, conf: Path, arguments: argparse.Namespace) -> None:
-    """Compose what a command asks for, and validate it, each value of a sweep among it.
-
-    Args:
-        program: train, evaluate or report.
-        conf: The folder of its configuration.
-        arguments: As Hydra's parser has read them.
-
-    Raises:
-        ConfigError: it cannot be composed, or a value is none that its key can have; one line.
-    """
+    """Compose the configuration of a command, and validate it; of a sweep, with each value that it lists."""
     for argument in arguments.overrides:
         module, extra = EXTRAS.get(argument, ("", ""))
         if module and find_spec(module) is None:
@@ -134,11 +120,7 @@ def check_command(program: str, conf: Path, arguments: argparse.Namespace) -> No
 
 
 def composed(name: str, overrides: Sequence[Override], program: str) -> DictConfig:
-    """The configuration with Hydra's own node.
-
-    Raises:
-        ConfigError: there is none for these overrides.
-    """
+    """The configuration with Hydra's own node."""
     lines = [override.input_line or "" for override in overrides]
     try:
         return compose(name, lines, return_hydra_config=True)
@@ -147,11 +129,7 @@ def composed(name: str, overrides: Sequence[Override], program: str) -> DictConf
 
 
 def check_composed(config: DictConfig, program: str) -> None:
-    """Validate a configuration, and the run folder that it names.
-
-    Raises:
-        ConfigError: a value is none that its key can have.
-    """
+    """Validate a configuration, and the run folder that it names."""
     own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
     config.hydra.runtime.output_dir = "."
     HydraConfig.instance().set_config(config)
@@ -181,11 +159,7 @@ def check_run_folder(config: DictConfig) -> None:
 
 
 def parsed(argument: str) -> Override:
-    """An argument as Hydra reads it.
-
-    Raises:
-        ConfigError: it is no override.
-    """
+    """An argument as Hydra reads it."""
     try:
         return OverridesParser.create().parse_override(argument)
     except HydraException as error:
@@ -201,34 +175,30 @@ def require_single(overrides: Sequence[Override]) -> None:
     """Raise a `ConfigError` where a command that is no sweep gives a key several values."""
     for override in overrides:
         if override.is_sweep_override():
-            key = override.key_or_group
-            raise ConfigError(
-                f"{key}: {override.input_line} gives several values; add -m for a sweep over them, or write a list as "
-                f"{key}=[…]"
-            )
+            advice = f"add -m for a sweep over them, or write a list as {override.key_or_group}=[…]"
+            raise ConfigError(f"{override.key_or_group}: {override.input_line} gives several values; {advice}")
 
 
 def without_sweeps(overrides: Sequence[Override]) -> list[Override]:
-    """The overrides with the first value of each that has several; those without known values are left out."""
-    single = [values_of(override)[:1] if override.is_sweep_override() else [override] for override in overrides]
-    return [override for found in single for override in found]
+    """The overrides with the first value of each that has several; an interval or a glob is left out."""
+    single = (values_of(override)[:1] if override.is_sweep_override() else [override] for override in overrides)
+    return list(chain.from_iterable(single))
 
 
 def variants(overrides: Sequence[Override], config: DictConfig) -> Iterator[list[Override]]:
-    """The overrides with each further value of each that has several, one at a time; a preset's among them."""
+    """The overrides with each further value of a sweep, one at a time; also of what a preset varies."""
     params = OmegaConf.select(config, "hydra.sweeper.params") or {}
     given = {override.key_or_group for override in overrides}
     preset = [parsed(f"{key}={value}") for key, value in params.items() if key not in given]
     varied = [*(override for override in preset if override.is_sweep_override()), *overrides]
     for index, override in enumerate(varied):
         if override.is_sweep_override():
-            first = [] if override in preset else [1]
-            for value in values_of(override)[len(first) :]:
+            for value in values_of(override)[override not in preset :]:
                 yield without_sweeps([*varied[:index], value, *varied[index + 1 :]])
 
 
 def values_of(override: Override) -> list[Override]:
-    """An override for each value that a sweep lists; none for an interval or a glob, whose values nobody lists."""
+    """An override for each value that a sweep lists; none for an interval or a glob."""
     if not isinstance(override.value(), ChoiceSweep | RangeSweep):
         return []
     values = islice(override.sweep_string_iterator(), SWEPT_VALUES + 1)
@@ -236,16 +206,15 @@ def values_of(override: Override) -> list[Override]:
 
 
 def explained(error: Exception, name: str, overrides: Sequence[Override], program: str) -> str:
-    """What is wrong with overrides that cannot be composed, in one line."""
+    """The message for overrides that cannot be composed."""
     loader = GlobalHydra.instance().config_loader()
     groups = [*groups_of(loader)]
     for override in overrides:
         root = re.split("[./]", override.key_or_group)[0]
-        is_elsewhere = root in RENAMED or any(root in schema for schema in SCHEMAS.values())
-        if root not in SCHEMAS[program] and is_elsewhere:
+        if root not in SCHEMAS[program] and (root in RENAMED or any(root in schema for schema in SCHEMAS.values())):
             return unknown_key(root, program)
-        if override.key_or_group in groups and not override.is_delete() and (said := wrong_option(override, loader)):
-            return said
+        if override.key_or_group in groups and not override.is_delete() and (problem := wrong_option(override, loader)):
+            return problem
     chosen = [override.input_line or "" for override in overrides if override.key_or_group in groups]
     try:
         config = compose(name, chosen, return_hydra_config=True)
@@ -267,19 +236,18 @@ def explained(error: Exception, name: str, overrides: Sequence[Override], progra
 
 
 def wrong_option(override: Override, loader: ConfigLoader) -> str | None:
-    """What is wrong with the option that is chosen from a group, if anything."""
+    """The message for an option that a group does not have."""
     options = loader.get_group_options(override.key_or_group, ObjectType.CONFIG)
     value = override.value()
     for option in value if isinstance(value, list) else [value]:
         if option not in options:
-            its = f"it may be {', '.join(options)}"
-            hint = did_you_mean(str(option), options)
-            return f"{override.key_or_group}: there is no {shown(option)}{hint or '; ' + its}"
+            hint = did_you_mean(str(option), options) or f"; it may be {', '.join(options)}"
+            return f"{override.key_or_group}: there is no {shown(option)}{hint}"
     return None
 
 
 def unknown(override: Override, config: DictConfig, keys: Sequence[str], program: str) -> str:
-    """What to say of an override whose key is not among those that there are."""
+    """The message for an override whose key does not exist."""
     key = override.key_or_group
     parent, _, name = key.rpartition(".")
     node = OmegaConf.select(config, parent) if parent in keys else None
@@ -301,16 +269,11 @@ def groups_of(loader: ConfigLoader, parent: str = "") -> Iterator[str]:
         yield from groups_of(loader, name)
 
 
-def one_line(error: Exception) -> str:
-    """What an exception says, its lines joined."""
-    return " ".join(str(error).split())
-
-
 def quoted(argument: str, is_sweep: bool) -> str:
     """An argument that names a path, quoted where Hydra would read it as something else.
 
-    The folders of a sweep's jobs hold = and , and shells complete them as they are. A value that is quoted already, a
-    list of runs, and in a sweep several values stay as they are; ${…} is Hydra's but in the name of what exists.
+    The folders of a sweep's jobs hold = and , and shells do not quote these. Unchanged are a value in quotes, a list of
+    runs, and the values of a sweep; ${…} is an interpolation unless a file has the name.
     """
     key, _, value = argument.partition("=")
     if key.lstrip("+") not in FOLDERS or value in ("", "null") or (key == "runs" and value[0] == "["):

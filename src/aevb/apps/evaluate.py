@@ -1,4 +1,4 @@
-"""`evaluate.py`: estimators and tasks on trained runs, and what they find in evaluation.json."""
+"""`evaluate.py`: estimators and tasks on trained runs; the results go to evaluation.json."""
 
 import hashlib
 import json
@@ -12,8 +12,9 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
-from aevb.apps.findings import entry_of, print_entries, print_findings, progress_bar, save_pictures
+from aevb.apps.results import entry_of, print_entries, print_entry, save_pictures
 from aevb.config import instantiate, require_allowed
+from aevb.console import progress_bar
 from aevb.data import InMemoryDataModule
 from aevb.data.module import Split
 from aevb.errors import ConfigError, Stopped, one_line
@@ -36,23 +37,21 @@ log = logging.getLogger("aevb")
 
 
 def evaluate(config: DictConfig) -> None:
-    """Evaluate a run, or every run of a sweep that has something to evaluate.
-
-    Raises:
-        ConfigError: a setting makes no sense, or there is no such run.
-        Stopped: it was interrupted.
-    """
+    """Evaluate a run, or every trained run of a sweep."""
     validate(config, "evaluate")
-    folders = asked_runs(config)
-    require_device(config)
+    folders = find_runs(Path(config.run))
+    if not folders:
+        raise ConfigError(f"run: {config.run} is no run folder: it has no .hydra/config.yaml, nor has a folder in it")
+    if config.device == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("device=cuda: there is no GPU that torch can use; use device=cpu or auto")
     require_places_used(config, folders)
-    work = instantiate(config.task) if config.get("task") else make_estimators(config)
+    work = instantiate(config.task) if config.get("task") else [*map(instantiate, config.estimators.values())]
     try:
         skipped = 0
         for folder in folders:
             try:
                 evaluate_run(config, folder, work)
-            except Exception as error:  # one run, whatever is wrong with it, never stops the evaluation of the others
+            except Exception as error:  # whatever is wrong with one run, the others are evaluated
                 if len(folders) == 1:
                     raise
                 log.warning("skipped %s: %s", folder.path, one_line(error))
@@ -64,10 +63,10 @@ def evaluate(config: DictConfig) -> None:
 
 
 def require_places_used(config: DictConfig, folders: Sequence[RunFolder]) -> None:
-    """Raise a `ConfigError` where the command says where data are, and no run has data that are kept in that way."""
+    """Raise a `ConfigError` where the command says where data are, and no run has such data."""
     for key, setting in PLACES.items():
-        is_asked = OmegaConf.select(config, key) is not None
-        if is_asked and not any(keeps_data_by(setting, folder) for folder in folders):
+        is_given = OmegaConf.select(config, key) is not None
+        if is_given and not any(keeps_data_by(setting, folder) for folder in folders):
             raise ConfigError(f"{key}: the data of {config.run} are not kept in that way; drop it")
 
 
@@ -77,38 +76,6 @@ def keeps_data_by(setting: str, folder: RunFolder) -> bool:
         return setting in (folder.config().get("data") or {})
     except ConfigError:
         return True
-
-
-def asked_runs(config: DictConfig) -> list[RunFolder]:
-    """The run that `run` names, or the runs in that folder.
-
-    Raises:
-        ConfigError: there is none.
-    """
-    if OmegaConf.is_missing(config, "run"):
-        raise ConfigError("run must be given: run=<run folder>, or the folder of a sweep")
-    path = Path(str(config.run))
-    found = find_runs(path)
-    if not found:
-        raise ConfigError(f"run: {path} is no run folder: it has no .hydra/config.yaml, nor has a folder in it")
-    return found
-
-
-def require_device(config: DictConfig) -> None:
-    """Raise a `ConfigError` where the GPU that is asked for is not there."""
-    if config.device == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("device=cuda: there is no GPU that torch can use; use device=cpu or auto")
-
-
-def make_estimators(config: DictConfig) -> list[Estimator]:
-    """The estimators that are to be applied.
-
-    Raises:
-        ConfigError: there are none, or one refuses its settings.
-    """
-    if not config.get("estimators"):
-        raise ConfigError("estimators must name at least one, such as [elbo]")
-    return [instantiate(node) for node in config.estimators.values()]
 
 
 class Trained(NamedTuple):
@@ -124,11 +91,7 @@ class Trained(NamedTuple):
 
 
 def evaluate_run(config: DictConfig, folder: RunFolder, work: list[Estimator] | Task) -> None:
-    """A task, or all estimators, on one run; each result is written down as soon as it is there.
-
-    Raises:
-        ConfigError: the run cannot be loaded, or its data are not there.
-    """
+    """Apply a task, or all estimators, to one run; each result is written as soon as it is known."""
     require_own_files(folder.path)
     require_writable(folder.path, "run")
     remove_temporaries(folder.path)
@@ -143,13 +106,13 @@ def evaluate_run(config: DictConfig, folder: RunFolder, work: list[Estimator] | 
     rows = rows_at_once(vae.p, config.max_batch_values)
     trained = Trained(folder, vae, checkpoint["samples"], data, x.to(device), y, rows)
     if isinstance(work, Task):
-        print_findings(folder.path, perform(config, trained, work))
+        print_entry(folder.path, perform(config, trained, work))
     else:
         print_entries(folder.path, [apply(config, trained, estimator) for estimator in work])
 
 
 def question(config: DictConfig, trained: Trained, settings: dict[str, Any]) -> dict[str, Any]:
-    """What an entry of evaluation.json answers, and about which weights."""
+    """What identifies an entry of evaluation.json: data, settings and weights."""
     return {
         "split": config.split,
         "limit": config.limit,
@@ -161,29 +124,25 @@ def question(config: DictConfig, trained: Trained, settings: dict[str, Any]) -> 
 
 
 def apply(config: DictConfig, trained: Trained, estimator: Estimator) -> dict[str, Any]:
-    """One estimator on one run: its entry in evaluation.json."""
+    """Apply an estimator to a run; returns its entry in evaluation.json."""
     name, vae = estimator.name, trained.vae
     about = {"estimator": name, **question(config, trained, estimator.settings)}
     partial = PartialEstimates(trained.folder.path / "evaluation" / f"{name}-{fingerprint(about, trained)}.npz")
     with progress_bar(name, len(trained.x)) as on_progress:
-        found, seconds = run(estimator, vae, trained.x, trained.rows, config.seed, partial, on_progress)
-    entry = entry_of(about, estimator, found, vae.p.head, seconds)
+        estimates, seconds = run(estimator, vae, trained.x, trained.rows, config.seed, partial, on_progress)
+    entry = entry_of(about, estimator, estimates, vae.p.head, seconds)
     EvaluationFile(trained.folder.path).add("entries", entry)
     partial.remove()
     return entry
 
 
 def perform(config: DictConfig, trained: Trained, task: Task) -> dict[str, Any]:
-    """A task on one run: its entry in evaluation.json; its pictures go to the others of the run.
-
-    Raises:
-        ConfigError: the data or the model do not allow the task.
-    """
+    """Apply a task to a run; returns its entry in evaluation.json."""
     start = time.monotonic()
     torch.manual_seed(config.seed)
     train_x, train_y = datapoints(trained.data, "train", task.train_limit)
     try:
-        found = task.run(
+        analysis = task.run(
             trained.vae, Split(trained.x, trained.y), Split(train_x.to(trained.x.device), train_y), trained.rows
         )
     except ValueError as error:
@@ -192,9 +151,9 @@ def perform(config: DictConfig, trained: Trained, task: Task) -> dict[str, Any]:
         "task": task.name,
         **question(config, trained, task.settings),
         "datapoints": len(trained.x),
-        "results": found.results,
-        "words": found.words,
-        "pictures": save_pictures(trained.folder, trained.samples, task.name, found.pictures),
+        "results": analysis.results,
+        "words": analysis.words,
+        "pictures": save_pictures(trained.folder, trained.samples, task.name, analysis.pictures),
         "seconds": time.monotonic() - start,
         "date": now(),
     }
@@ -203,7 +162,7 @@ def perform(config: DictConfig, trained: Trained, task: Task) -> dict[str, Any]:
 
 
 def fingerprint(about: dict[str, Any], trained: Trained) -> str:
-    """Differs where estimates of another question, other weights or other data would be continued."""
+    """A hash of settings, weights and data, so that unfinished estimates continue only with the same ones."""
     digest = hashlib.sha256(json.dumps([about, trained.rows], sort_keys=True).encode())
     for tensor in (trained.x, *trained.vae.state_dict().values()):
         digest.update(tensor.cpu().contiguous().numpy().data)
@@ -211,16 +170,12 @@ def fingerprint(about: dict[str, Any], trained: Trained) -> str:
 
 
 def data_of(config: DictConfig, folder: RunFolder) -> InMemoryDataModule:
-    """The data of the run, in memory.
-
-    Raises:
-        ConfigError: they cannot be found or read, or are not what the run's configuration may name.
-    """
-    asked = folder.config()
-    relocate(asked, str(folder.path), config.paths.data, config.data.path)
-    asked.data.pop("urls", None)  # a download comes from where the data set is published
-    require_allowed(asked.data, config.allow)
-    return load_stored_data(asked)
+    """The data of the run, in memory."""
+    stored = folder.config()
+    relocate(stored, str(folder.path), config.paths.data, config.data.path)
+    stored.data.pop("urls", None)  # a download comes from where the data set is published
+    require_allowed(stored.data, config.allow)
+    return load_stored_data(stored)
 
 
 def datapoints(data: InMemoryDataModule, split: str, limit: int | None) -> tuple[Tensor, Tensor | None]:

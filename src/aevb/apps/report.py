@@ -4,66 +4,53 @@ import datetime
 from collections.abc import Sequence
 from pathlib import Path
 
-from omegaconf import DictConfig, ListConfig
-from rich import get_console
+from omegaconf import DictConfig
 
 from aevb import reports
-from aevb.errors import ConfigError, printable
+from aevb.console import show
+from aevb.errors import ConfigError
 from aevb.files import require_writable
 from aevb.reports import Item, Run, Skipped
 from aevb.settings import validate
 
 
 def report(config: DictConfig) -> Path:
-    """Write the report, say where it is and what was skipped, and return the page.
-
-    Raises:
-        ConfigError: a setting makes no sense, or there is no run.
-    """
+    """Write the report, print where it is and what was skipped, and return the page."""
     validate(config, "report")
-    patterns = strings(config, "runs")
-    parts = strings(config, "parts")
+    patterns, metrics = as_list(config.runs), as_list(config.metrics)
     require_writable(Path(config.output), "output")
     runs, skipped = reports.find(patterns)
-    console = get_console()
-    for path, reason in skipped:
-        console.print(printable(f"skipped {path}: {reason}"), soft_wrap=True, markup=False, highlight=False)
+    show_skipped(skipped)
     if not runs:
         raise ConfigError(f"runs: there is no run in {', '.join(patterns)}; name run folders, or folders of runs")
-    items, unloadable = make(parts, runs, strings(config, "metrics"), strings(config, "allow"))
-    for path, reason in unloadable:
-        console.print(printable(f"skipped {path}: {reason}"), soft_wrap=True, markup=False, highlight=False)
+    items, unloadable = make(config.parts, runs, metrics, config.allow)
+    show_skipped(unloadable)
+    count = f"{len(runs)} run{'s' if len(runs) > 1 else ''}"
     now = datetime.datetime.now().astimezone().isoformat(" ", "minutes")
-    note = f"{len(runs)} run{'s' if len(runs) > 1 else ''}, read on {now}. All values are in nats per datapoint."
+    note = f"{count}, read on {now}. All values are in nats per datapoint."
     try:
         page = reports.write_page(Path(config.output), str(config.title), note, items, [*skipped, *unloadable])
     except OSError as error:
         raise ConfigError(f"output: {config.output} cannot be written: {error.strerror or error}") from error
-    console.print(
-        printable(f"report on {len(runs)} run{'s' if len(runs) > 1 else ''}: {page}"),
-        soft_wrap=True,
-        markup=False,
-        highlight=False,
-    )
+    show(f"report on {count}: {page}")
     return page
 
 
-def strings(config: DictConfig, key: str) -> list[str]:
-    """A setting that is a string or a list of strings.
+def as_list(value: str | Sequence[str]) -> list[str]:
+    """A setting that is a text or a list of texts, as a list."""
+    return [value] if isinstance(value, str) else list(value)
 
-    Raises:
-        ConfigError: it is something else.
-    """
-    if key not in config or config._get_node(key) is None or config[key] is None:
-        raise ConfigError(f"{key} must be a string or a list of strings, got null")
-    value = config[key]
-    return [str(item) for item in value] if isinstance(value, ListConfig) else [str(value)]
+
+def show_skipped(skipped: Sequence[Skipped]) -> None:
+    """Print which runs are not in the report, and why."""
+    for path, reason in skipped:
+        show(f"skipped {path}: {reason}")
 
 
 def make(
     parts: Sequence[str], runs: Sequence[Run], metrics: Sequence[str], allow: Sequence[str]
 ) -> tuple[list[Item], list[Skipped]]:
-    """The parts that the runs have data for, and runs whose models cannot be loaded."""
+    """The parts that there are data for, and the runs whose models cannot be loaded."""
     items: list[Item | None] = []
     skipped: list[Skipped] = []
     for part in parts:

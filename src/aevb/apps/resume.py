@@ -29,9 +29,6 @@ def start_or_resume(command: Command) -> DictConfig | None:
     """The configuration to train by, written to the run folder; None where nothing is left to train.
 
     The caller holds the folder's lock.
-
-    Raises:
-        ConfigError: the folder holds another run, or the command changes what a run that continues cannot change.
     """
     config, folder = command.config, command.folder
     continues = config.resume is not None or command.is_job
@@ -65,11 +62,7 @@ def start_or_resume(command: Command) -> DictConfig | None:
 
 
 def require_same_data(config: DictConfig, folder: RunFolder) -> None:
-    """Refuse a run whose data are not those that it was trained with, also where nothing is left to train.
-
-    Raises:
-        OtherRunError: they differ, or cannot be had.
-    """
+    """Refuse a run whose data are not those that it was trained with, also where nothing is left to train."""
     if folder.last_checkpoint.exists():
         _, checkpoint = folder.load_checkpoint("last")
         try:
@@ -94,12 +87,7 @@ def nothing_left(command: Command, state: str, is_longer: bool) -> bool:
 
 
 def merged(command: Command) -> DictConfig:
-    """The run's stored configuration with what this command changes in it.
-
-    Raises:
-        ConfigError: the command changes what a resumed run cannot change, or the run's configuration names what may not
-            be instantiated.
-    """
+    """The run's stored configuration with what this command changes in it."""
     stored, changes = command.folder.config(), []
     overrides = parse(command.overrides)
     names_file = any(override.key_or_group == "data.path" for override in overrides)
@@ -123,11 +111,7 @@ def merged(command: Command) -> DictConfig:
 
 
 def is_longer(config: DictConfig, stored: DictConfig, folder: RunFolder) -> bool:
-    """Whether a configuration lets the run train further than the stored one did.
-
-    Raises:
-        ConfigError: it asks for a shorter run.
-    """
+    """Whether a configuration lets the run train further than the stored one did."""
     changed = False
     for key in LIMITS:
         before, now = OmegaConf.select(stored, key), OmegaConf.select(config, key)
@@ -143,11 +127,7 @@ def is_longer(config: DictConfig, stored: DictConfig, folder: RunFolder) -> bool
 
 
 def require_same_settings(config: DictConfig, stored: DictConfig, folder: RunFolder) -> None:
-    """Refuse a job whose folder was made with other settings.
-
-    Raises:
-        OtherRunError: they differ in what a run keeps.
-    """
+    """Refuse a job whose folder was made with other settings."""
     config = config.copy()
     for key in FILLED:
         if OmegaConf.select(config, key) in (None, "auto") and OmegaConf.select(stored, key) is not None:

@@ -1,14 +1,13 @@
-"""What a person reads at the start and at the end of a run."""
+"""What is printed at the start and at the end of a run."""
 
 import shlex
 
 import pytorch_lightning as pl
 from omegaconf import DictConfig
 from pytorch_lightning.loggers import Logger
-from rich import get_console
-from rich.text import Text
 from torch import nn
 
+from aevb.console import show, show_values
 from aevb.data import InMemoryDataModule
 from aevb.runs.folder import RunFolder
 from aevb.tasks.latents import ACTIVE, variance_of_means
@@ -16,9 +15,9 @@ from aevb.training.loggers import GuardedLogger
 from aevb.training.module import AEVB
 
 UNITS = {"bits_per_dim": "bits per dimension", "acceptance": ""}
-"""Of the metrics that are not in nats per datapoint."""
+"""Units of the metrics that are not in nats per datapoint."""
 LIFTED = {"trainer.max_time": " trainer.max_time=null", "trainer.max_steps": " ++trainer.max_steps=-1"}
-"""Overrides without which a resumed run would stop again at once."""
+"""Overrides without which a resumed run would stop at once."""
 
 COLLAPSED = """\
 warning: the posterior has collapsed: q(z|x) is the same for all x, and the model ignores z. Longer training may help;
@@ -59,7 +58,7 @@ def print_start(
     }
     if resumed_samples:
         rows["resumed"] = f"at {resumed_samples:,} samples"
-    print_table("Auto-Encoding Variational Bayes", rows)
+    show_values("Auto-Encoding Variational Bayes", rows)
 
 
 def print_end(
@@ -70,7 +69,7 @@ def print_end(
     loggers: list[Logger],
     ended_by: str,
 ) -> None:
-    """The test's metrics with their units, what ended the training, how much of z is used, and where to look."""
+    """The test's metrics with their units, what ended the training, the active units, and where to look."""
     rows = {
         name: f"{value:,.2f} {UNITS.get(name.split('/')[1], 'nats per datapoint')}" for name, value in results.items()
     }
@@ -88,22 +87,12 @@ def print_end(
         if isinstance(logger, GuardedLogger):
             rows |= logger.where()
     rows["in Python"] = f'aevb.load_run("{folder.path}")'
-    print_table(f"finished after {module.samples_seen:,} samples", rows)
+    show_values(f"finished after {module.samples_seen:,} samples", rows)
     if active == 0 and len(data.splits.test.x) > 1:
-        get_console().print(COLLAPSED, soft_wrap=True, markup=False, highlight=False)
-
-
-def print_table(title: str, rows: dict[str, str]) -> None:
-    """Names and values in two columns; a long value is left to the terminal to wrap, so that it can be copied."""
-    console, width = get_console(), max(map(len, rows))
-    console.print(f"\n[bold]{title}[/bold]")
-    for name, value in rows.items():
-        line = Text.assemble("  ", (name.ljust(width), "cyan"), "  ", value)
-        console.print(line, soft_wrap=True)
-    console.print()
+        show(COLLAPSED)
 
 
 def parameters(*modules: nn.Module) -> str:
-    """How many parameters some modules have, in words."""
+    """The number of parameters of modules, in words."""
     count = sum(parameter.numel() for module in modules for parameter in module.parameters())
     return f"{count:,} parameters"

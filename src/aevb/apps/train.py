@@ -60,10 +60,6 @@ def train(config: DictConfig) -> float | None:
 
     In a sweep, a job that was trained before is not trained again, and one that fails returns None: the sweep's table
     says why.
-
-    Raises:
-        ConfigError: a setting makes no sense.
-        Stopped: the run was interrupted or failed; its folder says so.
     """
     if rank():
         follow()

@@ -111,9 +111,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     Args:
         arguments: Of the command line; None: those of this process.
-
-    Raises:
-        SystemExit: an argument is wrong, the extra is not installed, or wandb refuses the workspace.
     """
     parser = argparse.ArgumentParser(
         "python -m aevb.apps.workspace",

@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from aevb.config import first_line
 from aevb.data.module import InMemoryDataModule, Split, Splits, split_at_random
 from aevb.data.numpy_file import read_arrays
-from aevb.errors import ConfigError
+from aevb.errors import ConfigError, first_line
 from aevb.types import Fraction
 
 _LIKELY_CHANNELS = (1, 3, 4)

@@ -8,11 +8,7 @@ from aevb.errors import ConfigError
 
 
 def num_processes(trainer: DictConfig) -> int:
-    """The number of processes that the settings of a trainer ask for; 1 for settings that the trainer will refuse.
-
-    Raises:
-        ConfigError: they need processes on other machines, which only torchrun or srun can start.
-    """
+    """The number of processes that the settings of a trainer ask for; 1 for settings that the trainer will refuse."""
     if trainer.num_nodes > 1:
         raise ConfigError(
             "trainer.num_nodes must be 1 where the processes are not started by torchrun or srun, got "

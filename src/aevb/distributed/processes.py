@@ -19,8 +19,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 
-from aevb.config import first_line
-from aevb.errors import ConfigError, Interrupted, NonFiniteLossError, Pruned, WorkerFailedError
+from aevb.errors import ConfigError, Interrupted, NonFiniteLossError, Pruned, WorkerFailedError, first_line
 from aevb.files import atomic_write
 
 PATIENCE_SECONDS = 3.0

@@ -8,8 +8,7 @@ from typing import Any, NamedTuple
 
 from omegaconf import DictConfig, OmegaConf
 
-from aevb.config import first_line
-from aevb.errors import ConfigError, one_line
+from aevb.errors import ConfigError, first_line, one_line
 from aevb.runs.description import overrides
 from aevb.runs.evaluation import EvaluationFile
 from aevb.runs.find import find_runs

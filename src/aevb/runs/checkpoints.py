@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from aevb.config import first_line
-from aevb.errors import ConfigError
+from aevb.errors import ConfigError, first_line
 from aevb.files import open_file, stored_size
 from aevb.runs.formats import MAX_INTEGER
 
@@ -22,9 +21,6 @@ def read_checkpoint(path: Path, root: Path) -> dict[str, Any]:
     Args:
         path: The checkpoint.
         root: The run folder; see `aevb.files.read_file`.
-
-    Raises:
-        ConfigError: it is missing or damaged, or holds something else.
     """
     with open_file(path, root, MAX_BYTES) as file:
         try:

@@ -4,17 +4,13 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from aevb.config import first_line, instantiate
+from aevb.config import instantiate
 from aevb.data import InMemoryDataModule
-from aevb.errors import ConfigError
+from aevb.errors import ConfigError, first_line
 
 
 def load_data(config: DictConfig) -> InMemoryDataModule:
-    """The data module of a configuration, its data loaded.
-
-    Raises:
-        ConfigError: a setting makes no sense, or the data cannot be had.
-    """
+    """The data module of a configuration, its data loaded."""
     data: InMemoryDataModule = instantiate(config.data)
     try:
         data.prepare_data()

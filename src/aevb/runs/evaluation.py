@@ -50,22 +50,14 @@ class EvaluationFile:
         self.path = folder / "evaluation.json"
 
     def read(self) -> dict[str, list[dict[str, Any]]]:
-        """Lists of `entries` and `tasks`, empty where there is no file.
-
-        Raises:
-            ConfigError: the file is damaged.
-        """
+        """Lists of `entries` and `tasks`, empty where there is no file."""
         empty: dict[str, list[dict[str, Any]]] = {"entries": [], "tasks": []}
         if not self.path.exists():
             return empty
         return empty | read_json(self.path, self.path.parent, Evaluation)
 
     def add(self, kind: str, entry: dict[str, Any]) -> None:
-        """Add an entry to the list `kind`, or put it in the place of an earlier one about the same question.
-
-        Raises:
-            ConfigError: the file is damaged.
-        """
+        """Add an entry to the list `kind`, or put it in the place of an earlier one about the same question."""
         entry = json.loads(json.dumps(finite(entry)))
         with FileLock(self.path.with_name(f".{self.path.name}.lock")):
             lists = self.read()

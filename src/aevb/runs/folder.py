@@ -58,9 +58,6 @@ class RunFolder:
         """Write the configuration and the first status of a new run; the caller holds the folder's lock.
 
         What is killed on the way leaves no run, and the same command starts again.
-
-        Raises:
-            ConfigError: the folder holds a run already.
         """
         if self.has_begun:
             raise ConfigError(
@@ -86,11 +83,7 @@ class RunFolder:
         self.write_config(config)
 
     def require_whole(self) -> None:
-        """Check that the run can be loaded.
-
-        Raises:
-            FileNotFoundError: a file is missing.
-        """
+        """Check that the run can be loaded."""
         for file in (self.status_file, self.config_file, self.last_checkpoint, self.best_checkpoint):
             if not file.is_file():
                 raise FileNotFoundError(errno.ENOENT, "is missing at the end of the run", str(file))
@@ -114,11 +107,7 @@ class RunFolder:
         return read_config(self.config_file, self.path)
 
     def command(self) -> list[str]:
-        """The overrides of the command that made the run; none where they were not written.
-
-        Raises:
-            ConfigError: overrides.yaml is damaged.
-        """
+        """The overrides of the command that made the run; none where they were not written."""
         if not self.overrides_file.exists():
             return []
         command = read_yaml(self.overrides_file, self.path)
@@ -135,12 +124,7 @@ class RunFolder:
         return read_status(self.status_file)
 
     def write_status(self, **fields: Any) -> None:
-        """Update fields of status.json.
-
-        Raises:
-            ConfigError: it is damaged.
-            FileNotFoundError: the run folder was removed, or holds another run by now.
-        """
+        """Update fields of status.json."""
         if not self.status_file.exists():
             raise FileNotFoundError(errno.ENOENT, "was removed while the run trained", str(self.path))
         status = self.status()

@@ -66,11 +66,7 @@ def read_yaml(path: Path, root: Path) -> Any:
 
 
 def parsed(path: Path, root: Path, parse: Callable[[str], T]) -> T:
-    """A parsed text file.
-
-    Raises:
-        ConfigError: it cannot be read or parsed.
-    """
+    """A parsed text file."""
     content = read_file(path, root, MAX_BYTES[path.suffix])
     try:
         return parse(content.decode())
@@ -96,11 +92,7 @@ def reason(path: Path, error: BaseException) -> str:
 
 
 def require_plain_yaml(text: str) -> None:
-    """Refuse what makes a short YAML text a large or a deep value: aliases, tags and nesting.
-
-    Raises:
-        ValueError: the text has one of them.
-    """
+    """Refuse what makes a short YAML text a large or a deep value: aliases, tags and nesting."""
     depth = 0
     for count, event in enumerate(
         yaml.parse(text, Loader=yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader)
@@ -118,11 +110,7 @@ def require_plain_yaml(text: str) -> None:
 
 
 def plain(value: Any, depth: int = 0, refuse_control_characters: bool = False) -> Any:
-    """A value of JSON or YAML whose texts are printable.
-
-    Raises:
-        ValueError: it is nested too deeply, holds a number that is too large, or a key that is no text.
-    """
+    """A value of JSON or YAML whose texts are printable."""
     if depth > MAX_DEPTH:
         raise ValueError("it is nested too deeply")
     if isinstance(value, dict):

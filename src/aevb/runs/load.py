@@ -6,8 +6,8 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from aevb.config import first_line, instantiate, require_allowed
-from aevb.errors import ConfigError
+from aevb.config import instantiate, require_allowed
+from aevb.errors import ConfigError, first_line
 from aevb.runs.checkpoints import SizeLimit
 from aevb.runs.folder import RunFolder
 from aevb.vae import VAE
@@ -34,11 +34,7 @@ def load_run(path: str | Path, checkpoint: str = "best", allow: Sequence[str] = 
 
 
 def load_trained(folder: RunFolder, checkpoint: str, allow: Sequence[str]) -> tuple[VAE, dict[str, Any]]:
-    """The trained model of a run, as `load_run`, and the checkpoint that it comes from.
-
-    Raises:
-        ConfigError: see `load_run`.
-    """
+    """The trained model of a run, as `load_run`, and the checkpoint that it comes from."""
     if checkpoint not in ("best", "last"):
         raise ConfigError(f"checkpoint must be best or last, got {checkpoint!r}")
     config = folder.config()
@@ -58,11 +54,7 @@ def load_trained(folder: RunFolder, checkpoint: str, allow: Sequence[str]) -> tu
 
 
 def build(config: DictConfig, checkpoint: Mapping[str, Any]) -> VAE:
-    """The untrained model of a configuration, if it can be that of a checkpoint.
-
-    Raises:
-        ConfigError: it cannot be built, or is larger than the checkpoint.
-    """
+    """The untrained model of a configuration, if it can be that of a checkpoint."""
     try:
         with SizeLimit(checkpoint["state_dict"]):
             vae: VAE = instantiate(config.model)

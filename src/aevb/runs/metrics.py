@@ -49,9 +49,6 @@ class MetricsWriter:
 
     Attributes:
         num_rows: Rows in the file.
-
-    Raises:
-        ConfigError: the file cannot be read.
     """
 
     def __init__(self, file: str | Path) -> None:
@@ -60,11 +57,7 @@ class MetricsWriter:
         self.num_rows = len(rows)
 
     def append(self, row: Mapping[str, Any]) -> None:
-        """Add a row.
-
-        Raises:
-            OSError: it cannot be written, or the file was removed.
-        """
+        """Add a row."""
         new = [name for name in row if name not in self.columns]
         if new:
             rows = read_metrics(self.file).rows

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from aevb.config import first_line
 from aevb.distributed.world import rank
 from aevb.errors import (
     ConfigError,
@@ -17,6 +16,7 @@ from aevb.errors import (
     Stopped,
     WorkerFailedError,
     file_error,
+    first_line,
     is_out_of_memory,
 )
 from aevb.runs.folder import RunFolder

@@ -33,20 +33,12 @@ DATA_SETS = ("FreyFace", "MNIST")
 
 
 def stored_text(config: DictConfig) -> str:
-    """A configuration as YAML of plain values.
-
-    Raises:
-        ConfigError: an interpolation cannot be resolved.
-    """
+    """A configuration as YAML of plain values."""
     return OmegaConf.to_yaml(resolved(config))
 
 
 def resolved(config: DictConfig) -> DictConfig:
-    """A configuration without interpolations.
-
-    Raises:
-        ConfigError: one cannot be resolved.
-    """
+    """A configuration without interpolations."""
     try:
         content = OmegaConf.to_container(config, resolve=True)
     except OmegaConfBaseException as error:
@@ -116,9 +108,6 @@ def resumed(stored: DictConfig, command: DictConfig, changes: Sequence[str]) -> 
 
     Returns:
         The configuration, and notes for the user on what is not as it was.
-
-    Raises:
-        ConfigError: a part writes elsewhere.
     """
     config = stored.copy()
     folder, file = (OmegaConf.select(command, key) if key in changes else None for key in PLACES)
@@ -201,9 +190,6 @@ def confine(stored: DictConfig, command: DictConfig) -> list[str]:
 
     Returns:
         What was changed, for the user to read.
-
-    Raises:
-        ConfigError: a part writes elsewhere.
     """
     run = os.path.realpath(command.paths.run)
     said = dict(leaves(OmegaConf.to_container(command, resolve=True)))

@@ -16,8 +16,7 @@ from hydra.core.utils import JobReturn, JobStatus, filter_overrides, run_job, se
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
-from aevb.config import first_line
-from aevb.errors import ConfigError, JobFailedError, fail
+from aevb.errors import ConfigError, JobFailedError, fail, first_line
 from aevb.runs.status import read_status
 
 CARRIED = ("AEVB_", "WANDB_", "NETRC")
@@ -52,11 +51,7 @@ class Job:
     singletons: Any = field(default_factory=Singleton.get_state)
 
     def __call__(self) -> JobReturn:
-        """Run the job; an exception of the job is returned, as one that any process can read.
-
-        Raises:
-            SystemExit: a signal ended it; the code is 128 + the signal's number.
-        """
+        """Run the job; an exception of the job is returned, as one that any process can read."""
         os.chdir(self.folder)
         sys.path += [path for path in self.search_path if path not in sys.path]
         os.environ.update(self.environment)
@@ -160,10 +155,6 @@ def report(job: Job, result: JobReturn) -> None:
 
 
 def require(module: str, extra: str) -> None:
-    """Stop with a line that names the extra, where a module is not installed.
-
-    Raises:
-        SystemExit: it is not.
-    """
+    """Stop with a line that names the extra, where a module is not installed."""
     if find_spec(module) is None:
         fail(f"error: hydra/launcher needs {module}; install it with: pip install 'aevb[{extra}]'", 2)

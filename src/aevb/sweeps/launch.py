@@ -12,8 +12,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 
-from aevb.config import first_line
-from aevb.errors import JobFailedError
+from aevb.errors import JobFailedError, first_line
 from aevb.runs.lock import is_locked
 from aevb.sweeps.callback import Sweep
 from aevb.sweeps.names import earlier_names, job_name, varying

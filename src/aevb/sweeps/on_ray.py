@@ -9,8 +9,7 @@ from typing import Any
 import ray
 from hydra.core.utils import JobReturn
 
-from aevb.config import first_line
-from aevb.errors import fail
+from aevb.errors import fail, first_line
 from aevb.sweeps.jobs import Job
 
 
@@ -22,9 +21,6 @@ class RayCluster:
     Args:
         init: Arguments of `ray.init`.
         options: What each job gets: `num_cpus`, `num_gpus` …
-
-    Raises:
-        SystemExit: there is no such cluster, or Ray refuses the arguments.
     """
 
     at_once = sys.maxsize  # Ray queues them itself
@@ -58,11 +54,7 @@ class RayCluster:
 
 
 def start(init: Mapping[str, Any]) -> None:
-    """Start Ray, or join a cluster. Ray gives itself half a minute; a busy machine may need more, so three times that.
-
-    Raises:
-        SystemExit: there is no such cluster, or Ray refuses the arguments.
-    """
+    """Start Ray, or join a cluster; as Ray waits half a minute and a busy machine may need more, up to three times."""
     for attempts_left in (2, 1, 0):
         try:
             ray.init(**init)

@@ -15,8 +15,7 @@ import submitit
 from hydra.core.utils import JobReturn
 from submitit.core.utils import DelayedSubmission, pickle_load
 
-from aevb.config import first_line
-from aevb.errors import fail
+from aevb.errors import fail, first_line
 from aevb.sweeps.jobs import Job, end
 
 POLL_SECONDS = 1.0
@@ -46,9 +45,6 @@ class SubmititCluster:
         jobs_at_once: Limit on the jobs that run at the same time.
         max_requeues: Limit on how often a job is started again.
         parameters: For submitit.
-
-    Raises:
-        SystemExit: submitit or SLURM refuses the parameters.
     """
 
     def __init__(
@@ -68,11 +64,7 @@ class SubmititCluster:
         self.states: dict[str, str] = {}
 
     def submit(self, jobs: Sequence[Job]) -> Sequence["submitit.Job[JobReturn]"]:
-        """Submit jobs, as an array where that is more than one.
-
-        Raises:
-            SystemExit: SLURM refuses them.
-        """
+        """Submit jobs, as an array where that is more than one."""
         try:
             with without_ctrl_c():
                 return self.executor.submit_array([SubmititJob(job, self.cpus, self.max_requeues) for job in jobs])
@@ -163,11 +155,7 @@ class SubmititJob:
     max_requeues: int
 
     def __call__(self) -> JobReturn:
-        """Run the job.
-
-        Raises:
-            SystemExit: it was ended early; there is no result then.
-        """
+        """Run the job."""
         os.environ.setdefault("OMP_NUM_THREADS", str(self.cpus))
         signal.signal(TIME_OUT, as_termination)
         try:

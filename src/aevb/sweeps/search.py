@@ -72,9 +72,6 @@ class Pruning(Checked, pl.Callback):
         study: Name of the study.
         warmup_samples: Training samples before which no trial is ended.
         startup_trials: So many trials come to their end first.
-
-    Raises:
-        ValueError: one of the numbers is no whole number, or is negative.
     """
 
     def __init__(

@@ -9,7 +9,8 @@ from typing import Any
 from omegaconf import DictConfig
 from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
 
-from aevb.config import first_line, instantiate
+from aevb.config import instantiate
+from aevb.errors import first_line
 from aevb.training.loggers.images import log_image
 from aevb.training.loggers.wandb_run import WandbLogger
 

@@ -14,7 +14,7 @@ from pytorch_lightning.loggers import WandbLogger as LightningWandbLogger
 from pytorch_lightning.utilities import rank_zero_only
 from requests.utils import get_netrc_auth
 
-from aevb.config import first_line
+from aevb.errors import first_line
 from aevb.training.loggers.wandb_config import dashboard_config
 from aevb.types import Checked
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import wandb
 
-from aevb.config import first_line
+from aevb.errors import first_line
 from aevb.files import atomic_write
 from aevb.training.loggers.wandb_run import WandbLogger
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.overrides import TorchFunctionMode
 
-from aevb.config import first_line
+from aevb.errors import first_line
 from aevb.training.steps.runner import Metrics, TrainingStep
 from aevb.training.steps.tracing import trace
 from aevb.training.steps.verified import NoProgramError, Verified, nearly_equal, outside_autograd

@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor, fx
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from aevb.config import first_line
+from aevb.errors import first_line
 from aevb.training.steps.verified import NoProgramError
 
 
