@@ -4,13 +4,16 @@ import math
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributions import MultivariateNormal
+from torch.func import functional_call
 
+from aevb.likelihoods import Bernoulli, Gaussian
 from aevb.objectives import SGVB, Estimate
 from aevb.objectives.base import log_weight_prior
 
 from ..ppca import PPCA, make_ppca
+from ..small import pair, small_model
 
 
 @pytest.fixture
@@ -145,3 +148,32 @@ def test_the_weight_prior_is_in_the_loss_and_not_in_the_elbo(model: PPCA) -> Non
     assert torch.isclose(with_prior.loss, without.loss - log_prior / 50)
     assert torch.isclose(with_prior.extras["log_weight_prior"], log_prior / 50)
     assert torch.equal(with_prior.elbo, without.elbo)
+
+
+class Loss(nn.Module):
+    """The loss as a function of the weights alone, with the noise held fixed."""
+
+    def __init__(self, likelihood, kl: str) -> None:
+        super().__init__()
+        self.p, self.q = pair(small_model((1, 2, 2), hidden=3, likelihood=likelihood))
+        self.objective = SGVB(num_samples=2, kl=kl)
+        self.objective.num_data = 10
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        torch.manual_seed(1)
+        return self.objective(self.p, self.q, x).loss
+
+
+@pytest.mark.parametrize("kl", ["analytic", "sampled"])
+@pytest.mark.parametrize("likelihood", [Bernoulli, Gaussian])
+def test_gradient_of_every_weight_is_that_of_finite_differences(likelihood, kl):
+    torch.manual_seed(0)
+    loss = Loss(likelihood, kl).double()
+    x = torch.rand(3, 1, 2, 2, dtype=torch.float64)
+    names = [name for name, _ in loss.named_parameters()]
+    weights = [weight.detach().clone().requires_grad_() for weight in loss.parameters()]
+
+    def of_weights(*values: torch.Tensor) -> torch.Tensor:
+        return functional_call(loss, dict(zip(names, values, strict=True)), (x,))
+
+    assert torch.autograd.gradcheck(of_weights, weights)

@@ -1,4 +1,4 @@
-"""`bounded: auto`: a sigmoid on the location exactly where all training data lie in [0, 1]."""
+"""Likelihoods with a location. `bounded: auto` squashes it exactly where all training data lie in [0, 1]."""
 
 import re
 from functools import partial
@@ -49,6 +49,15 @@ def test_location_is_squashed_exactly_where_the_data_lie_in_the_unit_interval(he
     else:
         with pytest.raises(ValueError, match=rf"^model\.likelihood\.bounded=true .* to {re.escape(f'{highest:.9g}')}"):
             head((3,), (1, 2, 2), bounded=True).adapt_to(lowest, highest)
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_locations_are_bounded_on_request(head: type) -> None:
+    h = 10 * torch.randn(1, 50, 3)
+    bounded = head((3,), (1, 2, 2), bounded=True)
+    free = head((3,), (1, 2, 2), bounded=False)
+    free.load_state_dict(bounded.state_dict())
+    torch.testing.assert_close(free(h).mean.sigmoid(), bounded(h).mean)
 
 
 def test_decision_is_kept_with_the_weights():

@@ -1,0 +1,9 @@
+"""Fixtures of the objectives' tests."""
+
+import pytest
+import torch
+
+
+@pytest.fixture(autouse=True)
+def seed() -> None:
+    torch.manual_seed(0)
