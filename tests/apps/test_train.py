@@ -1,6 +1,5 @@
 """`train.py`: the run folder it leaves, how it is interrupted, continued, and how it fails."""
 
-import csv
 import json
 import os
 import re
@@ -20,30 +19,10 @@ from aevb.errors import ConfigError, Stopped
 from aevb.files import machine
 from aevb.runs.folder import RunFolder
 
+from ..compare import metrics_without_clock, weights
+
 TINY = ["max_samples=2000", "model.encoder.hidden=[16]", "logger=none"]
 """A run of about a second."""
-
-
-def weights(folder: RunFolder, which: str = "last") -> dict[str, torch.Tensor]:
-    return folder.load_checkpoint(which)[1]["state_dict"]
-
-
-def assert_same_end(a: RunFolder, b: RunFolder) -> None:
-    """Two runs ended with the same weights, optimizer state and metrics, bit for bit."""
-    (_, first), (_, second) = a.load_checkpoint("last"), b.load_checkpoint("last")
-    assert first["samples"] == second["samples"]
-    for name, value in first["state_dict"].items():
-        assert torch.equal(value, second["state_dict"][name]), name
-    for index, state in first["optimizer_states"][0]["state"].items():
-        for name, value in state.items():
-            assert torch.equal(value, second["optimizer_states"][0]["state"][index][name]), name
-    assert metrics_without_clock(a) == metrics_without_clock(b)
-
-
-def metrics_without_clock(folder: RunFolder) -> list[dict[str, str]]:
-    with folder.metrics_file.open() as file:
-        rows = list(csv.DictReader(file))
-    return [{key: value for key, value in row.items() if "per_second" not in key} for row in rows]
 
 
 def test_run_folder_is_complete(run_train):
@@ -137,42 +116,6 @@ def test_run_can_be_moved(run_train, tmp_path):
         assert torch.equal(value, before[name])
 
 
-def test_longer_run_equals_a_resumed_one(run_train, tmp_path):
-    # 1397 images give 13 minibatches an epoch, in blocks of 10 and 3; steps are recorded after 100 minibatches.
-    settings = [*TINY, "schedule=burda", "trainer.check_val_every_n_epoch=5"]
-    whole, _ = run_train(*settings, "max_samples=15000", folder=tmp_path / "whole")
-    part, _ = run_train(*settings, "max_samples=500", folder=tmp_path / "part")
-    for end in (12_350, 15_000):
-        resumed, _ = run_train(f"resume={part.path}", f"max_samples={end}", folder=part.path)
-    for name, value in weights(whole).items():
-        assert torch.equal(value, weights(resumed)[name]), name
-    assert resumed.config().max_samples == 15_000
-
-
-@pytest.mark.parametrize("binarization", ["none", "dynamic"])
-def test_killed_run_resumes_exactly(run_train, interrupt, tmp_path, binarization):
-    settings = [
-        "max_samples=60000",
-        "model.encoder.hidden=[16]",
-        "logger=none",
-        "callbacks.images=null",
-        "callbacks.checkpoint.every_samples=3000",
-        "callbacks.metrics.every_samples=1000",
-        "trainer.check_val_every_n_epoch=3",
-        f"data.binarization={binarization}",
-    ]
-    killed = RunFolder(tmp_path / "killed")
-    process = interrupt(signal.SIGKILL, *settings, folder=killed.path)
-    assert process.returncode == -signal.SIGKILL
-    assert killed.status()["state"] == "running"
-    assert killed.load_checkpoint("last")[1]["samples"] < 60000
-
-    run_train(f"resume={killed.path}", folder=killed.path)
-    whole, _ = run_train(*settings, folder=tmp_path / "whole")
-    assert_same_end(killed, whole)
-    assert killed.status()["state"] == "finished"
-
-
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signal_saves_and_says_how_to_resume(interrupt, tmp_path, number):
     folder = RunFolder(tmp_path / "run")
@@ -210,12 +153,6 @@ def test_failed_run_keeps_its_last_good_checkpoint(run_train):
         assert torch.equal(value, before[name])
 
 
-def test_resume_keeps_the_model(run_train):
-    folder, _ = run_train(*TINY)
-    with pytest.raises(ConfigError, match=r"model.latent_dim: a resumed run keeps its own"):
-        run_train(f"resume={folder.path}", "model.latent_dim=3", folder=folder.path)
-
-
 def test_folder_is_used_once(run_train):
     folder, _ = run_train(*TINY)
     before = folder.config_file.read_bytes()
@@ -223,13 +160,6 @@ def test_folder_is_used_once(run_train):
         run_train(*TINY, "seed=1", folder=folder.path)
     assert folder.config_file.read_bytes() == before
     assert folder.status()["state"] == "finished"
-
-
-def test_resume_of_nothing_leaves_nothing(command, tmp_path):
-    process = command("resume=nowhere")
-    assert process.returncode == 2
-    assert process.stderr == "error: resume: nowhere is no run folder: it has no .hydra/config.yaml\n"
-    assert list(tmp_path.iterdir()) == []
 
 
 BAD_VALUES = {
@@ -354,35 +284,6 @@ def test_limit_of_steps_is_named(run_train):
     assert (folder.status()["samples"], folder.status()["ended_by"]) == (2600, "trainer.max_steps")
 
 
-def test_finished_run_is_not_tested_again(run_train, capsys):
-    folder, metric = run_train(*TINY)
-    before = {path: path.read_bytes() for path in folder.path.rglob("*") if path.is_file() and path.suffix != ".log"}
-    assert run_train(f"resume={folder.path}", folder=folder.path)[1] == metric
-    assert before == {
-        path: path.read_bytes() for path in folder.path.rglob("*") if path.is_file() and path.suffix != ".log"
-    }
-    with pytest.raises(ConfigError, match=r"max_samples: .* may grow, but not become 1000"):
-        run_train(f"resume={folder.path}", "max_samples=1000", folder=folder.path)
-
-
-@pytest.mark.parametrize("stage", ["validation_step", "test_step"])
-def test_run_killed_after_its_training_has_each_row_once(run_train, tmp_path, monkeypatch, stage):
-    whole, _ = run_train(*TINY, folder=tmp_path / "whole")
-    for _ in range(2):  # twice in the same place
-
-        def killed(self, *arguments):
-            if self.trainer.state.fn != "fit":
-                raise KeyboardInterrupt
-
-        begun = (tmp_path / "run" / "status.json").exists()
-        with monkeypatch.context() as patch:
-            patch.setattr(aevb.training.module.AEVB, stage, killed)
-            with pytest.raises(Stopped):
-                run_train(*([f"resume={tmp_path / 'run'}"] if begun else TINY))
-    folder, _ = run_train(f"resume={tmp_path / 'run'}")
-    assert_same_end(folder, whole)
-
-
 def test_folder_removed_while_training_fails_the_run(run_train, tmp_path, monkeypatch):
     def remove(self):
         shutil.rmtree(tmp_path / "run", ignore_errors=True)
@@ -426,23 +327,6 @@ def test_files_of_dead_processes_are_removed(run_train, tmp_path):
 def test_folder_that_cannot_be_used_is_named_with_the_cause(run_train, path):
     with pytest.raises(ConfigError, match=f"^hydra.run.dir: .*{path} cannot be used: [A-Z]"):
         run_train(*TINY, folder=Path(path))
-
-
-def test_start_that_was_killed_is_made_again_by_the_same_command(run_train, tmp_path, monkeypatch):
-    folder = RunFolder(tmp_path / "run")
-    for killed_in in ("write_config", "config", ""):
-        with monkeypatch.context() as patch:
-            if killed_in == "write_config":
-                patch.setattr(RunFolder, "write_config", interrupted)
-            if killed_in == "config":
-                patch.setattr("aevb.runs.folder.write_status", interrupted)
-            if killed_in:
-                with pytest.raises(KeyboardInterrupt):
-                    run_train(*TINY)
-                assert not folder.status_file.exists()
-    run_train(*TINY)
-    assert folder.status()["state"] == "finished"
-    assert folder.command() == TINY
 
 
 def interrupted(*arguments):

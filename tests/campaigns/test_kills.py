@@ -11,7 +11,7 @@ import pytest
 
 from aevb.runs.folder import RunFolder
 
-from ..apps.test_train import assert_same_end
+from ..compare import assert_same_end
 from ..conftest import ROOT
 
 SETTINGS = [

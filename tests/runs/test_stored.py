@@ -4,7 +4,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from aevb.errors import ConfigError
-from aevb.runs.stored import confine, read_config, relocate, resolved, resumed, stored_text
+from aevb.runs.stored import confine, linked, read_config, relocate, resolved, resumed, stored_text
 
 
 @pytest.fixture
@@ -202,3 +202,16 @@ def test_resumed_run_takes_what_the_command_changes(tmp_path):
     config, _ = resumed(stored, command, ["max_samples"])
     assert (config.module.seed, config.module.max_samples, config.max_samples) == (7, 20, 20)
     assert config.paths.run == str(tmp_path)
+
+
+pytestmark = pytest.mark.timeout(900)  # each starts several processes, which takes long on a machine with other work
+
+
+def test_what_a_run_fills_in_reaches_the_parts_of_a_stored_configuration():
+    stored = {"model": {"data_shape": None, "encoder": {"data_shape": None}, "likelihood": {"bounded": "auto"}}}
+    copies = {"vae": dict(stored["model"]), "optimizer": {"lr": None}, "other": 1}
+    config = OmegaConf.create({**stored, "optimizer": {"lr": None}, "data": {"shape": None}, "module": copies})
+    linked(config)
+    config.data.shape, config.optimizer.lr, config.model.likelihood.bounded = [1, 8, 8], 0.1, True
+    assert config.module.vae.encoder.data_shape == config.module.vae.data_shape == [1, 8, 8]
+    assert (config.module.optimizer.lr, config.module.vae.likelihood.bounded, config.module.other) == (0.1, True, 1)

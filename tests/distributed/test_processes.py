@@ -11,7 +11,6 @@ import time
 import numpy as np
 import pytest
 import torch
-from omegaconf import OmegaConf
 
 import aevb
 from aevb.config import instantiate
@@ -21,10 +20,9 @@ from aevb.distributed.processes import first_failure, free_port, read_report, re
 from aevb.errors import ConfigError, Interrupted, NonFiniteLossError, Pruned, Stopped, WorkerFailedError
 from aevb.objectives import elbo
 from aevb.runs.folder import RunFolder
-from aevb.runs.stored import linked
 from aevb.training.module import seed_noise
 
-from ..apps.test_train import assert_same_end
+from ..compare import assert_same_end
 from ..conftest import ROOT
 
 TWO = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2"]
@@ -230,13 +228,3 @@ def test_processes_without_a_datapoint_of_validation_are_refused(tmp_path, monke
     assert len(data.test_dataloader()) == 1
     with pytest.raises(ConfigError, match=r"^trainer.devices: 2 processes cannot share 1 datapoint"):
         data.val_dataloader()
-
-
-def test_what_a_run_fills_in_reaches_the_parts_of_a_stored_configuration():
-    stored = {"model": {"data_shape": None, "encoder": {"data_shape": None}, "likelihood": {"bounded": "auto"}}}
-    copies = {"vae": dict(stored["model"]), "optimizer": {"lr": None}, "other": 1}
-    config = OmegaConf.create({**stored, "optimizer": {"lr": None}, "data": {"shape": None}, "module": copies})
-    linked(config)
-    config.data.shape, config.optimizer.lr, config.model.likelihood.bounded = [1, 8, 8], 0.1, True
-    assert config.module.vae.encoder.data_shape == config.module.vae.data_shape == [1, 8, 8]
-    assert (config.module.optimizer.lr, config.module.vae.likelihood.bounded, config.module.other) == (0.1, True, 1)

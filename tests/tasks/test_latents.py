@@ -1,0 +1,83 @@
+"""What the task latents finds in models whose answer is known."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+from torch.distributions import Distribution, Normal
+
+from aevb.posteriors import FullGaussian, InverseAutoregressiveFlow
+from aevb.tasks import Latents
+from aevb.tasks.latents import variance_of_means
+
+from ..small import small_model
+from .known import collapsed_model, normal_data, run
+
+
+@pytest.mark.parametrize("active", [0, 2, 4])
+def test_active_units_are_found_and_collapse_is_said(active):
+    found = run(Latents(), collapsed_model(active), normal_data(500))
+    assert found.results["active_units"] == active
+    assert found.results["active"] == list(range(active))
+    start = {
+        0: "posterior collapse: none of the 4",
+        2: "2 of 4 latent variables are active",
+        4: "no posterior collapse",
+    }
+    assert found.words[0].startswith(start[active])
+    assert active != 2 or found.words[0].endswith(": 2, 3")
+
+
+def test_kl_is_the_closed_form_in_each_dimension():
+    std, x = 0.2, normal_data(500)
+    found = run(Latents(), collapsed_model(2, std=std), x)
+    expected = 0.5 * (x.flatten(1)[:, :2].square().mean(0) + std**2 - 1 - 2 * math.log(std))
+    assert torch.allclose(torch.tensor(found.results["kl_per_dimension"][:2], dtype=torch.float64), expected.double())
+    assert found.results["kl_per_dimension"][2:] == pytest.approx([0, 0])
+    assert found.results["kl"] == pytest.approx(float(expected.sum()))
+
+
+def test_kl_splits_into_information_and_distance_from_the_prior():
+    """With x ~ N(0, 1), q(z) = N(0, spread² + std²) in one dimension: both parts have closed forms."""
+    spread, std = 0.6, 0.5
+    variance = spread**2 + std**2
+    found = run(Latents(), collapsed_model(1, spread=spread, std=std), normal_data(2000)).results
+    assert found["mutual_information"] == pytest.approx(0.5 * math.log(variance / std**2), abs=0.06)
+    assert found["kl_aggregate"] == pytest.approx(0.5 * (variance - 1 - math.log(variance)), abs=0.03)
+    assert found["aggregate_std"][0] == pytest.approx(math.sqrt(variance), abs=0.05)
+    assert found["mutual_information"] + found["kl_aggregate"] == pytest.approx(found["kl"])
+
+
+def test_information_beyond_what_can_be_measured_is_said():
+    found = run(Latents(aggregate_size=50), collapsed_model(4, spread=300, std=0.001), normal_data(60))
+    assert found.results["mutual_information"] == pytest.approx(math.log(50), abs=0.001)
+    assert "at least 3.91 are information about x (50 datapoints can show 3.91), and at most" in found.words[1]
+
+
+@pytest.mark.parametrize("posterior", [FullGaussian, InverseAutoregressiveFlow])
+def test_posteriors_that_do_not_factorize_have_no_kl_per_dimension(posterior):
+    found = run(Latents(), small_model((1, 4, 4), posterior=posterior), torch.rand(20, 1, 4, 4)).results
+    assert found["kl_per_dimension"] is None
+    assert found["kl"] > 0
+    assert len(found["variance_of_means"]) == 2
+
+
+class WithoutMean(Distribution):
+    """N(scale x, 1) of the first two values of x, which cannot say its mean, as a flow cannot."""
+
+    def __init__(self, x: Tensor, scale: float) -> None:
+        self.normal = Normal(scale * x.flatten(1)[:, :2], 1.0)
+        super().__init__(event_shape=torch.Size((2,)), validate_args=False)
+
+    def sample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:  # noqa: B008
+        return self.normal.sample(sample_shape)
+
+
+@pytest.mark.parametrize("scale", [0.0, 0.5])
+def test_variance_of_estimated_means_does_not_count_the_noise_of_draws(scale):
+    vae = small_model((1, 1, 5))
+    vae.encode = lambda x: WithoutMean(x, scale)
+    torch.manual_seed(0)
+    variance = variance_of_means(vae, normal_data(4000))
+    assert torch.allclose(variance, torch.full((2,), scale**2, dtype=torch.float64), atol=max(0.002, 0.1 * scale**2))

@@ -1,0 +1,49 @@
+"""Pictures along paths through the latent space."""
+
+import math
+
+import numpy as np
+import torch
+from PIL.Image import Image
+from torch import Tensor
+
+from aevb.tasks import Interpolation, Traversal
+
+from ..small import small_model
+from .known import run
+
+
+def image_in(picture: Image, row: int, column: int, rows: int, columns: int, side: int = 4) -> Tensor:
+    """One of the images (side, side) of a picture, whose grid is at the bottom right of titles and caption."""
+    factor = math.ceil(640 / (columns * (side + 1) + 1))
+    left = picture.width - (columns * (side + 1) + 1) * factor
+    top = picture.height - (rows * (side + 1) + 1) * factor
+    assert top > 0  # the caption
+    assert left > 0  # the titles
+    pixels = torch.from_numpy(np.asarray(picture)[top::factor, left::factor, 0] / 255).float()
+    row, column = row * (side + 1) + 1, column * (side + 1) + 1
+    return pixels[row : row + side, column : column + side]
+
+
+def test_traversal_changes_one_dimension_in_a_row():
+    vae = small_model((1, 4, 4), latent_dim=3)
+    x = torch.rand(30, 1, 4, 4)
+    found = run(Traversal(steps=5), vae, x)
+    assert sorted(found.results["dimensions"]) == [0, 1, 2]
+    with torch.no_grad():
+        z = vae.q(x[:1]).mean
+        z[0, found.results["dimensions"][1]] = 3.0
+        expected = vae.p.likelihood(z.unsqueeze(0)).mean[0, 0]
+    assert torch.allclose(image_in(found.pictures[""], 1, 4, 3, 5), expected[0], atol=0.003)
+
+
+def test_interpolation_goes_from_one_datapoint_to_another():
+    vae = small_model((1, 4, 4))
+    x = torch.rand(6, 1, 4, 4)
+    found = run(Interpolation(pairs=2, steps=3), vae, x)
+    picture = found.pictures[""]
+    assert torch.allclose(image_in(picture, 0, 0, 2, 5), x[0, 0], atol=0.003)
+    assert torch.allclose(image_in(picture, 0, 4, 2, 5), x[2, 0], atol=0.003)
+    with torch.no_grad():
+        middle = vae.p.likelihood(0.5 * (vae.q(x[:1]).mean + vae.q(x[2:3]).mean).unsqueeze(0)).mean[0, 0, 0]
+    assert torch.allclose(image_in(picture, 0, 2, 2, 5), middle, atol=0.003)
