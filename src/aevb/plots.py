@@ -1,4 +1,4 @@
-"""Pictures and figures from tensors, and how they get into files."""
+"""Pictures and figures of tensors."""
 
 import io
 import math
@@ -24,10 +24,10 @@ from torchvision.utils import make_grid
 from aevb.files import atomic_write
 
 Rows = Sequence[tuple[str, Tensor]]
-"""Datapoints (n, C, H, W) that stand in a row, and the row's title."""
+"""Titles of rows, and the datapoints (n, C, H, W) in each."""
 
 MIN_WIDTH = 640
-"""Of a picture in pixels, less its titles; smaller ones are enlarged by an integer factor, pixels stay square."""
+"""Of a picture in pixels, without titles; smaller ones are enlarged by an integer factor."""
 MAX_WIDTH = 2560
 MAX_SIDE = 256
 """Of one image in a picture."""
@@ -39,13 +39,13 @@ FONT_SIZE = 14
 
 
 def is_image(shape: Sequence[int]) -> bool:
-    """Whether datapoints of a shape (C, H, W) are drawn as images; a heat map shows vectors and narrow strips."""
+    """Whether datapoints of a shape (C, H, W) are drawn as images, not as a heat map (vectors and narrow strips)."""
     *_, height, width = shape
     return min(height, width) > 1 and max(height, width) <= 16 * min(height, width)
 
 
 def reduced(x: Tensor) -> Tensor:
-    """Datapoints (N, C, H, W) in no more detail than a picture shows; vectors as (N, 1, 1, D)."""
+    """Datapoints (N, C, H, W) at the resolution of a picture; vectors as (N, 1, 1, D)."""
     x = x.detach().float().cpu()
     if not is_image(x.shape[1:]):
         x = x.flatten(1)
@@ -54,7 +54,7 @@ def reduced(x: Tensor) -> Tensor:
 
 
 def shrunk(x: Tensor, side: int) -> Tensor:
-    """Images (N, C, H, W) whose longer side has at most so many pixels."""
+    """Images (N, C, H, W) reduced to at most `side` pixels at the longer side."""
     factor = max(x.shape[-2:]) / side
     if factor <= 1:
         return x
@@ -89,9 +89,9 @@ def show(
     """Rows of datapoints: images as they are, with values from `low` (black) to `high` (white); vectors as heat maps.
 
     Args:
-        rows: All of the same length, but for the last; a title may be empty, or appear more than once.
+        rows: Of equal lengths, except the last; a title may be empty, or appear more than once.
         shape: (C, H, W) of a datapoint; those in `rows` may be `reduced` already.
-        caption: What is shown.
+        caption: Above the picture.
         low, high: Of the values of images; a heat map has the scale of its values.
     """
     x = torch.cat([row if row.shape[1:] != shape else reduced(row) for _, row in rows])
@@ -135,18 +135,14 @@ def labelled(image: Image.Image, titles: Sequence[str] = (), caption: str = "") 
 
 @cache
 def font() -> ImageFont.FreeTypeFont:
-    """Of captions and titles; matplotlib brings it, and it has the symbols of mathematics."""
+    """A font that comes with matplotlib, and has mathematical symbols."""
     return ImageFont.truetype(findfont("DejaVu Sans"), FONT_SIZE)
 
 
 def heat_maps(groups: Mapping[str, Tensor], dimensions: int, caption: str = "") -> Figure:
     """A heat map for each group of vectors (n, D), one below another: a row for each vector, a colour for each value.
 
-    Args:
-        groups: By title; where there is one called "data", its values set the scale of all. D may be less than
-            `dimensions`, where neighbours were averaged.
-        dimensions: Of the vectors.
-        caption: What is shown.
+    A group "data" sets the scale of all. D is less than `dimensions` where neighbours were averaged.
     """
     heights = [max(0.5, min(4.0, 0.055 * len(group))) for group in groups.values()]
     figure = Figure(figsize=(7.5, sum(heights) + 0.3 * len(groups) + 0.9), dpi=120, layout="constrained")

@@ -1,4 +1,4 @@
-"""Anybody's own images, from a NumPy file."""
+"""The user's own data, from a NumPy file."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -35,13 +35,10 @@ class Array(InMemoryDataModule):
     both taken as they are.
 
     Args:
-        path: the file.
-        val_fraction, test_fraction: of the datapoints that are not split in the file.
-        channels_last: whether four axes are (N, H, W, C) or (N, C, H, W); None: see above.
-        kwargs: see `InMemoryDataModule`.
-
-    Raises:
-        ValueError: a fraction that is not in (0, 1); at `setup`, a file that cannot be read or holds something else.
+        path: The file.
+        val_fraction, test_fraction: Of the datapoints that are not split in the file.
+        channels_last: Whether four axes are (N, H, W, C) or (N, C, H, W); None: see above.
+        kwargs: See `InMemoryDataModule`.
     """
 
     def __init__(
@@ -61,7 +58,7 @@ class Array(InMemoryDataModule):
             raise ValueError(f"data.val_fraction must be below 1 - data.test_fraction, got {val_fraction}")
 
     def load(self) -> Splits:
-        """Reads and checks the file."""
+        """Read and check the file."""
         arrays = self._read()
         given = {name: self._split(arrays, name) for name in ("x", "x_train", "x_val", "x_test") if name in arrays}
         data = given.get("x") or given["x_train"]
@@ -73,8 +70,9 @@ class Array(InMemoryDataModule):
             raise self._error(f"has only {len(data.x)} datapoints, too few to split")
         splits = split_at_random(data, **sizes, seed=self.split_seed)
         splits = splits._replace(**{name[2:]: given[name] for name in ("x_val", "x_test") if name in given})
-        if len({split.x.shape[1:] for split in splits}) > 1:
-            raise self._error(f"has splits of different shapes, {[list(split.x.shape[1:]) for split in splits]}")
+        shapes = [list(split.x.shape[1:]) for split in splits]
+        if any(shape != shapes[0] for shape in shapes):
+            raise self._error(f"has splits of different shapes, {shapes}")
         if len({split.x.dtype for split in splits}) > 1:
             raise self._error("has splits of different types")
         if len({split.y is None for split in splits}) > 1:

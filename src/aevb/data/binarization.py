@@ -16,28 +16,16 @@ def generator(*key: int, device: torch.device | str = "cpu") -> torch.Generator:
 
 
 def threshold(x: Tensor) -> Tensor:
-    """White where the value is above one half.
-
-    Args:
-        x: uint8 in 0..255 (of 255), bool, or floats.
-
-    Returns:
-        bool, of the same shape.
-    """
-    if x.dtype == torch.bool:
-        return x
-    return x > (127 if x.dtype == torch.uint8 else 0.5)
+    """White (True) where the value, uint8 in 0..255, bool or float, is above one half."""
+    return x if x.dtype == torch.bool else x > (127 if x.dtype == torch.uint8 else 0.5)
 
 
 def bernoulli(x: Tensor, rng: torch.Generator) -> Tensor:
-    """Draw each value: white with the probability that its grey value says.
+    """Draw each value as white (True) with its grey value as the probability.
 
     Args:
-        x: probabilities: uint8 in 0..255 (of 255), bool (0 or 1), or floats in [0, 1].
-        rng: on the device of `x`.
-
-    Returns:
-        bool, of the same shape.
+        x: Probabilities: uint8 in 0..255 (of 255), bool (0 or 1), or floats in [0, 1].
+        rng: On the device of `x`.
     """
     if x.dtype == torch.bool:
         return x

@@ -13,7 +13,7 @@ _SIMULATION = 10  # apart from other draws by the same seed
 
 
 class Counts(InMemoryDataModule):
-    """Counts from a nonlinear model of three factors: nothing to download, and the truth is known.
+    """Counts from a nonlinear model of three factors: nothing to download, and the true model is known.
 
     A spot of light stands before a detector of 12×12 cells. Three factors are drawn for each datapoint: the spot's row
     r and column c, uniform on [2, 9], and its brightness b, log-normal (of log 8 and 0.5). Cell (i, j) expects
@@ -25,11 +25,8 @@ class Counts(InMemoryDataModule):
     each for validation and test; all is drawn by `split_seed`. There are no labels.
 
     Args:
-        dispersion: of the negative binomial, or None for Poisson.
-        kwargs: see `InMemoryDataModule`.
-
-    Raises:
-        ValueError: dispersion is not positive, or a setting that makes no sense for counts.
+        dispersion: Of the negative binomial; None: Poisson.
+        kwargs: See `InMemoryDataModule`.
     """
 
     def __init__(self, dispersion: Positive | None = None, **kwargs: Any) -> None:
@@ -37,7 +34,7 @@ class Counts(InMemoryDataModule):
         self.dispersion = dispersion
 
     def load(self) -> Splits:
-        """Simulates the counts."""
+        """Simulate the counts."""
         draws = np.random.default_rng([self.split_seed, _SIMULATION])
         rate = rates(factors(7000, draws))
         r = self.dispersion

@@ -15,7 +15,7 @@ class Digits(InMemoryDataModule):
     """
 
     def load(self) -> Splits:
-        """Reads the images from the installed scikit-learn."""
+        """Read the images from the installed scikit-learn."""
         from sklearn.datasets import load_digits  # takes a second, which other data sets need not wait for
 
         digits = load_digits()

@@ -25,11 +25,11 @@ _WORTH_ANOTHER_TRY = (408, 425, 429, 500, 502, 503, 504)
 
 
 class _GiveUpError(Exception):
-    """What this URL gives will not do, also not at a second try."""
+    """This URL fails in a way that another try does not mend."""
 
 
 class _Buffer(io.BytesIO):
-    """Takes no more than `max_bytes`."""
+    """Refuses more than `max_bytes`."""
 
     def __init__(self, max_bytes: int) -> None:
         super().__init__()
@@ -53,23 +53,22 @@ def download(
     pause: float = 1,
     note: str = "",
 ) -> None:
-    """Fetch a file from the first of `urls` that gives the right one. Does nothing if the file is there.
+    """Fetch a file from the first of `urls` that has the right one; does nothing if the file exists.
 
-    Nothing is written before the whole file has come and is verified, and then in one step, so a download that fails
-    or is interrupted leaves no trace. The file is held in memory meanwhile. A URL is tried again after a failure that
-    may pass (no connection, a server's error, a transfer cut short), and given up at once for any other (not
-    found, too large, wrong content).
+    The file is held in memory until it is complete and verified, then written atomically. A URL is tried again after a
+    failure that may pass (no connection, a server's error, an incomplete transfer), and given up at once after any
+    other (not found, too large, wrong content).
 
     Args:
         urls: http or https, in the order of preference.
-        path: the file; its folder is made where missing.
-        accept: content → what is saved; raises ValueError if the content is not what it should be.
-        max_bytes: give up on content that is larger.
-        timeout: seconds to wait for the connection, and then for each next piece.
-        deadline: seconds for the whole answer, its headers included, against a server that sends a little for ever.
-        retries: further tries of the same URL.
-        pause: seconds before the second try; doubles with each.
-        note: said behind the path at which a file that is fetched by hand is to be saved.
+        path: The file; its folder is made where missing.
+        accept: Content → what is saved; raises ValueError if the content is wrong.
+        max_bytes: Largest accepted content.
+        timeout: Seconds to wait for the connection, and then for each next piece.
+        deadline: Seconds for the whole answer, its headers included, however slowly a server sends it.
+        retries: Further tries of the same URL.
+        pause: Seconds before the second try; doubles with each.
+        note: Follows the path in the message that asks to fetch the file by hand.
 
     Raises:
         DownloadError: no URL gave the file, or it cannot be written.
@@ -94,9 +93,9 @@ def download(
 
 
 def lock(path: Path) -> FileLock:
-    """A lock for those processes of this user that would make `path`, wherever they run on this machine.
+    """A lock for the processes of this user on this machine that would write `path`, in the temporary folder.
 
-    It lies in the folder for temporary files, so that nothing stays beside the data, and the data may be on a network.
+    Thus nothing stays beside the data, which may be on a network file system.
     """
     user = os.getuid() if hasattr(os, "getuid") else ""
     name = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:20]
@@ -134,10 +133,10 @@ def _fetch_with_retries(
 def _fetch(url: str, max_bytes: int, timeout: float, deadline: float) -> bytes:
     """The content of `url`. Raises OSError if another try may help, ValueError or _GiveUpError if not.
 
-    A server that sends its headers a byte at a time stays within any timeout of a socket, so that pooch waits for it in
-    a thread of its own, which is left behind when the deadline has passed.
+    A server that sends its headers a byte at a time stays within the timeout of a socket, so pooch runs in a thread,
+    which is abandoned at the deadline.
     """
-    import pooch  # with requests, half a second that data which are there need not wait for
+    import pooch  # with requests, takes half a second to import
 
     buffer, done = _Buffer(max_bytes), Future[None]()
 
@@ -160,7 +159,7 @@ def _fetch(url: str, max_bytes: int, timeout: float, deadline: float) -> bytes:
 
 
 def _innermost(error: BaseException) -> BaseException:
-    """The error that began a chain of them."""
+    """The first error of a chain."""
     while (before := error.__cause__ or error.__context__) is not None:
         error = before
     return error

@@ -38,9 +38,9 @@ class FreyFace(InMemoryDataModule):
     Source: Brendan Frey and Sam Roweis, https://cs.nyu.edu/~roweis/data.html.
 
     Args:
-        root: the folder of all data sets.
-        urls: where to download `frey_rawface.mat`, tried in this order.
-        kwargs: see `InMemoryDataModule`.
+        root: The folder of all data sets.
+        urls: Of `frey_rawface.mat`, tried in this order.
+        kwargs: See `InMemoryDataModule`.
     """
 
     def __init__(self, root: str | os.PathLike[str], urls: Sequence[str] = URLS, **kwargs: Any) -> None:
@@ -49,15 +49,11 @@ class FreyFace(InMemoryDataModule):
         self.urls = list(urls)
 
     def prepare_data(self) -> None:
-        """Downloads the file if it is not there.
-
-        Raises:
-            DownloadError: no URL gave the right file, or `root` cannot be written.
-        """
+        """Download the file if it is missing."""
         download(self.urls, self.path, accept=verified, max_bytes=MAX_BYTES)
 
     def load(self) -> Splits:
-        """Reads and verifies the file."""
+        """Read and verify the file."""
         try:
             x = frames(read_file(self.path, None, MAX_BYTES))
         except ValueError as error:
@@ -70,11 +66,11 @@ class FreyFace(InMemoryDataModule):
 def frames(file: bytes) -> np.ndarray:
     """The frames (1965, 1, 28, 20), uint8, in the order of the video.
 
-    The file is not parsed: in every version of MATLAB's format the pixels lie one after the other, and it is known how
-    they begin. If the format says that they are compressed, no more is inflated than a file of them may have.
+    The file is not parsed: in every version of MATLAB's format the pixels are contiguous, and their beginning is known.
+    Of a compressed variable, no more is inflated than a file of them may have.
 
     Args:
-        file: the content of `frey_rawface.mat`, whose variable `ff` has one column per frame.
+        file: The content of `frey_rawface.mat`, whose variable `ff` has one column per frame.
 
     Raises:
         ValueError: it is another file.

@@ -20,12 +20,9 @@ def value_range(x: Tensor) -> tuple[float, float]:
 
 
 def range_of_loader(loader: Any) -> tuple[float, float]:
-    """The lowest and the highest value of all datapoints of any loader, whose batches are x or start with it.
+    """The lowest and the highest value of all datapoints of a loader, whose batches are x or start with it.
 
-    A loader other than `BatchLoader` is run through once; torch's generator is as before afterwards.
-
-    Raises:
-        ValueError: the loader has no end.
+    A loader other than `BatchLoader` is iterated once; the state of torch's generator is restored.
     """
     if isinstance(loader, BatchLoader):
         return value_range(loader.x)
@@ -38,44 +35,39 @@ def range_of_loader(loader: Any) -> tuple[float, float]:
 
 
 class BatchLoader(Checked):
-    """Iterates over datapoints in memory in minibatches; no workers, no per-item Python, no copy of the data set.
+    """Iterates over datapoints in memory in minibatches, without workers, per-item Python or a copy of the data set.
 
     **For evaluation** (`block_size=None`) an item is one minibatch, and every datapoint comes exactly once; the last
-    minibatch may be smaller. **For training** (`block_size=K`) an item is a block of up to K minibatches, gathered
-    in one operation, so that what a training loop costs per item is paid once for K steps. All minibatches are full:
-    the datapoints that are left over at the end of an epoch are dropped (others in each epoch, when shuffled).
+    minibatch may be smaller. **For training** (`block_size=K`) an item is a block of up to K minibatches, gathered in
+    one operation, so that a training loop's cost per item is paid once for K steps. All minibatches are full: the rest
+    at the end of an epoch is dropped.
 
-    **Order.** Epoch e is shuffled by a generator seeded with (seed, e) alone, on the CPU, hence in the same way on
-    every device and rank. Each new iterator is the next epoch.
+    **Order.** Epoch e is shuffled on the CPU by a generator seeded with (seed, e), hence equally on every device and
+    rank. Each new iterator is the next epoch.
 
-    **Ranks.** With `world_size` > 1, `batch_size` is that of one rank. In training, the minibatches that the ranks
-    take at the same step are disjoint and together the next `world_size * batch_size` datapoints of the common order;
-    all ranks take the same number of steps. In evaluation each rank has a part of the datapoints; the parts are
-    disjoint, nothing is repeated, and the ranks' numbers of batches may differ by one.
+    **Ranks.** In training, the minibatches that the ranks take at the same step are disjoint, and together the next
+    `world_size * batch_size` datapoints of the common order; all ranks take the same number of steps. In evaluation
+    each rank has a disjoint part of the datapoints; numbers of batches may differ by one.
 
-    **Resuming.** `state_dict()` says where the epoch stands, counting the item that was yielded last as used (but for
-    what `give_back` takes from it), and a
-    loader given that state continues with what would have come next, bit for bit. Lightning saves and restores it
-    with its checkpoints, also in the middle of an epoch. The order is that of all ranks together, so another number of
-    ranks may go on with it if `world_size * batch_size` is the same.
+    **Resuming.** `state_dict()` is the position in the epoch, after the item yielded last (less what `give_back` takes
+    from it). A loader given that state continues bit for bit. Lightning saves and restores it with its checkpoints. The
+    order is that of all ranks together, so another number of ranks may continue with the same
+    `world_size * batch_size`.
 
     Args:
         x: (N, *shape), as uint8 (of 255), bool or floats.
         y: (N,) labels, if any.
-        batch_size: datapoints in a minibatch of one rank.
-        shuffle: another order in each epoch, or the order of `x`.
-        seed: of the orders and of the draws; not negative.
-        block_size: the minibatches in an item, or None for evaluation.
-        binarize: draw black-and-white values from `x` as probabilities, anew for each epoch. The draws depend on
+        batch_size: Datapoints in a minibatch of one rank.
+        shuffle: Another order in each epoch, or the order of `x`.
+        seed: Of the orders and of the draws.
+        block_size: Minibatches in an item; None: evaluation.
+        binarize: Draw black-and-white values from `x` as probabilities, anew for each epoch. The draws depend on
             (seed, epoch) and on the kind of device.
-        device: where batches go; by default where `x` is.
-        rank, world_size: this process among those that share the data.
+        device: Of the batches; by default that of `x`.
+        rank, world_size: This process among those that share the data.
 
     Yields:
         `(x,)` or `(x, y)`; x is float32 of shape (B, *shape), y (B,); in blocks (K, B, *shape) and (K, B).
-
-    Raises:
-        ValueError: a size that is not positive, labels of another length, or fewer datapoints than one step takes.
     """
 
     def __init__(
@@ -127,8 +119,7 @@ class BatchLoader(Checked):
         return -(-(len(self.x) // self._step) // self.block_size)
 
     def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
-        # The body of a generator runs at its first `next`, so an iterator that is made and never used (Lightning does
-        # that) does not use up an epoch.
+        # A generator's body runs at its first `next`: an iterator that is never used, as Lightning makes, is no epoch.
         if not self._resume or self._position >= self.epoch_size:
             self._epoch, self._position = self._epoch + 1, 0
         self._resume = False
@@ -160,8 +151,8 @@ class BatchLoader(Checked):
         mine = order[: self.epoch_size].view(-1, self.world_size, self.batch_size)[:, self.rank]
         used = self._position // self._step
         while used < len(mine):
-            # Blocks start at multiples of block_size. What is left of one that was cut is a part of the same tensor:
-            # rounding may depend on where in memory a minibatch starts.
+            # Blocks start at multiples of block_size, and the rest of one that was cut is a part of the same tensor, as
+            # rounding may depend on the alignment of a minibatch in memory.
             start = used - used % self.block_size
             index = mine[start : start + self.block_size]
             item = tuple(part[used - start :] for part in self._item(x, index.reshape(-1), index.shape))
@@ -201,31 +192,27 @@ class BatchLoader(Checked):
     batch_sampler = None
 
     def set_epoch(self, epoch: int) -> None:
-        """Let the next iterator be `epoch` from its start, unless the loader stands in that epoch already.
+        """Let the next iterator be `epoch` from its start, unless the loader is within that epoch already.
 
-        Lightning's count of epochs rules: when it leaves an epoch early (`limit_train_batches`), a run that is
-        resumed there goes on with the next epoch, as the run that was never stopped did.
+        Where Lightning leaves an epoch early (`limit_train_batches`), a resumed run thereby continues with the next
+        epoch, as an uninterrupted one does.
         """
         if epoch != self._epoch:
             self._epoch, self._position, self._resume = epoch, 0, True
 
     def give_back(self, minibatches: int) -> None:
-        """Count the last minibatches of the block that was yielded last as not used: they come again, as a block."""
+        """Put back the last minibatches of the block yielded last: they become the next block."""
         self._position -= minibatches * self._step
 
     def state_dict(self) -> dict[str, Any]:
-        """Where the loader stands: epoch and position (datapoints of the epoch that all ranks have taken).
+        """The epoch, the position (datapoints of the epoch that all ranks have taken), and what identifies the order.
 
-        The rest identifies the order. `block_size` is not part of it: a run may be resumed with another one.
+        `block_size` does not: a run may be resumed with another one.
         """
         return {"epoch": self._epoch, "position": self._position, **self._identity()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue where `state` was taken.
-
-        Raises:
-            ValueError: the state belongs to another order of the data, and where they differ.
-        """
+        """Continue where `state` was taken; raises a ValueError if it belongs to another order of the data."""
         different = [
             f"{name} was {state.get(name)} and is {value}"
             for name, value in self._identity().items()

@@ -37,8 +37,8 @@ class MNIST(InMemoryDataModule):
     Source: LeCun, Cortes and Burges, The MNIST database of handwritten digits.
 
     Args:
-        root: the folder of all data sets.
-        kwargs: see `InMemoryDataModule`.
+        root: The folder of all data sets.
+        kwargs: See `InMemoryDataModule`.
     """
 
     def __init__(self, root: str | os.PathLike[str], **kwargs: Any) -> None:
@@ -46,18 +46,14 @@ class MNIST(InMemoryDataModule):
         self.raw = Path(root).expanduser() / "MNIST" / "raw"
 
     def prepare_data(self) -> None:
-        """Downloads the files that are not there; nothing is written, and no lock taken, if they are.
-
-        Raises:
-            DownloadError: the download failed, or `root` cannot be written.
-        """
+        """Download missing files; nothing is written, and no lock taken, where there are none."""
         for name in FILES:
             urls = [f"{url}{name}.gz" for url in URLS]
             accept = partial(unpacked, name)
             download(urls, self.raw / name, accept=accept, max_bytes=20_000_000, note=", unpacked")
 
     def load(self) -> Splits:
-        """Reads the four files."""
+        """Read the four files."""
         x, y, x_test, y_test = (self._read(name) for name in FILES)
         return Splits(Split(x[:-10_000], y[:-10_000]), Split(x[-10_000:], y[-10_000:]), Split(x_test, y_test))
 

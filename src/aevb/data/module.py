@@ -1,4 +1,4 @@
-"""The data module that all data sets share: everything in memory, split, checked, on the device."""
+"""The base class of data sets: in memory, split, checked, on the device."""
 
 import hashlib
 from abc import ABC, abstractmethod
@@ -43,7 +43,7 @@ class Splits(NamedTuple):
 
 
 def split_at_random(data: Split, val: int, test: int, seed: int) -> Splits:
-    """Splits `data` by a seeded permutation: `val` and `test` datapoints, and the rest for training."""
+    """Split by a seeded permutation into `val` and `test` datapoints, and the rest for training."""
     order = torch.randperm(len(data.x), generator=generator(seed, _SPLIT))
     return Splits(*(data.take(part) for part in order.split([len(order) - val - test, val, test])))
 
@@ -51,8 +51,8 @@ def split_at_random(data: Split, val: int, test: int, seed: int) -> Splits:
 class InMemoryDataModule(Checked, pl.LightningDataModule, ABC):
     """A data set in memory, moved to the device once if it fits there.
 
-    A data set is a subclass with two methods: `prepare_data` fetches files where that is needed (it may be called by
-    several processes at once), `load` returns the splits on the CPU.
+    A data set is a subclass with two methods: `prepare_data` downloads files (several processes may call it at once),
+    `load` returns the splits on the CPU.
 
     Training batches come in blocks, x (K, B, C, H, W) and y (K, B), see `BatchLoader`; batches of the other splits are
     x (B, C, H, W) and y (B,). x is float32; labels are left out where the data set has none.
@@ -71,17 +71,14 @@ class InMemoryDataModule(Checked, pl.LightningDataModule, ABC):
     machine and for every `seed`.
 
     Args:
-        shape: (C, H, W) of a datapoint, or None for what `load` returns.
-        batch_size: of training: the minibatches that all processes take at one step have so many datapoints together.
-        eval_batch_size: of validation and test, in one process.
-        train_size: train on a seeded subset of this size; a smaller subset is part of a larger one. None for all.
-        binarization: see above.
-        seed: of the order of the training set and of dynamic binarization.
-        split_seed: of everything that is drawn once.
-        block_size: the training minibatches that come as one batch of the trainer.
-
-    Raises:
-        ValueError: an argument that makes no sense, or that does not suit the data (at `setup`).
+        shape: (C, H, W) of a datapoint; None: as loaded.
+        batch_size: Datapoints that all ranks together take at a training step.
+        eval_batch_size: Of validation and test, on one rank.
+        train_size: Train on a seeded subset of this size; a smaller subset is part of a larger one. None: all.
+        binarization: See above.
+        seed: Of the order of the training set and of dynamic binarization.
+        split_seed: Of everything that is drawn once.
+        block_size: Training minibatches in one batch of the trainer.
     """
 
     def __init__(
@@ -109,14 +106,10 @@ class InMemoryDataModule(Checked, pl.LightningDataModule, ABC):
 
     @abstractmethod
     def load(self) -> Splits:
-        """The data set on the CPU. Raises ValueError, with what to do, if it cannot be read."""
+        """The data set on the CPU."""
 
     def setup(self, stage: str | None = None) -> None:
-        """Loads the data at the first call; moves them to the trainer's device, once there is a trainer.
-
-        Raises:
-            ValueError: a shape, batch size, train size or binarization that does not suit the data.
-        """
+        """Load the data at the first call, and move them to the trainer's device if there is a trainer."""
         if self._splits is None:
             self._splits = self._prepared(self.load())
         device = self._device()
@@ -125,7 +118,7 @@ class InMemoryDataModule(Checked, pl.LightningDataModule, ABC):
 
     @property
     def splits(self) -> Splits:
-        """The splits as they are trained on: limited to `train_size`, binarized (but for dynamic), on the device."""
+        """The splits, limited to `train_size`, binarized (unless dynamically), on the device."""
         if self._splits is None:
             self.setup()
         assert self._splits is not None
@@ -133,12 +126,12 @@ class InMemoryDataModule(Checked, pl.LightningDataModule, ABC):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """(C, H, W) of a datapoint; read from the data if it was not given."""
+        """(C, H, W) of a datapoint."""
         return self._wanted_shape or tuple(self.splits.train.x.shape[1:])
 
     @property
     def train_size(self) -> int:
-        """The number of training datapoints that are used."""
+        """The number of training datapoints."""
         return len(self.splits.train.x)
 
     @property
@@ -152,16 +145,10 @@ class InMemoryDataModule(Checked, pl.LightningDataModule, ABC):
         return self.splits.train.x.dtype == torch.uint8
 
     def examples(self, split: str, n: int) -> tuple[Tensor, Tensor | None]:
-        """Datapoints to look at: the same at each call and in each run, and the first of a larger `n`.
+        """Fixed datapoints x (n, C, H, W) and labels (n,) or None of a split, as in a batch; all if there are fewer.
 
-        Under dynamic binarization, those of the training set are one draw that training does not see.
-
-        Args:
-            split: train, val or test.
-            n: how many; all of them if there are fewer.
-
-        Returns:
-            x (n, C, H, W), float32 as in a batch, and labels (n,) or None, where batches are.
+        They are the same in each run, and the first of a larger `n`. Under dynamic binarization, those of the training
+        set are a draw that training does not see.
         """
         part: Split = getattr(self.splits, split)
         if split == "train" and self.binarization == "dynamic":
@@ -172,11 +159,7 @@ class InMemoryDataModule(Checked, pl.LightningDataModule, ABC):
         return to_float(chosen.x), chosen.y
 
     def train_dataloader(self) -> BatchLoader:
-        """Blocks of full minibatches, in another order in each epoch; of each minibatch, this process's part.
-
-        Raises:
-            ValueError: the processes cannot share a minibatch equally.
-        """
+        """Blocks of full minibatches, in another order in each epoch; of each minibatch, this rank's part."""
         rank, world_size = self._rank()
         if self.batch_size % world_size:
             raise ValueError(
@@ -203,22 +186,19 @@ class InMemoryDataModule(Checked, pl.LightningDataModule, ABC):
         return self._evaluation_loader(self.splits.test)
 
     def state_dict(self) -> dict[str, Any]:
-        """The fingerprint of the data; where an epoch stands is the loader's to say."""
+        """The fingerprint of the data; the loader has the position in the epoch."""
         return {"fingerprint": self.fingerprint}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Makes sure that a training that continues does so on the same data; see `require_same`."""
+        """Require the same data where training continues."""
         if self.trainer is not None and self.trainer.state.fn == "fit":
             self.require_same({type(self).__qualname__: state_dict})
 
     def require_same(self, checkpoint: Mapping[str, Any]) -> None:
-        """Make sure that a checkpoint is of a run with these data.
+        """Raise a ConfigError where a checkpoint is of a run with other datapoints or labels.
 
         Args:
-            checkpoint: as Lightning writes it, with the `state_dict` of the data module under the name of its class.
-
-        Raises:
-            ConfigError: a split has other datapoints or labels.
+            checkpoint: As Lightning writes it, with the `state_dict` of the data module under the name of its class.
         """
         self.setup()
         state = checkpoint.get(type(self).__qualname__)
@@ -259,7 +239,7 @@ class InMemoryDataModule(Checked, pl.LightningDataModule, ABC):
         return splits
 
     def _digest(self, split: Split) -> str:
-        """A hash of datapoints and labels, and of what training makes of them."""
+        """A hash of datapoints, labels and the kind of binarization."""
         digest = hashlib.sha256(self.binarization.encode())
         for tensor in (split.x, split.y):
             if tensor is not None:
@@ -292,19 +272,19 @@ class InMemoryDataModule(Checked, pl.LightningDataModule, ABC):
         return train.take(order[:wanted].sort().values)
 
     def _rank(self) -> tuple[int, int]:
-        """This process's number and how many processes share the data."""
+        """This process's rank and the world size."""
         return (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
 
     def _device(self) -> torch.device:
         return torch.device("cpu") if self.trainer is None else self.trainer.strategy.root_device
 
     def _fits(self, device: torch.device) -> bool:
-        """Whether the data may lie on `device`; half of what is free on a GPU is left to the model."""
+        """Whether the data fit on `device`, in half of a GPU's free memory."""
         if device.type != "cuda":
             return True
         assert self._splits is not None
         free, _ = torch.cuda.mem_get_info(device)
-        # Dynamic binarization holds the training set, a draw of it, and for a moment the random numbers.
+        # Dynamic binarization needs the training set, a draw of it, and temporarily the random numbers.
         copies = (3 if self.binarization == "dynamic" else 1, 1, 1)
         size = sum(c * split.x.nbytes for c, split in zip(copies, self._splits, strict=True))
         return size < free / 2

@@ -1,5 +1,6 @@
-"""Arrays from .npy and .npz files of any origin: nothing is inflated or allocated before its size is known."""
+"""Arrays from .npy and .npz files of any origin: sizes are checked before anything is inflated or allocated."""
 
+import math
 import os
 import zipfile
 from collections.abc import Callable, Iterable, Sequence
@@ -15,15 +16,11 @@ MAX_MEMORY = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2 if ha
 """Bytes of the arrays that are read; half of the machine's memory, as what is read is copied."""
 
 MAX_RATIO, HARMLESS_BYTES = 100, 256 << 20
-"""How many times the size of the file its arrays may have, where they have more than some bytes. Images have less."""
+"""Largest ratio of inflated to stored bytes, which images do not reach, for arrays of more than some bytes."""
 
 
 def read_arrays(path: Path, choose: Callable[[Sequence[str]], Iterable[str]]) -> dict[str, np.ndarray]:
-    """Arrays of a file by name; "x" for a .npy file.
-
-    Args:
-        path: The file.
-        choose: Names of all arrays of a .npz file → names of those to read.
+    """Arrays of a file by name; "x" for a .npy file. `choose` selects from the names in a .npz file.
 
     Raises:
         ValueError: it is no such file, damaged, encrypted, holds Python objects, or more than fits into memory.
@@ -48,14 +45,12 @@ def read_arrays(path: Path, choose: Callable[[Sequence[str]], Iterable[str]]) ->
 
 
 def read_array(file: IO[bytes], size: int) -> np.ndarray:
-    """The array of a .npy file, whose header must speak of no more than the bytes that are there."""
+    """The array of a .npy file of `size` bytes, which must be what its header describes."""
     file.seek(0)
     version = npy.read_magic(file)
     read_header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
     shape, _, dtype = read_header(file)
-    needed = dtype.itemsize
-    for length in shape:
-        needed *= length
+    needed = math.prod(shape, start=dtype.itemsize)
     if dtype.hasobject:
         raise ValueError("it holds Python objects, not numbers")
     if needed != size - file.tell():

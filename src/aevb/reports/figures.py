@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import product
+from statistics import fmean, stdev
 from typing import Any, NamedTuple, TypeVar
 
 from matplotlib import colormaps
@@ -17,46 +18,33 @@ T = TypeVar("T")
 Key = TypeVar("Key", bound=Hashable)
 
 METHODS = {"SGVB": "AEVB", "WakeSleep": "Wake-Sleep", "MonteCarloEM": "MCEM"}
-"""What the paper calls the objectives."""
+"""The paper's names of the objectives."""
 DATA = {"FreyFace": "Frey Face"}
 COLOURS = {"AEVB": "tab:red", "Wake-Sleep": "tab:green", "MCEM": "tab:blue"}
 MAX_LEGEND = 30
 """Curves that a legend names."""
 DASHES = {"train": "-", "test": "--"}
 CURVE = ("method", "split", "samples", "mean", "deviation", "seeds")
-"""Columns of a panel's data that tell its curves and their points apart; the others say which panel it is."""
+"""Columns that identify curves and points within a panel; the others identify the panel."""
 
 
 @dataclass
 class Item:
-    """One part of a report.
-
-    Attributes:
-        name: Of its files.
-        title: Its heading.
-        caption: What it shows, and how to read it.
-        figure: The picture; None: a table.
-        rows: The data behind it, of the CSV file.
-        show_rows: Show the rows in the page, too.
-    """
+    """One part of a report."""
 
     name: str
+    """Of its files."""
     title: str
     caption: str
     figure: Figure | None = None
     rows: list[Row] = field(default_factory=list)
+    """The data in the CSV file."""
     show_rows: bool = False
+    """Show the rows in the page, too."""
 
 
 class Statistics(NamedTuple):
-    """A metric over seeds, at one number of samples.
-
-    Attributes:
-        samples: Training samples.
-        mean: Over the seeds that were measured there.
-        deviation: Their standard deviation; 0 for one seed.
-        seeds: How many.
-    """
+    """Mean and standard deviation (0 for one seed) of a metric over seeds, at one number of training samples."""
 
     samples: int
     mean: float
@@ -65,18 +53,15 @@ class Statistics(NamedTuple):
 
 
 def over_seeds(curves: Iterable[Points]) -> list[Statistics]:
-    """Mean and spread at each number of samples at which at least one of the curves has a value."""
+    """The statistics at each number of samples at which at least one of the curves has a value."""
     values: dict[int, list[float]] = {}
     for curve in curves:
         for samples, value in dict(curve).items():
             values.setdefault(samples, []).append(value)
-    found = []
-    for samples in sorted(values):
-        at = values[samples]
-        mean = math.fsum(at) / len(at)
-        variance = math.fsum((value - mean) ** 2 for value in at) / max(1, len(at) - 1)
-        found.append(Statistics(samples, mean, math.sqrt(variance), len(at)))
-    return found
+    return [
+        Statistics(samples, fmean(at), stdev(at) if len(at) > 1 else 0.0, len(at))
+        for samples, at in sorted(values.items())
+    ]
 
 
 def grouped(items: Iterable[T], key: Callable[[T], Key]) -> dict[Key, list[T]]:
@@ -98,7 +83,7 @@ def draw(axes: Axes, curve: Sequence[Statistics], label: str, **style: Any) -> N
 
 
 def literal(text: str, longest: int = 80) -> str:
-    """A text that matplotlib draws as it is, cut where it is too long to be read: no $ begins a formula."""
+    """A text for matplotlib, cut at a length, in which $ begins no formula."""
     return (text if len(text) <= longest else f"{text[:longest]} …").replace("$", r"\$")
 
 
@@ -134,7 +119,7 @@ def learning_curves(runs: Sequence[Run], metrics: Sequence[str]) -> Item | None:
 
 
 def focus(axes: Axes, rows: Sequence[Row]) -> None:
-    """Leave the steep beginning of the curves out of the vertical range: what lies before a tenth of the longest."""
+    """Fit the vertical range to the last nine tenths of the samples, without the steep beginning."""
     end = max((int(row["samples"] or 0) for row in rows), default=0)
     shown = [float(row["mean"] or 0) for row in rows if int(row["samples"] or 0) >= end / 10]
     if shown and min(shown) < max(shown):
@@ -210,7 +195,7 @@ def numbers(item: Item) -> Item:
 
 
 def panel(axes: Axes, runs: Sequence[Run], what: str, where: Row) -> list[Row]:
-    """The curves of a panel, `curve/train_<what>` and `curve/test_<what>` of each method, and the data of them."""
+    """Draw `curve/train_<what>` and `curve/test_<what>` of each method; returns their data."""
     rows: list[Row] = []
     for objective, group in grouped(runs, lambda run: run.objective).items():
         method = METHODS.get(objective, objective)

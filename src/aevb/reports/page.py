@@ -1,4 +1,4 @@
-"""Files of a report: each part as PNG, SVG and CSV, and one page that needs nothing beside itself."""
+"""Files of a report: each part as PNG, SVG and CSV, and one self-contained page."""
 
 import base64
 import csv
@@ -18,22 +18,11 @@ from aevb.reports.reading import Skipped
 from aevb.reports.table import Row
 
 FORMULA = re.compile(r"[=+@]|-(?!\d)")
-"""What a spreadsheet takes for the beginning of a formula."""
+"""Begins a formula in a spreadsheet."""
 
 
 def write_page(folder: Path, title: str, note: str, items: Sequence[Item], skipped: Sequence[Skipped]) -> Path:
-    """Write `report.html` and the files of every part.
-
-    Args:
-        folder: Where to; it is made if it is not there.
-        title: Of the page.
-        note: Below the title: how and when it was made.
-        items: The parts, in their order.
-        skipped: What could not be read; a part of its own where there is any.
-
-    Returns:
-        The page.
-    """
+    """Write the files of every part, and `report.html`, whose path is returned; `note` stands below the title."""
     folder.mkdir(parents=True, exist_ok=True)
     parts = [write_part(item, folder) for item in items]
     if skipped:
@@ -48,7 +37,7 @@ def write_page(folder: Path, title: str, note: str, items: Sequence[Item], skipp
 
 
 def write_part(item: Item, folder: Path) -> dict[str, Any]:
-    """Write the files of a part; returns what the page shows of it."""
+    """Write the files of a part; returns its variables in the template."""
     if item.rows:
         atomic_write(folder / f"{item.name}.csv", csv_text(item.rows))
     png = ""
@@ -61,7 +50,7 @@ def write_part(item: Item, folder: Path) -> dict[str, Any]:
 
 
 def csv_text(rows: Sequence[Row]) -> str:
-    """Rows as CSV; the columns are those of all rows, in the order in which they appear."""
+    """Rows as CSV."""
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, columns(rows))
     writer.writeheader()
@@ -76,7 +65,7 @@ def columns(rows: Sequence[Row]) -> list[str]:
 
 
 def as_text(value: str | int | float | None) -> str:
-    """A value for a person to read: two decimals, whole numbers in groups of three digits."""
+    """A value with two decimals, and digits in groups of three."""
     if isinstance(value, float):
         return f"{value:,.2f}".replace("-", "−")
     return f"{value:,}" if isinstance(value, int) else str(value or "")

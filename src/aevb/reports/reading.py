@@ -1,4 +1,4 @@
-"""Run folders in, what they say out; what is no whole run folder is named, with the reason."""
+"""Reads run folders; those that cannot be read are listed with the reason."""
 
 import glob
 from collections.abc import Sequence
@@ -21,12 +21,7 @@ Points = list[tuple[int, float]]
 
 
 class Skipped(NamedTuple):
-    """A folder that is not in the report.
-
-    Attributes:
-        path: As it was named or found.
-        reason: In a few words.
-    """
+    """A folder that is not in the report."""
 
     path: str
     reason: str
@@ -34,23 +29,17 @@ class Skipped(NamedTuple):
 
 @dataclass(frozen=True)
 class Run:
-    """What a run folder says.
-
-    Attributes:
-        folder: The run folder.
-        config: What was asked.
-        overrides: What was asked on the command line, by key.
-        status: Of status.json.
-        metrics: The finite values of metrics.csv, by name.
-        evaluation: The entries of evaluation.json.
-    """
+    """The contents of a run folder."""
 
     folder: RunFolder
     config: DictConfig
     overrides: dict[str, str]
+    """Of the command line, by key."""
     status: dict[str, Any]
     metrics: dict[str, Points]
+    """The finite values of metrics.csv, by name."""
     evaluation: list[dict[str, Any]]
+    """The entries of evaluation.json."""
 
     @property
     def name(self) -> str:
@@ -69,7 +58,6 @@ class Run:
 
     @property
     def latent_dim(self) -> int:
-        """Dimensions of z."""
         return whole(self.config.model.latent_dim, "model.latent_dim")
 
     @property
@@ -80,7 +68,6 @@ class Run:
 
     @property
     def seed(self) -> int:
-        """Seed of everything."""
         return whole(self.config.seed, "seed")
 
     @property
@@ -104,24 +91,17 @@ class Run:
 
 
 def whole(value: object, key: str) -> int:
-    """A setting that is a whole number.
-
-    Raises:
-        ConfigError: it is something else.
-    """
+    """`value`, if it is a whole number; else a ConfigError."""
     if not isinstance(value, int) or isinstance(value, bool):
         raise ConfigError(f"{key} must be a whole number, got {value!r}")
     return value
 
 
 def find(patterns: Sequence[str]) -> tuple[list[Run], list[Skipped]]:
-    """All runs in folders, in folders below them, and in what globs match; each once, in the order of their paths.
-
-    Args:
-        patterns: Paths of run folders, of folders of runs, and globs (`*`, `?`, `[…]`, and `**` for any depth).
+    """All runs in and below folders and globs (`*`, `?`, `[…]`, and `**` for any depth), in the order of their paths.
 
     Returns:
-        The runs, and what was skipped: no folder, no run in it, half-written, damaged, or of another program.
+        The runs, each once, and what was skipped: missing, without a run, incomplete, damaged, or of another program.
     """
     runs: dict[Path, Run] = {}
     skipped: dict[str, Skipped] = {}
@@ -137,7 +117,7 @@ def find(patterns: Sequence[str]) -> tuple[list[Run], list[Skipped]]:
                     continue
                 try:
                     runs[folder.resolve()] = read(folder)
-                except Exception as error:  # one run, whatever is wrong with it, never stops the report of the others
+                except Exception as error:  # a damaged run must not prevent the report of the others
                     skipped[str(folder)] = Skipped(str(folder), one_line(error).removeprefix(f"{folder} "))
             if path.is_dir() and not any(known.is_relative_to(path.resolve()) for known in runs):
                 skipped.setdefault(str(path), Skipped(str(path), "there is no run in it"))
@@ -145,11 +125,7 @@ def find(patterns: Sequence[str]) -> tuple[list[Run], list[Skipped]]:
 
 
 def read(path: Path) -> Run:
-    """The run in a folder.
-
-    Raises:
-        ConfigError: it is half-written, damaged, or a run of another program.
-    """
+    """The run in a folder; a ConfigError where it is incomplete, damaged, or of another program."""
     folder = RunFolder(path)
     run = Run(
         folder,
@@ -167,11 +143,7 @@ def read(path: Path) -> Run:
 
 
 def metrics(path: Path) -> dict[str, Points]:
-    """The values of a metrics.csv by name, but for those that are not finite; none where there is no such file yet.
-
-    Raises:
-        ConfigError: it is another kind of file.
-    """
+    """The finite values of a metrics.csv by name; none where there is no such file."""
     found: dict[str, Points] = {}
     for row in read_metrics(path).rows:
         try:

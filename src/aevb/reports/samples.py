@@ -20,8 +20,7 @@ def manifolds(runs: Sequence[Run], allow: Sequence[str] = (), size: int = 20) ->
     """Figure 4: a panel for each data set with a model of two latents."""
 
     def manifold(vae: VAE) -> Tensor:
-        means = vae.decode(plots.manifold_points(size)[None]).mean[0]
-        return plots.grid(plots.as_pictures(means, *plots.limits(means)), size)
+        return tiled(vae.decode(plots.manifold_points(size)[None]).mean[0], size)
 
     item = Item(
         "figure4",
@@ -38,8 +37,7 @@ def prior_samples(
     """Figure 5: a row for each data set, a panel for each N_z."""
 
     def samples(vae: VAE) -> Tensor:
-        means = vae.sample(count)
-        return plots.grid(plots.as_pictures(means, *plots.limits(means)), round(count**0.5))
+        return tiled(vae.sample(count), round(count**0.5))
 
     item = Item(
         "figure5",
@@ -47,6 +45,11 @@ def prior_samples(
         "Means of p(x|z) for z drawn from the prior: figure 5 of Kingma & Welling (2013).",
     )
     return pictures(runs, samples, allow, item, panel_width=3.2)
+
+
+def tiled(means: Tensor, columns: int) -> Tensor:
+    """Means of p(x|z) (N, C, H, W) as one picture (3, H', W')."""
+    return plots.grid(plots.as_pictures(means, *plots.limits(means)), columns)
 
 
 def pictures(
@@ -59,20 +62,21 @@ def pictures(
     """Fill `item` with a grid of pictures: a row for each data set of images, a panel for each N_z.
 
     Args:
-        runs: To choose from: one is shown for each panel, see `representatives`.
+        runs: One is shown for each panel, see `representatives`.
         draw: The model → a picture (3, H, W).
         allow: Modules of the user's own that a run's configuration may name.
         item: Its figure and rows are set.
         panel_width: In inches.
 
     Returns:
-        The item, None where there is nothing to show; and runs whose model cannot be loaded.
+        The item, or None if there is no picture; and runs whose model cannot be loaded.
     """
     drawn: dict[str, list[tuple[Run, Tensor]]] = {}
     skipped = []
     for run in representatives(runs):
         try:
-            vae = load(run, allow)
+            best = "best" if run.folder.best_checkpoint.is_file() else "last"
+            vae = load_run(run.folder.path, best, allow)
         except ConfigError as error:
             skipped.append(Skipped(run.name, f"{item.name}: {str(error).removeprefix(f'{run.name} ')}"))
             continue
@@ -106,12 +110,3 @@ def representatives(runs: Sequence[Run]) -> list[Run]:
         max(group, key=lambda run: (run.objective == "SGVB", run.samples, -run.seed))
         for _, group in sorted(groups.items())
     ]
-
-
-def load(run: Run, allow: Sequence[str]) -> VAE:
-    """The best model of a run; of one that has not been validated yet, the last.
-
-    Raises:
-        ConfigError: it cannot be loaded.
-    """
-    return load_run(run.folder.path, "best" if run.folder.best_checkpoint.is_file() else "last", allow)

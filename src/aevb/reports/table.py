@@ -1,4 +1,4 @@
-"""Runs side by side: in what they differ, how far they came, and what they reached."""
+"""A table of runs: their differences, progress and results."""
 
 from collections.abc import Sequence
 
@@ -8,17 +8,12 @@ from aevb.runs import description
 Row = dict[str, str | int | float | None]
 
 NOT_THE_EXPERIMENT = ("callbacks", "logger", "trainer", "paths", "allow", "resume", "hydra", "max_samples")
-"""Roots of keys that say how a run was watched, where it ran and for how long."""
+"""Roots of keys that do not define an experiment: how a run was watched, where it ran and for how long."""
 
 
 def describe(runs: Sequence[Run], ignore: Sequence[str] = ()) -> dict[str, str]:
-    """In what each run differs from the others: the overrides that not all share, by the name of the run.
-
-    Args:
-        runs: To be told apart.
-        ignore: Keys that are left out, such as `seed`, to give runs of one group one description.
-    """
-    asked = {
+    """The overrides that not all runs share, by the name of the run; without the keys `ignore`, such as `seed`."""
+    given = {
         run.name: {
             key: value
             for key, value in run.overrides.items()
@@ -26,11 +21,11 @@ def describe(runs: Sequence[Run], ignore: Sequence[str] = ()) -> dict[str, str]:
         }
         for run in runs
     }
-    keys = list(dict.fromkeys(key for overrides in asked.values() for key in overrides))
-    varying = [key for key in keys if len({overrides.get(key) for overrides in asked.values()}) > 1]
+    keys = list(dict.fromkeys(key for overrides in given.values() for key in overrides))
+    varying = [key for key in keys if len({overrides.get(key) for overrides in given.values()}) > 1]
     names = {}
     for run in runs:
-        parts = [f"{key}={asked[run.name][key]}" for key in varying if key in asked[run.name]]
+        parts = [f"{key}={given[run.name][key]}" for key in varying if key in given[run.name]]
         names[run.name] = " ".join(parts) or f"{run.config.data._target_.rsplit('.', 1)[-1]}, {run.objective}"
     return names
 
@@ -59,7 +54,7 @@ def table(runs: Sequence[Run]) -> list[Row]:
 
 
 def estimates(run: Run) -> dict[str, str]:
-    """What evaluate.py found: value ± standard error, by split and estimator."""
+    """Results of evaluate.py: value ± standard error, by split and estimator."""
     found = {}
     for entry in run.evaluation:
         if isinstance(value := entry.get("value"), int | float):
