@@ -24,6 +24,13 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 ROOT = Path(__file__).parents[1]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that start the programs as slow."""
+    for item in items:
+        if {"command", "interrupt"} & set(getattr(item, "fixturenames", [])):
+            item.add_marker("slow")
+
+
 @pytest.fixture(autouse=True)
 def no_wandb_credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))

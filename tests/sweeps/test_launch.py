@@ -1,5 +1,10 @@
 """What a sweep does around its launcher: announcing, checking, and jobs that cannot run."""
 
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,6 +17,7 @@ from hydra.types import RunMode
 from omegaconf import OmegaConf
 
 from aevb.runs.folder import RunFolder
+from aevb.runs.lock import is_locked
 from aevb.sweeps.callback import Sweep
 from aevb.sweeps.launch import Jobs
 
@@ -115,3 +121,50 @@ def test_job_of_other_settings_is_not_taken_over(make_jobs):
     jobs, overrides, _ = make_jobs("seed=1,2", "max_samples=9", jobs=["seed=1 max_samples=9"])
     jobs.launch(overrides, 0)
     assert not (jobs.folder / "seed=1").exists()
+
+
+RUN = ["max_samples=1300", "model.encoder.hidden=[16]", "logger=none", "callbacks.images=null"]
+
+
+def test_joblib_runs_jobs_in_processes_of_their_own(command, tmp_path):
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher", reason="the extra joblib is not installed")
+    process = command("-m", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "data.train_size=1000,5000", *RUN)
+    assert process.returncode == 1, process.stderr
+    (folder,) = (tmp_path / "outputs" / "sweeps").iterdir()
+    states = {path.name: RunFolder(path).status()["state"] for path in folder.iterdir() if path.is_dir()}
+    assert states == {"data.train_size=1000": "finished", "data.train_size=5000": "failed"}
+    assert "failed: data.train_size=5000: data.train_size must be" in process.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_jobs_end_with_the_sweep_that_started_them(tmp_path, number):
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher", reason="the extra joblib is not installed")
+    arguments = ["-m", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "seed=1,2", "sweep.name=s", *RUN]
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / "train.py"), *arguments, "max_samples=1000000000"],
+        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    jobs = [tmp_path / "outputs" / "sweeps" / "s" / f"seed={seed}" for seed in (1, 2)]
+    try:
+        wait_until(lambda: process.poll() is not None or all(is_training(job) for job in jobs))
+        process.send_signal(number)
+        out, err = process.communicate(timeout=100)
+        wait_until(lambda: not any(is_locked(job) for job in jobs))
+    finally:
+        process.kill()
+    assert process.returncode == 128 + number
+    assert all(f"interrupted: seed={seed}: its process was killed" in out for seed in (1, 2))
+    assert "Traceback" not in err
+
+
+def is_training(folder: Path) -> bool:
+    status = folder / "status.json"
+    return status.exists() and '"running"' in status.read_text()
+
+
+def wait_until(happened: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 200
+    while not happened():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)

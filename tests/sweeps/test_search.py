@@ -4,6 +4,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from aevb.runs.folder import RunFolder
+
 optuna = pytest.importorskip("optuna", reason="the extra optuna is not installed")
 
 from optuna.distributions import LogUniformDistribution  # noqa: E402
@@ -99,3 +101,22 @@ def test_run_of_no_search_is_not_pruned(run_train, storage):
     folder, _ = run_train(*TINY, *pruning(storage))
     assert folder.status()["state"] == "finished"
     assert load(storage).trials == []
+
+
+RUN = ["max_samples=1300", "model.encoder.hidden=[16]", "logger=none", "callbacks.images=null"]
+
+
+def test_search_is_continued_by_the_same_command(command, tmp_path):
+    arguments = ["sweep=learning_rate", "sweep.name=s", *RUN]
+    folder = tmp_path / "outputs" / "sweeps" / "s"
+    for trials in (2, 4):
+        process = command(*arguments, f"hydra.sweeper.n_trials={trials}")
+        assert process.returncode == 0, process.stderr
+        assert process.stdout.count("finished after") == 2
+        study = optuna.load_study(study_name="learning_rate", storage=f"sqlite:///{folder}/optuna.db")
+        done = study.get_trials(states=(optuna.trial.TrialState.COMPLETE,))
+        assert len(done) == trials
+    assert [trial.params["optimizer.lr"] for trial in done[:3]] == [0.01, 0.02, 0.1]
+    for trial in done:
+        run = RunFolder(folder / f"optimizer.lr={trial.params['optimizer.lr']}")
+        assert run.status()["results"]["val/elbo"] == trial.value
