@@ -5,7 +5,8 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, Independent, MultivariateNormal, Normal, kl_divergence
 
-from aevb.distributions.chain import Chain, Program, kl_per_block
+from aevb.distributions.chain import Chain, Program
+from aevb.distributions.kl import kl_per_block
 
 W = torch.tensor([[0.5, -1.0], [2.0, 0.3], [0.0, 0.7]], dtype=torch.float64)
 

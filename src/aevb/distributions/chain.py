@@ -4,7 +4,7 @@ from collections.abc import Callable, Generator, Sequence
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution, constraints, kl_divergence
+from torch.distributions import Distribution, constraints
 
 Program = Generator[Distribution, Tensor, None]
 """Yields the distribution of the next block given those before, and is sent the block's value."""
@@ -95,32 +95,6 @@ class Chain(Distribution):
                 conditional = program.send(values[block])
         blocks = range(len(self.order))
         return [conditionals[block] for block in blocks], [values[block] for block in blocks]
-
-
-def kl_per_block(q: Chain, p: Chain, z: Tensor, analytic: bool = True) -> list[Tensor]:
-    """KL(q ‖ p) in nats split over blocks, (B,) each, from draws z (S, B, Σ sizes) of q.
-
-    The term of block l is E_q[KL(q(z_l|·) ‖ p(z_l|·))] by the closed form at each draw where q has drawn all that p's
-    conditional depends on, and one is known; otherwise E_q[log q(z_l|·) − log p(z_l|·)]. Both have the same sum; the
-    closed form has the smaller variance.
-    """
-    terms = []
-    for block, (q_l, p_l, z_l) in enumerate(zip(q.conditionals(z), p.conditionals(z), q.split(z), strict=True)):
-        term = None
-        if analytic and p.before(block) <= q.before(block):
-            term = closed_form(q_l, p_l)
-        if term is None:
-            term = q_l.log_prob(z_l) - p_l.log_prob(z_l)
-        terms.append(term.expand(z.shape[:-1]).mean(0))
-    return terms
-
-
-def closed_form(q: Distribution, p: Distribution) -> Tensor | None:
-    """KL(q ‖ p) in nats where torch.distributions has a closed form; None elsewhere."""
-    try:
-        return kl_divergence(q, p)
-    except NotImplementedError:
-        return None
 
 
 def layers_of(latent_dim: int, latent_dims: Sequence[int]) -> tuple[int, ...]:

@@ -5,9 +5,14 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
-from torch.distributions import LowRankMultivariateNormal, MultivariateNormal, Normal
+from torch.distributions import Distribution, Independent, LowRankMultivariateNormal, MultivariateNormal, Normal
 
 HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
+
+
+def diagonal_gaussian(mean: Tensor, log_variance: Tensor) -> Distribution:
+    """N(μ, diag σ²) over the last dimension: μ, log σ² (..., D) → batch (...), event (D,)."""
+    return Independent(Normal(mean, (0.5 * log_variance).exp(), validate_args=False), 1, validate_args=False)
 
 
 class GaussianDistribution(Normal):

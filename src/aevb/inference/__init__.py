@@ -1,1 +1,1 @@
-"""Inference beside the recognition model."""
+"""Inference without a recognition model: Hamiltonian Monte Carlo and importance weights."""

@@ -1,7 +1,7 @@
 """Hamiltonian Monte Carlo for many chains at once.
 
-Chains are batched over samples and datapoints: z (S, B, D), log-density (S, B). Gradients are for z only: nothing is
-added to the `grad` of the weights behind the density. Both functions work under `torch.no_grad()`. Under
+Chains are batched over samples and datapoints: z (S, B, D), log-density (S, B). Gradients are for z only: the
+`grad` of the density's weights does not change. Both functions work under `torch.no_grad()`. Under
 `torch.inference_mode()`, tensors that the density uses must have been made outside it, or cloned outside it.
 
 Sources: Duane et al. (1987); Neal, MCMC using Hamiltonian dynamics (2011).
@@ -18,13 +18,13 @@ LogDensity = Callable[[Tensor], Tensor]
 """z (S, B, D) → log-density in nats, up to a constant, (S, B)."""
 
 JITTER = 0.1
-"""Of the step sizes. Without it, trajectories can have the period of the target, and never mix."""
+"""Relative jitter of the step size. Without it, trajectories can have the period of the target and never mix."""
 
 ADAPTATION_RATE = 0.5
 
 
 class Chains(NamedTuple):
-    """Where chains are.
+    """State of a batch of chains.
 
     Attributes:
         z: Positions (S, B, D).
@@ -38,12 +38,12 @@ class Chains(NamedTuple):
 
 
 class Draws(NamedTuple):
-    """What `sample` drew.
+    """Samples and diagnostics of `sample`.
 
     Attributes:
-        z: Positions after each transition that was kept, (T, S, B, D).
-        step_size: As adapted, of the shape it was given in.
-        acceptance: Mean acceptance probability of the transitions that were kept, ().
+        z: Positions after each kept transition, (T, S, B, D).
+        step_size: As adapted, of the shape of the initial one.
+        acceptance: Mean acceptance probability of the kept transitions, ().
     """
 
     z: Tensor
@@ -80,7 +80,7 @@ def transition(
 
     Args:
         log_density: Of the target.
-        chains: Where they are.
+        chains: Current state.
         step_size: Of the leapfrog steps: (), (B,) or (S, B).
         leapfrog_steps: Steps of a trajectory.
 
@@ -101,14 +101,14 @@ def transition(
 
 
 def adapt(step_size: Tensor, acceptance: Tensor, target: float) -> Tensor:
-    """The step size moved towards the one at which a share `target` of the proposals is accepted.
+    """The step size, moved towards a mean acceptance probability of `target`.
 
     log ε ← log ε + ½ (acceptance − target), with the mean acceptance of the chains that share the step size.
 
     Args:
         step_size: (), (B,) or (S, B).
         acceptance: Probabilities (S, B).
-        target: Wanted mean acceptance.
+        target: Mean acceptance probability to reach.
     """
     shared = acceptance.sum_to_size(step_size.shape) * (step_size.numel() / acceptance.numel())
     return step_size * (ADAPTATION_RATE * (shared - target)).exp()
@@ -123,10 +123,10 @@ def sample(
     leapfrog_steps: int = 10,
     target_acceptance: float = 0.9,
 ) -> Draws:
-    """Run chains from z: transitions that adapt the step size and are thrown away, then transitions that are kept.
+    """Run chains from z: a burn-in that adapts the step size, then transitions that are kept.
 
     The step size is then fixed, at the geometric mean of its values in the second half of the adaptation, so the
-    transitions that are kept leave the target invariant exactly.
+    kept transitions leave the target exactly invariant.
 
     Example:
         >>> _ = torch.manual_seed(0)
@@ -136,12 +136,12 @@ def sample(
 
     Args:
         log_density: Of the target.
-        z: Where chains start, (S, B, D).
-        step_size: Of the first leapfrog steps: (), (B,) or (S, B).
+        z: Initial positions (S, B, D).
+        step_size: Initial step size: (), (B,) or (S, B).
         num_samples: T, transitions to keep.
-        burn_in: Transitions to throw away.
+        burn_in: Transitions to discard.
         leapfrog_steps: Steps of a trajectory.
-        target_acceptance: Of the adaptation.
+        target_acceptance: Mean acceptance probability to adapt to.
     """
     chains, tuned, kept, acceptances = start(log_density, z), [step_size], [], []
     for _ in range(burn_in):
@@ -156,7 +156,7 @@ def sample(
 
 
 def resample(z: Tensor, log_weights: Tensor, count: int) -> Tensor:
-    """Starts for chains: draws of a proposal, picked with probability proportional to their importance weights.
+    """Initial positions: draws of a proposal, picked with probability proportional to their importance weights.
 
     Source: sampling importance resampling, Rubin (1988).
 
@@ -175,8 +175,8 @@ def resample(z: Tensor, log_weights: Tensor, count: int) -> Tensor:
 def fit_gaussian(z: Tensor) -> MultivariateNormal:
     """A Gaussian with full covariance for each datapoint, fitted to its draws.
 
-    With few draws a covariance of their own is poor or singular. Each is therefore the posterior mean under an inverse
-    Wishart distribution around the pooled covariance, which counts as much as D + 1 draws.
+    With few draws a sample covariance is poor or singular. Each covariance is therefore the posterior mean under an
+    inverse Wishart distribution around the pooled covariance, which counts as much as D + 1 draws.
 
     Shapes: z (S, B, D), S ≥ 2 → batch (B,), event (D,).
     """

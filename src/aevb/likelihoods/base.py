@@ -1,4 +1,4 @@
-"""What every likelihood head p(x|z) has in common."""
+"""Base class of likelihood heads p(x|z)."""
 
 import math
 from abc import ABC, abstractmethod
@@ -39,7 +39,7 @@ class Likelihood(Checked, FullPrecision, ABC):
     """Which values x may take, elementwise; the data are checked against it before training."""
 
     discrete: ClassVar[bool] = False
-    """Whether p(x|z) is a probability, not a density, so that bits per dimension, −log₂ p(x) / D, mean something."""
+    """Whether p(x|z) is a probability mass function, so that bits per dimension, −log₂ p(x) / D, are meaningful."""
 
     def __init__(self, in_shape: Sequence[int], data_shape: Sequence[int], parameters_per_value: int) -> None:
         super().__init__()
@@ -87,7 +87,7 @@ class Likelihood(Checked, FullPrecision, ABC):
         """Called once with the model, before the optimizer is made; for heads that depend on its other parts."""
 
     def check(self, x: Tensor) -> None:
-        """Make sure that the likelihood can score the data.
+        """Check that every value of the data is in the support.
 
         Raises:
             ValueError: a value of x is not finite, or lies outside the support.
@@ -102,7 +102,7 @@ class Likelihood(Checked, FullPrecision, ABC):
             )
 
     def adapt_to(self, lowest: float, highest: float) -> None:
-        """Settle what the range of the training data decides; called before training.
+        """Fix settings that depend on the range of the training data; called before training.
 
         Raises:
             ValueError: a setting does not suit the data.

@@ -1,4 +1,4 @@
-"""Laplace, logistic and Student-t likelihoods, and what the families of a location and a scale have in common."""
+"""Laplace, logistic and Student-t likelihoods, and the base classes of location-scale families."""
 
 import math
 from collections.abc import Sequence
@@ -51,11 +51,11 @@ class LocationScale(Likelihood):
             self.bounded = inside
 
     def get_extra_state(self) -> Tensor:
-        """Whether μ is squashed, kept with the weights: −1 where that is not known yet."""
+        """Whether μ is squashed, stored with the weights; −1: not decided yet."""
         return torch.tensor(-1 if self.bounded == "auto" else int(self.bounded))
 
     def set_extra_state(self, state: Tensor) -> None:
-        """Decide as the head whose weights are loaded, where `bounded` left it open."""
+        """Take over the decision of the loaded weights where `bounded` is auto."""
         if self.bounded == "auto" and int(state) >= 0:
             self.bounded = bool(state)
 

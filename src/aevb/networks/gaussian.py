@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Distribution, Independent, Normal
+from torch.distributions import Distribution
 
+from aevb.distributions.gaussian import diagonal_gaussian
 from aevb.networks.base import Activation
 from aevb.networks.mlp import MLP
 
@@ -37,8 +38,3 @@ class GaussianMLP(nn.Module):
 
     def forward(self, h: Tensor) -> Distribution:
         return diagonal_gaussian(*self.parameters_of(h))
-
-
-def diagonal_gaussian(mean: Tensor, log_variance: Tensor) -> Distribution:
-    """N(μ, diag σ²) of the last dimension."""
-    return Independent(Normal(mean, (0.5 * log_variance).exp(), validate_args=False), 1, validate_args=False)

@@ -1,4 +1,4 @@
-"""What every objective has in common: the estimate it returns, the true ELBO, and the prior on the weights."""
+"""Base class of objectives, the estimate they return, the true ELBO, and the prior on the weights."""
 
 import math
 from abc import ABC, abstractmethod
@@ -24,7 +24,7 @@ class Estimate(NamedTuple):
         elbo: The evidence lower bound of each datapoint, (B,).
         log_likelihood: E_q[log p(x|z)] of each datapoint, (B,).
         kl: KL(q(z|x) ‖ p(z)) of each datapoint, (B,).
-        extras: Further quantities to be logged by name, each a tensor whose mean is reported.
+        extras: Further quantities to log, by name; their means are reported.
     """
 
     loss: Tensor
@@ -79,7 +79,7 @@ class Objective(Checked, FullPrecision, ABC):
         """The estimate of the bound itself."""
 
     def evaluate(self, p: GenerativeModel, q: RecognitionModel, x: Tensor) -> Estimate:
-        """What validation and test report: the true ELBO, whatever the training loss adds or replaces."""
+        """The estimate for validation and test: the true ELBO, whatever the training loss."""
         return elbo(p, q, x)
 
     def with_weight_prior(self, p: GenerativeModel, estimate: Estimate) -> Estimate:

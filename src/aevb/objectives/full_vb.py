@@ -14,7 +14,7 @@ from aevb.vae import GenerativeModel, RecognitionModel
 
 
 class FullVB(Objective):
-    """The negative bound on log p(X)/N with θ integrated out, too.
+    """The negative bound on log p(X)/N with θ integrated out as well as z.
 
         log p(X)/N ≥ E_q(θ)[1/N Σ_i ELBO(x_i; θ)] − 1/N KL(q(θ) ‖ p(θ))
 

@@ -22,24 +22,24 @@ class MonteCarloEM(Objective):
       transitions, whose step size is tuned to `target_acceptance` all through training.
     - M-step: `updates` steps of the optimizer on −log p(x, z) at the chain's last position.
 
-    By Fisher's identity, E_p(z|x)[∇_θ log p(x, z)] = ∇_θ log p(x): the gradient is that of the marginal likelihood, up
-    to what the chain lacks in convergence. Chains do not outlive a minibatch, so nothing is kept per datapoint and the
-    size of the data set does not matter, but each minibatch pays for its burn-in. The start suits few latent
-    dimensions, as HMC does: with many, no draw from the prior comes near the posterior.
+    By Fisher's identity, E_p(z|x)[∇_θ log p(x, z)] = ∇_θ log p(x): the gradient is that of the marginal likelihood, as
+    far as the chain has converged. Chains end with their minibatch, so nothing is stored per datapoint, but each
+    minibatch needs a burn-in. Like HMC, the initialization suits few latent dimensions: with many, no draw from the
+    prior comes near the posterior.
 
-    While chains run, p is in evaluation mode, so that what they sample from does not change on the way.
+    While chains run, p is in evaluation mode, so that their target does not change.
 
-    φ is not used and stays as it is, unless the prior is made of q (`VampPrior`): then it is a part of p(z), and fitted
-    as such. The ELBO that is reported is that of another q: a Gaussian with full covariance, fitted for each datapoint
-    to the second half of its chain. It is a lower bound of log p(x) like any ELBO.
+    φ is not trained, unless the prior is defined by q (`VampPrior`). The ELBO that is reported is that of another q: a
+    Gaussian with full covariance, fitted for each datapoint to the second half of its chain. It is a lower bound of log
+    p(x) like any ELBO.
 
-    Source: Kingma & Welling (2013), appendix E; the start is this implementation's.
+    Source: Kingma & Welling (2013), appendix E; the initialization is this implementation's.
 
     Args:
-        num_starts: Draws from the prior among which a chain's start is picked.
+        num_starts: Draws from the prior, of which a chain starts at one.
         transitions: HMC transitions per minibatch.
         leapfrog_steps: Leapfrog steps of a transition.
-        target_acceptance: To which the step size is tuned.
+        target_acceptance: Acceptance probability to which the step size is tuned.
         updates: Optimizer steps per minibatch. A minibatch counts as M samples whatever their number.
         evaluation_transitions: HMC transitions per datapoint in validation and test.
         weight_prior: See `Objective`.

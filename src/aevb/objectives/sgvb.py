@@ -15,7 +15,7 @@ from aevb.vae import GenerativeModel, RecognitionModel
 class SGVB(Objective):
     """The negative ELBO by reparameterized samples: eq. 7 with the analytic KL, eq. 6 with all terms sampled.
 
-    The loss may weigh the KL. The ELBO that is reported never does. With all of it,
+    The loss may weigh the KL; the reported ELBO does not. In general,
 
         loss = −E_q[log p(x|z)] + β(t) Σ_g max(λ, KL_g),
 
@@ -86,7 +86,7 @@ class SGVB(Objective):
     def kl_weight(self) -> Tensor:
         """β after the training samples seen so far, ()."""
         if not self.beta_warmup_samples:
-            return torch.full((), self.beta, device=self.samples_seen.device)
+            return torch.full((), float(self.beta), device=self.samples_seen.device)
         return self.beta * (self.samples_seen / self.beta_warmup_samples).clamp(max=1)
 
     def charge(self, posterior: Distribution, prior: Distribution, z: Tensor, kl: Tensor) -> Tensor:

@@ -16,11 +16,11 @@ class WakeSleep(Objective):
     - Sleep: dreams z, x ~ p(x, z); φ follows ∇_φ log q(z|x), which lowers KL(p(z|x) ‖ q(z|x)) on the dreams rather than
       the KL of the ELBO. Together the two are not the gradient of any one function.
 
-    Each phase trains its own model only: where the prior is made of q (`VampPrior`), the wake phase trains its
-    pseudo-inputs, which belong to θ, and not φ.
+    Each phase trains its own model only: where the prior is defined by q (`VampPrior`), the wake phase trains the
+    pseudo-inputs, which belong to θ, but not φ.
 
-    Both are in one loss, −log p(x, z) of the data − log q(z|x) of the dreams. No gradient passes through a draw, so any
-    z will do that q and p can sample and score.
+    Both are in one loss, −log p(x, z) of the data − log q(z|x) of the dreams. No gradient passes through a draw, so q
+    and p need only densities and samples.
 
     Source: Hinton, Dayan, Frey & Neal (1995).
 
@@ -36,7 +36,7 @@ class WakeSleep(Objective):
         self.num_samples = num_samples
 
     def estimate(self, p: GenerativeModel, q: RecognitionModel, x: Tensor) -> Estimate:
-        with frozen(q):  # a prior may be made of q
+        with frozen(q):  # a prior may be defined by q
             prior = p.prior()
             with torch.no_grad():
                 z, kl = sample_and_kl(q(x), prior, self.num_samples)

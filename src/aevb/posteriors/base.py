@@ -1,4 +1,4 @@
-"""What every posterior head q(z|x) has in common."""
+"""Base classes of posterior heads q(z|x)."""
 
 from abc import ABC, abstractmethod
 from typing import Any
@@ -41,7 +41,7 @@ class Posterior(RecognitionHead):
     A subclass says how many parameters there are, and builds the distribution from them.
 
     Under mixed precision the parameters are raised to float32, and distributions compute in it: densities, Cholesky
-    factors and inverses of flows do not survive less.
+    factors and inverses of flows need it.
 
     Args:
         num_parameters: Parameters of the distribution of one datapoint.

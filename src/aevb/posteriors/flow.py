@@ -1,4 +1,4 @@
-"""Posteriors by normalizing flows over a Gaussian, both conditioned on the encoder's features."""
+"""Posteriors by normalizing flows over a Gaussian, conditioned on the encoder's features."""
 
 from torch import Tensor, nn
 from torch.distributions import Distribution
@@ -9,7 +9,7 @@ from aevb.types import AtLeastTwo, Size, Sizes
 
 
 class FlowPosterior(Posterior):
-    """z = μ(x) + σ(x) f(ε; c(x)) with ε ~ N(0, I): what its subclasses, which make f, have in common.
+    """z = μ(x) + σ(x) f(ε; c(x)) with ε ~ N(0, I); subclasses define the flow f.
 
     μ, log σ² and the context c are linear in the encoder's features.
 

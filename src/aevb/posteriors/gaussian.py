@@ -4,9 +4,9 @@ import math
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution, Independent, Normal
+from torch.distributions import Distribution
 
-from aevb.distributions.gaussian import CholeskyGaussian, LowRankPlusDiagonalGaussian
+from aevb.distributions.gaussian import CholeskyGaussian, LowRankPlusDiagonalGaussian, diagonal_gaussian
 from aevb.posteriors.base import Posterior
 from aevb.types import Size
 
@@ -23,17 +23,16 @@ class DiagonalGaussian(Posterior):
         super().__init__(in_features, latent_dim, num_parameters=2 * latent_dim)
 
     def distribution(self, parameters: Tensor) -> Distribution:
-        mean, log_variance = parameters.chunk(2, dim=-1)
-        return Independent(Normal(mean, (0.5 * log_variance).exp(), validate_args=False), 1, validate_args=False)
+        return diagonal_gaussian(*parameters.chunk(2, dim=-1))
 
 
 class FullGaussian(Posterior):
     """q(z|x) = N(z; μ(x), Σ(x)) with Σ = L Lᵀ, sampled as z = μ + L ε with ε ~ N(0, I).
 
     L = diag(σ) (I + A / √D) with A strictly lower triangular, so that L is lower triangular with the diagonal σ: the
-    Cholesky factor of Σ. μ, log σ² and A are linear in the encoder's features. Scale and correlation are thus apart,
-    and the variances at the start do not grow with the D = latent_dim dimensions. Against the standard normal,
-    KL = ½ (tr Σ + μᵀμ − D − log det Σ) with log det Σ = Σ_j log σ_j².
+    Cholesky factor of Σ. μ, log σ² and A are linear in the encoder's features. This separates scale from correlation,
+    and keeps the initial variances independent of the D = latent_dim dimensions. Against the standard normal, KL = ½
+    (tr Σ + μᵀμ − D − log det Σ) with log det Σ = Σ_j log σ_j².
 
     Source: Kingma & Welling (2013), section 2.4 (location-scale); Prince (2023), Understanding Deep Learning, ch. 17.
     """

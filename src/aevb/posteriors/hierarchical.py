@@ -7,17 +7,16 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Normal
 
 from aevb.distributions.chain import Chain, Program, layers_of
+from aevb.distributions.gaussian import diagonal_gaussian
 from aevb.networks.base import Activation, as_weights
-from aevb.networks.gaussian import GaussianMLP, diagonal_gaussian
+from aevb.networks.gaussian import GaussianMLP
 from aevb.networks.mlp import MLP
 from aevb.posteriors.base import RecognitionHead
 from aevb.types import Size, Sizes
 
 
 class Layered(RecognitionHead):
-    """What posteriors over several layers have in common.
-
-    Shapes: h (B, in_features) → batch (B,), event (Σ latent_dims,).
+    """Base class of posteriors over several layers: a `Chain` with event (Σ latent_dims,).
 
     Args:
         latent_dim: Σ latent_dims.

@@ -1,4 +1,4 @@
-"""What every prior p(z) has in common."""
+"""Base class of priors p(z)."""
 
 from abc import ABC, abstractmethod
 from typing import Any

@@ -54,7 +54,7 @@ class Laplace(Prior):
 class StudentT(Prior):
     """p(z) = Π_j t_ν(z_j / s) / s, with t_ν(y) ∝ (1 + y² / ν)^(−(ν + 1) / 2).
 
-    Its heavy tails leave outlying data points their outlying codes. The variance is s² ν / (ν − 2) where ν > 2, else
+    Its heavy tails allow outlying codes for outlying data points. The variance is s² ν / (ν − 2) where ν > 2, else
     infinite; as ν grows it becomes N(0, s² I).
 
     Source: the authors' code of Kingma & Welling (2013).

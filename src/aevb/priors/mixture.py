@@ -5,8 +5,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Categorical, Distribution, Independent, Normal
+from torch.distributions import Categorical, Distribution
 
+from aevb.distributions.gaussian import diagonal_gaussian
 from aevb.distributions.mixture import Mixture
 from aevb.priors.base import Prior
 from aevb.types import Positive, Size
@@ -15,8 +16,8 @@ from aevb.types import Positive, Size
 class MixtureOfGaussians(Prior):
     """p(z) = Σ_k π_k N(z; μ_k, diag σ_k²); π, μ and σ are learned with the decoder.
 
-    It starts with π_k = 1/K, σ_k² = ½ and μ_k ~ N(0, ½ I), of unit variance as a whole. Where the objective has the
-    weight prior p(θ) = N(0, I) on, it covers the logits of π, μ and log σ² like all other generative weights.
+    It starts with π_k = 1/K, σ_k² = ½ and μ_k ~ N(0, ½ I), so that the mixture has unit variance. Where the objective
+    has the weight prior p(θ) = N(0, I) on, it covers the logits of π, μ and log σ² like all other generative weights.
 
     Source: Dilokthanakul et al. (2016), arXiv 1611.02648, and Tomczak & Welling (2018), section 2, as a baseline.
 
@@ -31,12 +32,8 @@ class MixtureOfGaussians(Prior):
         self.log_variances = nn.Parameter(torch.full((num_components, latent_dim), math.log(0.5)))
 
     def forward(self) -> Distribution:
-        components = Normal(self.means, (0.5 * self.log_variances).exp(), validate_args=False)
-        return Mixture(
-            Categorical(logits=self.logits, validate_args=False),
-            Independent(components, 1, validate_args=False),
-            validate_args=False,
-        )
+        weights = Categorical(logits=self.logits, validate_args=False)
+        return Mixture(weights, diagonal_gaussian(self.means, self.log_variances), validate_args=False)
 
 
 class VampPrior(Prior):
@@ -45,9 +42,9 @@ class VampPrior(Prior):
     The best prior for the bound is the aggregated posterior 1/N Σ_i q(z|x_i); the pseudo-inputs stand in for the data.
     It depends on φ, so that its gradient reaches the recognition model too. The source clips the pseudo-inputs to
     [0, 1], where the gradient of a clipped value is zero; the sigmoid's is not. They start as grey noise, v ~ N(0, I),
-    as the weight prior p(θ) = N(0, I) has it, which covers v like all other generative weights.
+    and the weight prior p(θ) = N(0, I) covers v like all other generative weights.
 
-    `forward` encodes the K pseudo-inputs, whatever the size of the minibatch; a density costs K densities of q.
+    `forward` encodes the K pseudo-inputs; a density costs K densities of q.
 
     Source: Tomczak & Welling (2018), VAE with a VampPrior, arXiv 1705.07120, eq. 9.
 
