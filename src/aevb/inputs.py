@@ -1,4 +1,4 @@
-"""What enters a model, in training and afterwards: converted to floats of the model's shape, or refused in one line."""
+"""Inputs of a model, in training and afterwards: converted to floats of its shape, or a ValueError of one line."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -23,11 +23,7 @@ def converted(x: Tensor, like: Tensor) -> Tensor:
 
 
 def as_numbers(values: Any, name: str) -> Tensor:
-    """A tensor, a NumPy array or nested lists as a tensor of real numbers.
-
-    Raises:
-        ValueError: they are something else.
-    """
+    """A tensor, a NumPy array or nested lists as a tensor of real numbers, or a ValueError that begins with `name`."""
     try:
         tensor = torch.as_tensor(values)
     except (TypeError, ValueError, RuntimeError):
@@ -41,9 +37,6 @@ def as_batch(values: Any, data_shape: Sequence[int], like: Tensor) -> Tensor:
     """Datapoints x (B, *data_shape) on the device and of the type of `like`, see `converted`.
 
     Leading axes of length 1 of a datapoint, such as the channel of a grey image, may be missing.
-
-    Raises:
-        ValueError: x has another shape, or holds no datapoint.
     """
     x = as_numbers(values, "x")
     batch = with_all_axes(x, data_shape)
@@ -55,10 +48,7 @@ def as_batch(values: Any, data_shape: Sequence[int], like: Tensor) -> Tensor:
 def as_block(values: Any, data_shape: Sequence[int], like: Tensor) -> Tensor:
     """What a training loader yields as a block x (K, B, *data_shape): it may be one, or a plain batch, K = 1.
 
-    Labels, in a tuple or list behind x, are left out.
-
-    Raises:
-        ValueError: x has another shape, or holds no datapoint.
+    Labels, after x in a tuple or list, are dropped.
     """
     x = without_labels(values)
     if x.numel() and x.ndim == len(data_shape) + 2 and tuple(x.shape[2:]) == tuple(data_shape):
@@ -73,20 +63,12 @@ def as_block(values: Any, data_shape: Sequence[int], like: Tensor) -> Tensor:
 
 
 def without_labels(batch: Any) -> Tensor:
-    """x of a batch that a loader yields: the batch itself, or the first of a tuple or list.
-
-    Raises:
-        ValueError: it is no array of numbers.
-    """
+    """x of a batch that a loader yields: the batch itself, or the first of a tuple or list."""
     return as_numbers(batch[0] if isinstance(batch, tuple | list) and len(batch) else batch, "a batch")
 
 
 def as_latents(values: Any, latent_dim: int, like: Tensor) -> Tensor:
-    """Latent variables z (..., latent_dim) on the device and of the type of `like`.
-
-    Raises:
-        ValueError: z has another shape, or is not finite.
-    """
+    """Finite latent variables z (..., latent_dim) on the device and of the type of `like`."""
     z = as_numbers(values, "z").to(like)
     if z.ndim < 2 or z.shape[-1] != latent_dim or not z.numel():
         raise ValueError(f"z must have the shape (..., {latent_dim}) with at least two axes, got {tuple(z.shape)}")

@@ -86,8 +86,14 @@ def download(
             except _GiveUpError as error:
                 failures.append(f"{url}: {error}")
                 continue
-            _save(path, data)
-            return
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                return atomic_write(path, data)
+            except OSError as error:
+                reason = error.strerror or error
+                raise DownloadError(
+                    f"cannot write {path} ({reason}); set paths.data to a folder that can be written"
+                ) from error
     tried = "; ".join(failures) or "no URL is given"
     raise DownloadError(f"could not download {path.name} ({tried}); fetch it by hand and save it as {path}{note}")
 
@@ -163,13 +169,3 @@ def _innermost(error: BaseException) -> BaseException:
     while (before := error.__cause__ or error.__context__) is not None:
         error = before
     return error
-
-
-def _save(path: Path, data: bytes) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        atomic_write(path, data)
-    except OSError as error:
-        raise DownloadError(
-            f"cannot write {path} ({error.strerror or error}); set paths.data to a folder that can be written"
-        ) from error

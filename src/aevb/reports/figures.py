@@ -14,6 +14,9 @@ from matplotlib.figure import Figure
 from aevb.reports.reading import Points, Run
 from aevb.reports.table import Row, describe
 
+Panel = tuple[Row, str, Sequence[Run]]
+"""What identifies a panel in the data, its title, and its runs."""
+
 T = TypeVar("T")
 Key = TypeVar("Key", bound=Hashable)
 
@@ -23,6 +26,7 @@ DATA = {"FreyFace": "Frey Face"}
 COLOURS = {"AEVB": "tab:red", "Wake-Sleep": "tab:green", "MCEM": "tab:blue"}
 MAX_LEGEND = 30
 """Curves that a legend names."""
+AGAINST = "against the number of training samples evaluated, on training data (solid) and test data (dashed)"
 DASHES = {"train": "-", "test": "--"}
 CURVE = ("method", "split", "samples", "mean", "deviation", "seeds")
 """Columns that identify curves and points within a panel; the others identify the panel."""
@@ -130,51 +134,55 @@ def focus(axes: Axes, rows: Sequence[Row]) -> None:
 def bound(runs: Sequence[Run]) -> Item | None:
     """Figure 2: the lower bound on training and test data, a row for each data set, a panel for each N_z."""
     chosen = [run for run in runs if "curve/test_elbo" in run.metrics]
-    by_data = grouped(chosen, lambda run: run.data)
-    panels = {data: sorted(grouped(group, lambda run: run.latent_dim).items()) for data, group in by_data.items()}
-    if not panels:
+    lines: list[list[Panel]] = [
+        [
+            ({"data": data, "latent_dim": latent_dim}, f"{DATA.get(data, data)}, $N_z$ = {latent_dim}", panel)
+            for latent_dim, panel in sorted(grouped(group, lambda run: run.latent_dim).items())
+        ]
+        for data, group in grouped(chosen, lambda run: run.data).items()
+    ]
+    if not lines:
         return None
-    columns = max(map(len, panels.values()))
-    figure = Figure(figsize=(3.0 * columns + 0.6, 3.1 * len(panels) + 0.4), dpi=110, layout="constrained")
-    grid = figure.subplots(len(panels), columns, squeeze=False, sharey="row")
-    rows: list[Row] = []
-    for line, (data, row) in zip(grid, panels.items(), strict=True):
-        for axes, (latent_dim, group) in zip(line, row, strict=False):
-            where: Row = {"data": data, "latent_dim": latent_dim}
-            rows += panel(axes, group, "elbo", where)
-            axes.set_title(f"{DATA.get(data, data)}, $N_z$ = {latent_dim}", fontsize="medium")
-        for axes in line[len(row) :]:
-            axes.set_axis_off()
-        line[0].set_ylabel("$\\mathcal{L}$, nats per datapoint")
-        focus(line[0], [found for found in rows if found["data"] == data])
-    legend(figure, grid.flat)
-    caption = (
-        "The lower bound against the number of training samples evaluated, on training data (solid) and test data"
-        " (dashed): figure 2 of Kingma & Welling (2013)."
-    )
+    figure, rows = draw_panels(lines, "elbo", "$\\mathcal{L}$, nats per datapoint", 3.0, 3.1)
+    caption = f"The lower bound {AGAINST}: figure 2 of Kingma & Welling (2013)."
     return Item("figure2", "Figure 2: the lower bound", caption, figure, rows)
 
 
 def marginal_likelihood(runs: Sequence[Run]) -> Item | None:
     """Figure 3: the estimated marginal likelihood, a panel for each N_train."""
     chosen = [run for run in runs if "curve/test_log_marginal" in run.metrics]
-    panels = sorted(grouped(chosen, lambda run: run.train_size or 0).items())
-    if not panels:
+    line: list[Panel] = [
+        ({"train_size": size or None}, f"$N_{{train}}$ = {size:,}" if size else "all training data", panel)
+        for size, panel in sorted(grouped(chosen, lambda run: run.train_size or 0).items())
+    ]
+    if not line:
         return None
-    figure = Figure(figsize=(4.2 * len(panels) + 0.6, 3.7), dpi=110, layout="constrained")
-    grid = figure.subplots(1, len(panels), squeeze=False, sharey="row")
-    rows: list[Row] = []
-    for axes, (train_size, group) in zip(grid[0], panels, strict=True):
-        rows += panel(axes, group, "log_marginal", {"train_size": train_size or None})
-        axes.set_title(f"$N_{{train}}$ = {train_size:,}" if train_size else "all training data", fontsize="medium")
-    grid[0][0].set_ylabel("marginal log-likelihood, nats")
-    focus(grid[0][0], rows)
-    legend(figure, grid.flat)
-    caption = (
-        "The estimated marginal log-likelihood against the number of training samples evaluated, on training data"
-        " (solid) and test data (dashed): figure 3 of Kingma & Welling (2013)."
-    )
+    figure, rows = draw_panels([line], "log_marginal", "marginal log-likelihood, nats", 4.2, 3.3)
+    caption = f"The estimated marginal log-likelihood {AGAINST}: figure 3 of Kingma & Welling (2013)."
     return Item("figure3", "Figure 3: the marginal likelihood", caption, figure, rows)
+
+
+def draw_panels(
+    lines: Sequence[Sequence[Panel]], what: str, ylabel: str, width: float, height: float
+) -> tuple[Figure, list[Row]]:
+    """A figure of rows of panels, each of a width and a height in inches, and the data of its curves."""
+    columns = max(map(len, lines))
+    size = (width * columns + 0.6, height * len(lines) + 0.4)
+    figure = Figure(figsize=size, dpi=110, layout="constrained")
+    grid = figure.subplots(len(lines), columns, squeeze=False, sharey="row")
+    rows: list[Row] = []
+    for all_axes, line in zip(grid, lines, strict=True):
+        found: list[Row] = []
+        for axes, (where, title, runs) in zip(all_axes, line, strict=False):
+            found += draw_panel(axes, runs, what, where)
+            axes.set_title(title, fontsize="medium")
+        for axes in all_axes[len(line) :]:
+            axes.set_axis_off()
+        all_axes[0].set_ylabel(ylabel)
+        focus(all_axes[0], found)
+        rows += found
+    legend(figure, grid.flat)
+    return figure, rows
 
 
 def numbers(item: Item) -> Item:
@@ -194,7 +202,7 @@ def numbers(item: Item) -> Item:
     return Item(f"{item.name}_numbers", f"{item.title}, in numbers", caption, rows=found, show_rows=True)
 
 
-def panel(axes: Axes, runs: Sequence[Run], what: str, where: Row) -> list[Row]:
+def draw_panel(axes: Axes, runs: Sequence[Run], what: str, where: Row) -> list[Row]:
     """Draw `curve/train_<what>` and `curve/test_<what>` of each method; returns their data."""
     rows: list[Row] = []
     for objective, group in grouped(runs, lambda run: run.objective).items():

@@ -119,12 +119,23 @@ class WandbLogger(Checked, LightningWandbLogger):
             self.experiment.log_artifact(artifact, aliases=["best"])
         if exit_code > 128:
             self.experiment.mark_preempting()
-        finish_run(self.experiment, exit_code)
+        try:
+            self.experiment.finish(exit_code=exit_code)
+        except TimeoutError:
+            folder = shlex.quote(os.path.relpath(Path(self.experiment.dir).parent))
+            log.warning("wandb's server does not take the rest of the run; upload it later with: wandb sync %s", folder)
 
     @property
     def where(self) -> str:
-        """The address of the run, or the command that uploads it."""
-        return where_to_look(self.experiment)
+        """The address of the run, and the command that uploads what was recorded offline, of all attempts at it."""
+        run = self.experiment
+        folder = Path(run.dir).parent.parent
+        upload = f"wandb sync {shlex.quote(os.path.relpath(folder))}/offline-run-*"
+        if run.offline:
+            return upload
+        address = str(run.url or "wandb is disabled")
+        waiting = [part for part in folder.glob("offline-run-*") if not any(part.glob("*.synced"))]
+        return f"{address}, and {upload}" if waiting else address
 
 
 def start_run(**options: Any) -> Any:
@@ -138,15 +149,6 @@ def start_run(**options: Any) -> Any:
     wandb.teardown()  # its process keeps the id of the run that has not started
     os.environ["WANDB_ERROR_REPORTING"] = "false"
     return wandb.init(**options | {"mode": "offline"})
-
-
-def finish_run(run: Any, exit_code: int) -> None:
-    """End a wandb run; where the upload does not end in time, the rest of it stays on the disk."""
-    try:
-        run.finish(exit_code=exit_code)
-    except TimeoutError:
-        folder = shlex.quote(os.path.relpath(Path(run.dir).parent))
-        log.warning("wandb's server does not take the rest of the run; upload it later with: wandb sync %s", folder)
 
 
 def run_settings() -> wandb.Settings:
@@ -177,17 +179,6 @@ def reason(error: Exception) -> str:
     if isinstance(error, ValidationError):
         return str(error.errors()[0]["msg"]).removeprefix("Value error, ")
     return first_line(error)
-
-
-def where_to_look(run: Any) -> str:
-    """The address of a wandb run, and the command that uploads what was recorded offline, of all attempts at it."""
-    folder = Path(run.dir).parent.parent
-    waiting = [part for part in folder.glob("offline-run-*") if not any(part.glob("*.synced"))]
-    upload = f"wandb sync {shlex.quote(os.path.relpath(folder))}/offline-run-*"
-    if run.offline:
-        return upload
-    address = str(run.url or "wandb is disabled")
-    return f"{address}, and {upload}" if waiting else address
 
 
 def has_credentials() -> bool:
