@@ -9,7 +9,7 @@ from torch.distributions import ContinuousBernoulli as TorchContinuousBernoulli
 
 
 class BernoulliDistribution(TorchBernoulli):
-    """torch's distribution, with a log-density that takes fewer passes over the values."""
+    """torch's distribution with a faster log-density."""
 
     def log_prob(self, value: Tensor) -> Tensor:
         """η x − log(1 + e^η), in nats for every value x, η the logit."""
@@ -44,7 +44,7 @@ class LogProbability(torch.autograd.Function):
 
 
 class ContinuousBernoulliDistribution(TorchContinuousBernoulli):
-    """torch's distribution, computed from the logit η, so that it is right for every η.
+    """torch's distribution, computed from the logit η, accurate for every η.
 
     torch's own works with the probability sigmoid(η), kept below 1 − 10⁻⁷: from |η| ≈ 16 on its density in float32
     no longer integrates to 1, and the normalizer has no gradient. Near η = 0 formulas are replaced by their series.

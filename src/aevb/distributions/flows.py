@@ -1,4 +1,4 @@
-"""Normalizing flows over a Gaussian, for the posterior heads and the prior that are built with zuko."""
+"""Normalizing flows over a Gaussian, built with zuko."""
 
 import math
 from collections.abc import Sequence
@@ -8,8 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, constraints
 
-# zuko turns off the validation of arguments in all of torch.distributions when it is imported. Whether a program wants
-# that is not for a library to decide, so the setting is put back.
+# Importing zuko turns off argument validation in all of torch.distributions; restore the program's setting.
 _validation = Distribution._validate_args
 import zuko.flows  # noqa: E402
 import zuko.lazy  # noqa: E402
@@ -19,14 +18,14 @@ Distribution.set_default_validate_args(bool(_validation))
 
 
 NOISE_PAIRS = 32
-"""Pairs of noise by which a flow's mean is estimated."""
+"""Antithetic pairs of noise from which a flow's mean is estimated."""
 
 
 class GaussianFlow(Distribution):
     """z = μ + σ f(ε) with ε ~ N(0, I) and an invertible f, so log q(z) = log N(ε; 0, I) − log|det ∂f/∂ε| − Σ_j log σ_j.
 
-    Inverting f, as `log_prob` does, can take a pass through its networks for every dimension, but the density of a
-    sample follows from the noise it is made of: `rsample_and_log_prob` gives both. Both ways are exact.
+    `log_prob` inverts f, which can take one pass through its networks for each dimension; `rsample_and_log_prob` gives
+    a sample and its density by a single pass. Both are exact.
 
     Shapes: batch as `loc` without its last dimension, event (latent_dim,).
 
@@ -53,7 +52,7 @@ class GaussianFlow(Distribution):
 
     @property
     def mean(self) -> Tensor:
-        """E[z], estimated with the same pairs ε, −ε each time; exact as long as f is affine."""
+        """E[z], estimated from fixed pairs ε, −ε; exact where f is affine."""
         generator = torch.Generator(self.loc.device).manual_seed(0)
         half = torch.randn(
             NOISE_PAIRS, *self.event_shape, generator=generator, dtype=self.loc.dtype, device=self.loc.device
@@ -119,7 +118,7 @@ def spline_coupling(
 def start_at_identity(transform: zuko.lazy.LazyTransform) -> zuko.lazy.LazyTransform:
     """Set the parameters of zuko's univariate transforms to zero, where each is the identity, in place.
 
-    They are the outputs of a network, whose last layer is set, or, for one dimension without context, free.
+    They are the outputs of a network, whose last layer is set, or free parameters for one dimension without context.
     """
     for step in transform.transforms:
         last = step.hyper[-1] if hasattr(step, "hyper") else step.phi

@@ -40,8 +40,8 @@ def level_of(value: Tensor, levels: int) -> Tensor:
 class LevelDistribution(Distribution):
     """A categorical distribution over the values k / (levels − 1), whose logits lie along one axis.
 
-    torch's `Categorical` wants them along the last one; here they stay where the network puts them, before the axes of
-    the data, where the normalization over them is four times as fast.
+    torch's `Categorical` needs them along the last axis; here they stay in the network's layout, before the axes of the
+    data, where normalizing them is four times as fast.
 
     Args:
         logits: Unnormalized log-probabilities.
@@ -91,7 +91,7 @@ class DiscretizedLogisticDistribution(Distribution):
 
     @property
     def mean(self) -> Tensor:
-        """Σ_k P(x ≥ level k) / (levels − 1) over k ≥ 1, term by term: exact, for pictures rather than for training."""
+        """Σ_k P(x ≥ level k) / (levels − 1) over k ≥ 1, term by term: exact but slow, for pictures."""
         total = torch.zeros(self.batch_shape, dtype=self.loc.dtype, device=self.loc.device)
         for k in range(1, self.levels):
             total += torch.sigmoid((self.loc - (2 * k - 1) * self.half_level) / self.scale)
@@ -103,7 +103,7 @@ class DiscretizedLogisticDistribution(Distribution):
         return (x.clamp(0, 1) * (self.levels - 1)).round() / (self.levels - 1)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """With y = (x − μ)/s and h = δ/s the difference of sigmoids is σ(h + y) σ(h − y) (1 − e^−2h), without loss."""
+        """With y = (x − μ)/s and h = δ/s the difference of sigmoids is σ(h + y) σ(h − y) (1 − e^−2h), exactly."""
         y = (value - self.loc) / self.scale
         h = self.half_level / self.scale
         below_top, above_bottom = value < 1 - self.half_level, value > self.half_level

@@ -13,10 +13,10 @@ from aevb.distributions.gaussian import GaussianDistribution
 
 
 class Mixture(MixtureSameFamily):
-    """`MixtureSameFamily` without a batch, whose samples do not take all components' samples to choose from."""
+    """`MixtureSameFamily` without a batch, which draws from each component only as often as needed."""
 
     def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
-        """Each component is drawn from as often as the one that is chosen most; the r-th choice of k takes its r-th."""
+        """Draws as many samples of each component as the most frequent one needs; its r-th choice takes the r-th."""
         with torch.no_grad():
             chosen = self.mixture_distribution.sample((math.prod(sample_shape),))
             counts = chosen.bincount(minlength=self.component_distribution.batch_shape[0])
@@ -30,8 +30,8 @@ class Mixture(MixtureSameFamily):
 class MixtureAlongAxis(Distribution):
     """The mixture of a batch of elementwise distributions along one axis of the batch.
 
-    What torch's `MixtureSameFamily` does along the last axis. Here the components may stay where the network puts them,
-    before the axes of the data, where sums over them are more than twice as fast.
+    torch's `MixtureSameFamily` mixes along the last axis only. Here the components stay in the network's layout, before
+    the axes of the data, where sums over them are more than twice as fast.
 
     Args:
         logits: Unnormalized log-weights, of the batch's shape.

@@ -5,7 +5,7 @@ from torch.distributions import StudentT as TorchStudentT
 
 
 class StudentTDistribution(TorchStudentT):
-    """torch's distribution for one ν (a scalar tensor): its gamma functions are computed once, not for every value."""
+    """torch's distribution for one ν (a scalar tensor), whose gamma functions are computed once."""
 
     def __init__(self, df: Tensor, loc: Tensor, scale: Tensor) -> None:
         super().__init__(df, loc, scale, validate_args=False)

@@ -34,9 +34,9 @@ class ResidualBlock(nn.Module):
 class Upsample(nn.Module):
     """Twice the size by a transposed convolution, cropped to `size`, which may be odd.
 
-    The stride of 2 divides the kernel of 4, so that every output pixel is a sum of as many terms as its neighbours: a
-    kernel of 3 would draw a checkerboard (Odena, Dumoulin & Olah 2016). It costs under half of a convolution after
-    nearest-neighbour upsampling, which has no checkerboard either.
+    The kernel of 4 is a multiple of the stride of 2, so that all output pixels sum equally many terms; a kernel of 3
+    causes checkerboard artifacts (Odena, Dumoulin & Olah 2016). It costs less than half of nearest-neighbour
+    upsampling followed by a convolution.
     """
 
     def __init__(self, in_channels: int, out_channels: int, size: tuple[int, int]) -> None:
@@ -52,7 +52,7 @@ class Upsample(nn.Module):
 class ConvEncoder(Backbone):
     """Backbone of q(z|x): 3x3 convolutions of stride 2, each followed by an activation, then fully connected layers.
 
-    A convolution turns a side of n pixels into ⌈n/2⌉, so that none is left out, whatever the image's size.
+    A convolution maps a side of n pixels to ⌈n/2⌉, so that images of any size are covered completely.
 
     Shapes: (..., C, H, W) → (..., out_shape[0]).
 

@@ -64,24 +64,13 @@ class SGVB(Objective):
         z, kl, layers = sample_and_kl_terms(posterior, prior, self.num_samples, self.kl)
         log_likelihood = p.likelihood(z).log_prob(x).mean(0)
         charge, extras = kl.mean(), dict(layers)
-        if self.free_bits_per == "layer" and self.free_bits:
-            charge = extras["kl_free_bits"] = self.charge_of_layers(layers, posterior)
-        elif self.free_bits:
-            charge = self.charge(posterior, prior, z, kl)
-            extras["kl_free_bits"] = charge
+        if self.free_bits:
+            groups = self.kl_of_groups(posterior, prior, z, kl, layers)
+            charge = extras["kl_free_bits"] = groups.clamp(min=self.free_bits).sum()
         if self.beta != 1 or self.beta_warmup_samples:
             extras["beta"] = self.kl_weight()
             charge = extras["beta"] * charge
         return Estimate(charge - log_likelihood.mean(), log_likelihood - kl, log_likelihood, kl, extras)
-
-    def charge_of_layers(self, layers: dict[str, Tensor], posterior: Distribution) -> Tensor:
-        """Σ_l max(λ, KL_l), (), of the KL (B,) of each layer."""
-        if not layers:
-            raise ValueError(
-                "objective.free_bits_per=layer needs a model of several layers, such as model=ladder, got "
-                f"{distribution_name(posterior)}; use free_bits_per=datapoint"
-            )
-        return torch.stack([kl.mean() for kl in layers.values()]).clamp(min=self.free_bits).sum()
 
     def kl_weight(self) -> Tensor:
         """β after the training samples seen so far, ()."""
@@ -89,15 +78,23 @@ class SGVB(Objective):
             return torch.full((), float(self.beta), device=self.samples_seen.device)
         return self.beta * (self.samples_seen / self.beta_warmup_samples).clamp(max=1)
 
-    def charge(self, posterior: Distribution, prior: Distribution, z: Tensor, kl: Tensor) -> Tensor:
-        """Σ_g max(λ, KL_g), ()."""
+    def kl_of_groups(
+        self, posterior: Distribution, prior: Distribution, z: Tensor, kl: Tensor, layers: dict[str, Tensor]
+    ) -> Tensor:
+        """KL_g of each group, averaged over the minibatch, (groups,)."""
         if self.free_bits_per == "datapoint":
-            return kl.mean().clamp(min=self.free_bits)
+            return kl.mean(0, keepdim=True)
+        if self.free_bits_per == "layer":
+            if not layers:
+                raise ValueError(
+                    "objective.free_bits_per=layer needs a model of several layers, such as model=ladder, got "
+                    f"{distribution_name(posterior)}; use free_bits_per=datapoint"
+                )
+            return torch.stack(list(layers.values())).mean(-1)
         q, p = factorized(posterior), factorized(prior)
         if q is None or p is None:
             raise ValueError(
                 "objective.free_bits_per=dimension needs a posterior and a prior that factorize over the dimensions of "
                 f"z, got {distribution_name(prior if q else posterior)}; use free_bits_per=datapoint"
             )
-        kl_per_dimension = kl_estimate(q, p, z, self.kl)
-        return kl_per_dimension.mean(0).clamp(min=self.free_bits).sum()
+        return kl_estimate(q, p, z, self.kl).mean(0)
