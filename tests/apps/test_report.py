@@ -53,6 +53,7 @@ def test_output_that_cannot_be_written_is_found_out_first(run_report, monkeypatc
         run_report("runs=outputs", "output=/dev/null/report")
 
 
+@pytest.mark.slow
 def test_report_of_real_runs_is_complete_and_needs_nothing_beside_it(run_train, run_report, tmp_path, capsys):
     for latent_dim in (2, 3):
         run_train(*TINY, f"model.latent_dim={latent_dim}", folder=tmp_path / "runs" / f"latent_dim={latent_dim},a")

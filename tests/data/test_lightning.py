@@ -152,6 +152,7 @@ def test_batch_size_that_processes_cannot_share_is_refused(monkeypatch):
         numbers(batch_size=5).train_dataloader()
 
 
+@pytest.mark.slow
 def test_two_processes_share_the_data(tmp_path):
     """Really two: what each rank sees, against what one process with the same batch size sees."""
     script = f"""

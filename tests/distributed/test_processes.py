@@ -61,8 +61,9 @@ def images(tmp_path):
     return path
 
 
+@pytest.mark.slow
 def test_killed_sweep_continues_by_the_same_command(run_train, tmp_path, images):
-    settings = [f"data.path={images}", "data.eval_batch_size=7", "max_samples=30000", *TWO, *SMALL]
+    settings = [f"data.path={images}", "data.eval_batch_size=7", "max_samples=10000", *TWO, *SMALL]
     arguments = ["-m", "seed=1,2", "data=array", *settings, "callbacks.checkpoint.every_samples=1000", "sweep.name=s"]
     jobs = {seed: RunFolder(tmp_path / "outputs" / "sweeps" / "s" / f"seed={seed}") for seed in (1, 2)}
     command = [sys.executable, str(ROOT / "train.py"), *arguments]
@@ -106,6 +107,7 @@ def metrics_of_both(folder: RunFolder) -> float:
     return total / len(test)
 
 
+@pytest.mark.slow
 def test_killed_process_takes_the_run_down(run_train, tmp_path, started):
     folder = RunFolder(tmp_path / "run")
 
@@ -126,6 +128,7 @@ def test_killed_process_takes_the_run_down(run_train, tmp_path, started):
     assert all(process.poll() is not None for process in started)
 
 
+@pytest.mark.slow
 def test_interrupted_processes_save_and_stop_together(run_train, tmp_path, started):
     folder = RunFolder(tmp_path / "run")
 
@@ -152,6 +155,7 @@ def torchrun(folder, *arguments):
     return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("machines", [1, 2])
 def test_processes_of_torchrun_share_one_folder(machines, tmp_path):
     (tmp_path / "sub").mkdir()

@@ -159,6 +159,7 @@ def test_job_of_a_sweep_can_be_resumed_by_its_folder(run_job, run_train, tmp_pat
     assert folder.status()["samples"] == 2600
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_a_sweep_after_the_running_job_is_saved(tmp_path):
     arguments = ["-m", "seed=1,2", "max_samples=10000000", *TINY, "sweep.name=a sweep"]
     process = subprocess.Popen(

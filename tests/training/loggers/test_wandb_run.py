@@ -112,6 +112,7 @@ def test_resumed_run_goes_on_online_under_its_id_and_ends_as_it_ended(tmp_path, 
     assert [(row["samples"], row["_step"]) for row in told.history] == [(100, 0), (200, 1)]
 
 
+@pytest.mark.slow
 def test_printed_command_uploads_every_part_of_a_resumed_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     folder = tmp_path / "it's a run, of mine"
