@@ -1,7 +1,4 @@
-"""What the configuration needs around Hydra: resolvers, safe instantiation, errors in one line.
-
-Nothing heavy is imported here, so that `--help` and tab completion answer at once.
-"""
+"""Resolvers and safe instantiation for Hydra; no heavy import, so that `--help` and tab completion answer at once."""
 
 import inspect
 import re

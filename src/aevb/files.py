@@ -22,15 +22,8 @@ OLD_SECONDS = 24 * 60 * 60.0
 def atomic_write(path: str | os.PathLike[str], data: bytes | str) -> None:
     """Write `data` to `path` so that nobody ever sees half of it, also after a crash or a loss of power.
 
-    The data go into a temporary file in the same folder, which then takes the name `path` in one step. When
-    anything fails, what was at `path` before is untouched and the temporary file is removed.
-
-    Args:
-        path: the file; its folder must exist. An existing file is replaced.
-        data: text is encoded as UTF-8, with newlines as they are.
-
-    Raises:
-        OSError: the folder is missing, not writable, or full.
+    The data go into a temporary file in the same folder, which is then renamed. Where this fails, what was at `path`
+    before is untouched. Text is encoded as UTF-8, with newlines as they are.
     """
     path = Path(path)
     number = f"{machine()}-{os.getpid()}-{secrets.token_hex(4)}"
@@ -138,11 +131,10 @@ def is_alive(process: int) -> bool:
 
 
 def require_own_files(folder: Path) -> None:
-    """Refuse to write in a folder in which something would be written elsewhere.
+    """Raise a `ConfigError` where writing in a folder would write elsewhere.
 
-    That is a link that leads out of the folder, a pipe or a device, or a file at the top, where files are appended to,
-    that has another name elsewhere. A link at the place of the folder itself is the user's own. What earlier attempts
-    have left in `wandb/` has links to wandb's own log and is not written to again.
+    It would through a link that leads out of the folder, a pipe or a device, or a file at the top with a second name.
+    The folder itself may be a link. Earlier attempts in `wandb/` have links to wandb's own log, and are not written to.
     """
     root = os.path.realpath(folder)
     for directory, folders, files in os.walk(root):

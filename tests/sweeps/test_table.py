@@ -7,7 +7,8 @@ from omegaconf import OmegaConf
 from aevb.runs.find import find_runs
 from aevb.runs.folder import RunFolder
 from aevb.runs.lock import Lock
-from aevb.sweeps.table import as_text, table, write_csv
+from aevb.runs.metrics import write_csv
+from aevb.sweeps.table import as_text, table
 
 
 def make_run(path, overrides, metric="val/elbo", **status):
@@ -63,7 +64,7 @@ def test_text_and_csv(tmp_path):
     assert lines[1].split() == ["3", "finished", "3,000", "12,346", "-10.25", "-31.50"]
     assert lines[5] == "failed: a: the loss became nan"
     assert len(lines) == 7
-    write_csv(rows, tmp_path / "table.csv")
+    write_csv(tmp_path / "table.csv", list(rows[0]), rows)
     with (tmp_path / "table.csv").open(newline="") as file:
         written = list(csv.DictReader(file))
     assert [row["seed"] for row in written] == ["3", "2", "1", "4"]

@@ -1,9 +1,10 @@
-"""What a command does with a run folder: it starts the run, continues it, or finds nothing left to train."""
+"""Start the run of a command, resume it, or find nothing left to train."""
 
 import logging
 import uuid
+from typing import Any
 
-from omegaconf import DictConfig, Node, OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from aevb.apps.command import Command
 from aevb.config import require_allowed
@@ -16,11 +17,11 @@ from aevb.sweeps.names import parse, root
 log = logging.getLogger("aevb")
 
 CHANGEABLE = ("allow", "callbacks", "logger", "max_samples", "resume", "steps", "sweep", "trainer")
-"""What a command may change in a run that it continues; the rest is the run's own."""
+"""What a command may change in a run that it resumes."""
 FILLED = ("data.shape", "model.likelihood.bounded", "optimizer.lr")
 """What a run fills in where it is null or auto."""
 DERIVED = ("module", "paths")
-"""What follows from the rest, and from where folders are."""
+"""What follows from other sections, and from the places of folders."""
 LIMITS = ("max_samples", "trainer.max_epochs", "trainer.max_steps", "trainer.max_time")
 """What ends the training; a command may raise the first two, and change the others."""
 
@@ -72,18 +73,17 @@ def require_same_data(config: DictConfig, folder: RunFolder) -> None:
 
 
 def nothing_left(command: Command, state: str, is_longer: bool) -> bool:
-    """Whether the run came to its end, or is a failed job that is not to be tried again; says so."""
+    """Whether the run has ended, or is a failed job that is not retried; the reason is logged."""
+    reason, advice = "", "" if command.is_job else "; raise max_samples or trainer.max_epochs to train it further"
     if state == "finished" and not is_longer:
-        advice = "" if command.is_job else "; raise max_samples or trainer.max_epochs to train it further"
-        log.info("finished already: %s%s", command.folder.path.name, advice)
-        return True
-    if command.is_job and state == "pruned":
-        log.info("pruned already: %s", command.folder.path.name)
-        return True
-    if command.is_job and state == "failed" and not command.config.sweep.retry_failed:
-        log.info("failed earlier; not retried: %s", command.folder.path.name)
-        return True
-    return False
+        reason = "finished already"
+    elif command.is_job and state == "pruned":
+        reason = "pruned already"
+    elif command.is_job and state == "failed" and not command.config.sweep.retry_failed:
+        reason = "failed earlier; not retried"
+    if reason:
+        log.info("%s: %s%s", reason, command.folder.path.name, advice)
+    return bool(reason)
 
 
 def merged(command: Command) -> DictConfig:
@@ -132,25 +132,21 @@ def require_same_settings(config: DictConfig, stored: DictConfig, folder: RunFol
     for key in FILLED:
         if OmegaConf.select(config, key) in (None, "auto") and OmegaConf.select(stored, key) is not None:
             OmegaConf.update(config, key, OmegaConf.select(stored, key))
-    asked, made = leaves(resolved(config)), leaves(stored)
-    followers = {key for key, value in leaves(config).items() if isinstance(value, str) and "${" in value}
-    for key in sorted(asked.keys() & made.keys(), key=lambda key: key in followers):
-        is_open = key.split(".")[0] in CHANGEABLE or key in [
-            f"data.{setting}" for setting in PLACES.values()
-        ]  # the data themselves are compared
-        if not is_open and key.split(".")[0] not in DERIVED and asked[key] != made[key]:
+    now, before, written = (leaves(OmegaConf.to_container(each)) for each in (resolved(config), stored, config))
+    places = [f"data.{setting}" for setting in PLACES.values()]  # the data themselves are compared
+    # A setting that refers to another is not to blame for a difference.
+    for key in sorted(now.keys() & before.keys(), key=lambda key: "${" in str(written.get(key))):
+        is_kept = key.split(".")[0] not in (*CHANGEABLE, *DERIVED) and key not in places
+        if is_kept and now[key] != before[key]:
             raise OtherRunError(
-                f"{key}: {folder.path} was made with {made[key]!r}, not {asked[key]!r}; name another sweep by "
+                f"{key}: {folder.path} was made with {before[key]!r}, not {now[key]!r}; name another sweep by "
                 "sweep.name=…"
             )
 
 
-def leaves(config: DictConfig, prefix: str = "") -> dict[str, object]:
-    """The values of a configuration by their full keys, interpolations as they are written."""
-    found: dict[str, object] = {}
-    for key, value in config.items_ex(resolve=False):
-        if isinstance(value, DictConfig) and not value._is_none() and not value._is_interpolation():
-            found |= leaves(value, f"{prefix}{key!s}.")
-        else:
-            found[f"{prefix}{key!s}"] = value._value() if isinstance(value, Node) else value
-    return found
+def leaves(value: Any, key: str = "") -> dict[str, Any]:
+    """The values in a mapping by their full keys; a list is one value."""
+    if not isinstance(value, dict):
+        return {key: value}
+    items = (leaves(item, f"{key}.{name}" if key else str(name)) for name, item in value.items())
+    return {full_key: leaf for found in items for full_key, leaf in found.items()}

@@ -23,7 +23,7 @@ from aevb.errors import ConfigError, Interrupted, NonFiniteLossError, Pruned, Wo
 from aevb.files import atomic_write
 
 PATIENCE_SECONDS = 3.0
-"""For the other workers to report their errors, once one has failed."""
+"""Time for the other workers to report their errors, once one has failed."""
 ERROR_FILE = "AEVB_ERROR_FILE"
 """Names the file to which a worker writes the error that ends it, and when."""
 KNOWN = (ConfigError, Interrupted, NonFiniteLossError, Pruned)
@@ -34,10 +34,9 @@ Report = tuple[float, Exception]
 def train_together(folder: Path, size: int, samples: int) -> None:
     """Train the run of a folder in `size` workers on this machine, and wait for them.
 
-    Each runs `python -m aevb.apps.worker <folder>` with the environment variables of torchrun, and so knows nothing of
-    the command, or of the sweep, that this run belongs to. The output of the first goes to the terminal, that of the
-    others to `<folder>/rank_<rank>.log`. SIGINT and SIGTERM are passed on; a second one ends all at once. When one
-    fails the others are ended, and when this process dies they die.
+    Each runs `python -m aevb.apps.worker <folder>` with torchrun's environment variables. The output of the first goes
+    to the terminal, that of the others to `<folder>/rank_<rank>.log`. SIGINT and SIGTERM are passed on; a second one
+    ends all at once. When one fails the others are ended, and when this process dies they die.
 
     Args:
         folder: A run folder, with the configuration written.
@@ -52,9 +51,9 @@ def train_together(folder: Path, size: int, samples: int) -> None:
     workers: list[subprocess.Popen[bytes]] = []
     with tempfile.TemporaryDirectory() as errors, contextlib.ExitStack() as stack:
         stack.callback(kill, workers)
-        for rank in range(size):
-            out = None if rank == 0 else stack.enter_context((folder / f"rank_{rank}.log").open("ab"))
-            own = {"RANK": str(rank), "LOCAL_RANK": str(rank), ERROR_FILE: f"{errors}/{rank}"}
+        for number in range(size):
+            out = None if number == 0 else stack.enter_context((folder / f"rank_{number}.log").open("ab"))
+            own = {"RANK": str(number), "LOCAL_RANK": str(number), ERROR_FILE: f"{errors}/{number}"}
             workers.append(
                 subprocess.Popen(
                     [sys.executable, "-m", "aevb.apps.worker", str(folder)],
@@ -68,7 +67,7 @@ def train_together(folder: Path, size: int, samples: int) -> None:
         with forwarded_signals(workers) as received:
             codes = wait(workers)
         if any(codes):
-            reports = [read_report(Path(errors) / str(rank)) for rank in range(size)]
+            reports = [read_report(Path(errors) / str(number)) for number in range(size)]
             error = first_failure(codes, reports, folder)
             raise Interrupted(received[0], samples) if received and not isinstance(error, KNOWN) else error
 
@@ -125,24 +124,20 @@ def wait(workers: Sequence["subprocess.Popen[bytes]"]) -> list[int | None]:
 def first_failure(codes: Sequence[int | None], reports: Sequence[Report | None], folder: Path) -> Exception:
     """The error that ended a run: a worker's known error, else a crash, else what the first to fail reported.
 
-    A worker that crashes reports nothing, and its neighbours that their connections broke.
-
-    Args:
-        codes: Exit codes of the workers; None for one that was ended with the others.
-        reports: When and why each failed; None for one that reported nothing.
-        folder: The run folder.
+    A worker that crashes reports nothing, and the others report that their connections broke. The exit code is None
+    for a worker that was ended with the others.
     """
-    failed = sorted((report[0], rank, report[1]) for rank, report in enumerate(reports) if report)
-    crashed = [rank for rank, code in enumerate(codes) if code and reports[rank] is None]
+    failed = sorted((report[0], worker, report[1]) for worker, report in enumerate(reports) if report)
+    crashed = [worker for worker, code in enumerate(codes) if code and reports[worker] is None]
     known = [error for _, _, error in failed if isinstance(error, KNOWN)]
     if known:
         return known[0]
-    rank = crashed[0] if crashed else failed[0][1]
-    code = codes[rank] or 0
+    worker = crashed[0] if crashed else failed[0][1]
+    code = codes[worker] or 0
     cause = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
     if not crashed:
         cause = f"failed: {failed[0][2]}"
-    return WorkerFailedError(f"worker {rank} {cause}" + (f"; see {folder / f'rank_{rank}.log'}" if rank else ""))
+    return WorkerFailedError(f"worker {worker} {cause}" + (f"; see {folder / f'rank_{worker}.log'}" if worker else ""))
 
 
 def read_report(path: Path) -> Report | None:

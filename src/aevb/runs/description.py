@@ -1,4 +1,4 @@
-"""What a run was asked and how far it came, as a row of a table tells it."""
+"""Settings, progress and results of a run, for a row of a table."""
 
 from typing import Any
 

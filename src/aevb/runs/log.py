@@ -1,4 +1,4 @@
-"""train.log: everything that the terminal said, as lines of plain text."""
+"""train.log: everything that was printed, as lines of plain text."""
 
 import logging
 import os
@@ -20,10 +20,10 @@ CONTROL = re.compile(
 
 @contextmanager
 def logged(file: Path, command: str) -> Iterator[None]:
-    """Copy what is printed, logged and warned of within to a file, which is continued if it exists.
+    """Append what is printed, logged and warned of inside the context to a file.
 
-    Of a line that is drawn again and again, such as a progress bar, the last state counts. A disk that is full costs
-    lines of the file, not the run.
+    Of a line that is redrawn, such as a progress bar, the last state is kept. A full disk costs lines of the file, not
+    the run.
 
     Args:
         file: train.log; its folder is there.
@@ -55,12 +55,7 @@ def logged(file: Path, command: str) -> Iterator[None]:
 
 
 class Copy:
-    """A text stream that hands whole lines to a function, too, as a terminal would show them in the end.
-
-    Args:
-        stream: Gets everything as it is; what is not defined here is its.
-        write: Called with each line.
-    """
+    """A text stream that also passes each whole line, as a terminal would show it in the end, to a function."""
 
     def __init__(self, stream: TextIO, write: Any) -> None:
         self.stream = stream

@@ -62,7 +62,7 @@ class MetricsWriter:
         if new:
             rows = read_metrics(self.file).rows
             self.columns = [*self.columns, *new]
-            self.write(rows)
+            write_csv(self.file, self.columns, rows)
         text = io.StringIO(newline="")
         csv.DictWriter(text, self.columns).writerow(row)
         descriptor = os.open(self.file, os.O_WRONLY | os.O_APPEND)
@@ -74,13 +74,14 @@ class MetricsWriter:
         """Keep the first rows: a resumed run logs the others again."""
         rows = read_metrics(self.file).rows[:num_rows]
         if self.columns:
-            self.write(rows)
+            write_csv(self.file, self.columns, rows)
         self.num_rows = len(rows)
 
-    def write(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Replace the file by these rows."""
-        text = io.StringIO(newline="")
-        writer = csv.DictWriter(text, self.columns)
-        writer.writeheader()
-        writer.writerows(rows)
-        atomic_write(self.file, text.getvalue())
+
+def write_csv(file: str | Path, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write a CSV file with a head, in place of one that exists."""
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, columns)
+    writer.writeheader()
+    writer.writerows(rows)
+    atomic_write(file, text.getvalue())

@@ -27,9 +27,9 @@ log = logging.getLogger("aevb")
 
 @contextmanager
 def recorded(folder: RunFolder) -> Iterator[None]:
-    """Write to status.json how what happens within ends; of several processes the first does.
+    """Record in status.json how the run ends inside the context; of several processes the first does.
 
-    A trial that is pruned ends here: it has a result.
+    The exception of a pruned trial ends here, as the trial has a result.
 
     Raises:
         ConfigError: a setting makes no sense.

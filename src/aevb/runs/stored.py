@@ -192,9 +192,9 @@ def confine(stored: DictConfig, command: DictConfig) -> list[str]:
         What was changed, for the user to read.
     """
     run = os.path.realpath(command.paths.run)
-    said = dict(leaves(OmegaConf.to_container(command, resolve=True)))
+    given = dict(leaves(OmegaConf.to_container(command, resolve=True)))
     for key, value in leaves(OmegaConf.to_container(stored, resolve=True)):
-        if key.split(".")[0] in OUTWARD and isinstance(value, str) and said.get(key) != value:
+        if key.split(".")[0] in OUTWARD and isinstance(value, str) and given.get(key) != value:
             is_path = key.rpartition(".")[2] in PATHS
             inside = Path(os.path.realpath(value)).is_relative_to(run)
             leads_out = not inside if is_path else PurePath(value).is_absolute() or ".." in PurePath(value).parts

@@ -1,4 +1,4 @@
-"""A sweep as one thing, whichever launcher runs its jobs: the table of its jobs at the end, and an exit code."""
+"""The start and the end of a sweep, for all launchers: a table of its jobs, and an exit code."""
 
 import atexit
 import signal
@@ -13,16 +13,17 @@ from aevb.distributed.world import is_one_of_many
 from aevb.errors import LockedError, fail
 from aevb.runs.find import find_runs
 from aevb.runs.lock import Lock
+from aevb.runs.metrics import write_csv
 from aevb.sweeps.jobs import end
-from aevb.sweeps.table import as_text, table, write_csv
+from aevb.sweeps.table import as_text, table
 from aevb.training.loggers import log_sweep_table
 
 
 class Sweep(Callback):
-    """A Hydra callback that makes a sweep one thing, whichever launcher runs its jobs.
+    """A Hydra callback that prints the table of all jobs of a sweep, and writes it to `table.csv`, when the sweep ends.
 
-    The table of all jobs in the sweep's folder is printed and written to `table.csv` when the sweep ends, also when it
-    is interrupted; where the jobs are logged to wandb, it is logged there, too. The exit code is 1 if a job failed.
+    It does so also after an interruption. Where the jobs are logged to wandb, the table is too. The exit code is 1 if a
+    job failed.
     """
 
     def __init__(self) -> None:
@@ -35,7 +36,7 @@ class Sweep(Callback):
             fail("error: a sweep starts its processes itself; run it without torchrun or srun", 2)
         if config.resume is not None:
             fail("error: resume: the same command again continues a sweep; drop resume, or -m", 2)
-        # Both names are known now, of the whole command, and what the jobs' configurations take over from this one.
+        # Resolved by the whole command here, and cached for the jobs.
         self.folder = Path(config.hydra.sweep.dir)
         OmegaConf.select(config, "hydra.sweep.subdir")
         try:
@@ -48,15 +49,15 @@ class Sweep(Callback):
             elif config.hydra.sweeper._target_.endswith(".OptunaSweeper"):
                 config.hydra.sweeper._target_ = "hydra_plugins.aevb_sweepers.SearchSweeper"
                 self.prepare_search(config)
-        signal.signal(signal.SIGTERM, end)  # by default it would leave behind the processes that run jobs
+        signal.signal(signal.SIGTERM, end)  # by default the processes that run jobs would go on
         if "joblib" in str(config.hydra.launcher._target_):
-            signal.signal(signal.SIGINT, end)  # it ends those of joblib's, too, and without a traceback
+            signal.signal(signal.SIGINT, end)  # ends joblib's processes, too, without a traceback
         atexit.register(self.end)
 
     def prepare_search(self, config: DictConfig) -> None:
-        """Let Optuna's sweeper do what is left of its trials, in this process alone; `config` may be written to.
+        """Let Optuna's sweeper do the trials that are left, while no other process does; `config` may be written to.
 
-        Its sampler gets a seed by the trials that there are: with the same again it would propose the same trials.
+        The sampler's seed grows by the number of known trials: with the same seed it would propose them again.
         """
         from aevb.sweeps.search import continue_study  # needs an extra
 
@@ -90,6 +91,6 @@ class Sweep(Callback):
         runs = [run for path in self.folder.iterdir() for run in find_runs(path)]  # through links, too
         rows = table(sorted(runs, key=lambda run: run.path), failures=self.failures)
         if rows:
-            write_csv(rows, self.folder / "table.csv")
+            write_csv(self.folder / "table.csv", list(rows[0]), rows)
             print(f"\n{self.folder}\n\n{as_text(rows)}\n", flush=True)
         return rows

@@ -1,4 +1,4 @@
-"""The jobs of a sweep on a cluster: packed so that a process elsewhere can run them, submitted, and waited for."""
+"""The jobs of a sweep on a cluster: made so that any process can run them, submitted, and waited for."""
 
 import os
 import signal
@@ -20,15 +20,14 @@ from aevb.errors import ConfigError, JobFailedError, fail, first_line
 from aevb.runs.status import read_status
 
 CARRIED = ("AEVB_", "WANDB_", "NETRC")
-"""What the names of the environment variables start with that a job takes along to another machine."""
+"""Prefixes of the environment variables that a job has on another machine, too."""
 
 
 @dataclass
 class Job:
-    """One job of a sweep; `job()` runs it in the process that has it, as Hydra's own launcher would.
+    """One job of a sweep; `job()` runs it in any process, as Hydra's own launcher would.
 
-    It is pickled, so it holds what the process lacks: the folder, module search path and environment of the command,
-    and Hydra's global state.
+    It is pickled with what another process lacks: the command's folder, search path and environment, and Hydra's state.
 
     Args:
         number: Of the job in its sweep, from 0.
@@ -51,7 +50,7 @@ class Job:
     singletons: Any = field(default_factory=Singleton.get_state)
 
     def __call__(self) -> JobReturn:
-        """Run the job; an exception of the job is returned, as one that any process can read."""
+        """Run the job, and return its exception in a form that any process can unpickle."""
         os.chdir(self.folder)
         sys.path += [path for path in self.search_path if path not in sys.path]
         os.environ.update(self.environment)
@@ -93,7 +92,7 @@ class Job:
 
 
 def end(signum: int, frame: FrameType | None) -> None:
-    """Leave the process as a signal asks; while a run trains, its own handler saves it first."""
+    """Exit on a signal; while a run trains, its own handler saves the state first."""
     raise SystemExit(128 + signum)
 
 
@@ -142,7 +141,7 @@ def run_jobs(jobs: Sequence[Job], cluster: Cluster) -> list[JobReturn]:
 
 
 def report(job: Job, result: JobReturn) -> None:
-    """Say how a job ended; the sweep's table will have the reason of one that failed, or was lost."""
+    """Print how a job ended."""
     if result.status == JobStatus.FAILED:
         print(f"{job.name}: {first_line(result._return_value)}", file=sys.stderr, flush=True)
         return
@@ -155,6 +154,6 @@ def report(job: Job, result: JobReturn) -> None:
 
 
 def require(module: str, extra: str) -> None:
-    """Stop with a line that names the extra, where a module is not installed."""
+    """Exit with a line that names the extra where a module is not installed."""
     if find_spec(module) is None:
         fail(f"error: hydra/launcher needs {module}; install it with: pip install 'aevb[{extra}]'", 2)

@@ -1,6 +1,5 @@
-"""What every sweep does around its launcher: say what there is to do, and let no job end the others."""
+"""What every sweep does around its launcher: announce its jobs, and go on where one fails."""
 
-import json
 import sys
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -12,16 +11,17 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 
-from aevb.errors import JobFailedError, first_line
+from aevb.errors import ConfigError, JobFailedError, first_line
 from aevb.runs.lock import is_locked
+from aevb.runs.status import read_status
 from aevb.sweeps.callback import Sweep
 from aevb.sweeps.names import earlier_names, job_name, varying
 
 
 class Jobs:
-    """The jobs of a sweep, launched by any launcher; one that cannot run is reported, and the others go on.
+    """The jobs of a sweep, run by any launcher; where one fails, the others go on.
 
-    A job that raises, that was lost, or whose folder cannot be used, returns None, as one whose training failed does.
+    A job that raises, that was lost, or whose folder cannot be used returns None, as one whose training failed does.
     The table at the end has the reasons.
 
     Args:
@@ -38,7 +38,7 @@ class Jobs:
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Run jobs, and return their results in order."""
-        found: dict[int, JobReturn] = {}
+        results: dict[int, JobReturn] = {}
         usable = []
         for index, overrides in enumerate(job_overrides):
             folder = self.job_folder(overrides)
@@ -47,29 +47,27 @@ class Jobs:
             if folder is not None and not folder.is_dir() and (folder.exists() or folder.is_symlink()):
                 error = JobFailedError(f"{folder} is no folder; remove it, or name another sweep by sweep.name=…")
                 print(f"error: {error}", file=sys.stderr, flush=True)
-                found[index] = JobReturn(overrides=overrides, status=JobStatus.FAILED, _return_value=error)
+                results[index] = JobReturn(overrides=overrides, status=JobStatus.FAILED, _return_value=error)
             else:
                 usable.append(index)
         if usable:
-            results = self.launcher.launch([job_overrides[index] for index in usable], initial_job_idx)
-            found |= zip(usable, results, strict=True)
-        for index, result in found.items():
+            returned = self.launcher.launch([job_overrides[index] for index in usable], initial_job_idx)
+            results |= zip(usable, returned, strict=True)
+        for index, result in results.items():
             if result.status == JobStatus.FAILED:
                 name = self.job_folder(job_overrides[index]) or Path(" ".join(filter_overrides(job_overrides[index])))
                 self.failures[name.name] = first_line(result._return_value)
                 result.status, result.return_value = JobStatus.COMPLETED, None
-        return [found[index] for index in range(len(job_overrides))]
+        return [results[index] for index in range(len(job_overrides))]
 
     def announce(self, job_overrides: Sequence[Sequence[str]]) -> None:
-        """Say at once how many jobs there are, and how many of them are done."""
+        """Print how many jobs there are, and how many have finished."""
         folders = [self.job_folder(overrides) for overrides in job_overrides]
         done = sum(folder is not None and is_done(folder) for folder in folders)
         print(f"sweep   {len(folders):,} job(s), {done:,} finished already, in {self.folder}", flush=True)
 
     def check(self, job_overrides: Iterable[Sequence[str]]) -> None:
-        """Compose the configurations of as many jobs as have every option of every group between them.
-
-        To compose all of them, as Hydra does, takes minutes for hundreds of jobs.
+        """Compose the configurations of as few jobs as contain every option; all of hundreds would take minutes.
 
         Raises:
             HydraException: there is no such option or key.
@@ -93,15 +91,12 @@ class Jobs:
         return self.folder / job_name(overrides, self.keys())
 
     def keys(self) -> list[str]:
-        """Those that tell the jobs apart."""
+        """The keys that tell the jobs apart."""
         params = OmegaConf.select(self.config, "hydra.sweeper.params")
         return varying(list(self.config.hydra.overrides.task), params)
 
     def take_over(self, overrides: Sequence[str], folder: Path) -> None:
-        """Move a job here that an earlier sweep has trained, which gave a single value to what this one varies.
-
-        A link is left in its place, so that the command of that sweep finds it, too.
-        """
+        """Move here the run of an earlier sweep that fixed what this one varies, and leave a link in its place."""
         shared = self.config.sweep.name is not None or "${sweep_name:" not in raw(self.config, "dir")
         for sweep, job in earlier_names(self.config.hydra.runtime.choices.get("sweep"), overrides, self.keys()):
             found = self.folder / job if shared else self.folder.parent / sweep / job
@@ -123,6 +118,6 @@ def raw(config: DictConfig, key: str) -> str:
 def is_done(folder: Path) -> bool:
     """Whether a run has come to its end."""
     try:
-        return json.loads((folder / "status.json").read_text())["state"] in ("finished", "pruned")
-    except (OSError, ValueError, KeyError, TypeError):
+        return read_status(folder / "status.json")["state"] in ("finished", "pruned")
+    except ConfigError:
         return False

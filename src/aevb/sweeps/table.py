@@ -1,16 +1,12 @@
 """The table of a sweep: a row for each of its jobs, the best first."""
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
 
 from aevb.errors import ConfigError
-from aevb.files import atomic_write
 from aevb.runs.description import REASON, describe, overrides
 from aevb.runs.folder import RunFolder
 
@@ -20,8 +16,7 @@ def table(
 ) -> list[dict[str, Any]]:
     """A row for each run folder: `run`, the overrides that differ, `state`, metrics, speed and `reason`.
 
-    A folder that says `running`, but in which no process works, is one whose process was killed: `interrupted`. One
-    that cannot be read is `unusable`.
+    A run whose process was killed is `interrupted`; one that cannot be read is `unusable`.
 
     Args:
         runs: Run folders.
@@ -32,17 +27,17 @@ def table(
     Returns:
         Rows with the same keys, in the order of the columns; None where a run has no such value.
     """
-    asked = {run.path.name: readable_overrides(run) for run in runs}
-    found = {run.path.name: describe(run) for run in runs}
-    found |= {name: {"state": "unusable", REASON: reason} for name, reason in (failures or {}).items()}
-    keys = dict.fromkeys(key for each in asked.values() for key in each)
-    differing = [key for key in keys if len({each.get(key) for each in asked.values() if each}) > 1]
-    columns = dict.fromkeys(column for values in found.values() for column in values if column != REASON)
+    settings = {run.path.name: readable_overrides(run) for run in runs}
+    results = {run.path.name: describe(run) for run in runs}
+    results |= {name: {"state": "unusable", REASON: reason} for name, reason in (failures or {}).items()}
+    keys = dict.fromkeys(key for each in settings.values() for key in each)
+    differing = [key for key in keys if len({each.get(key) for each in settings.values() if each}) > 1]
+    columns = dict.fromkeys(column for values in results.values() for column in values if column != REASON)
     rows = [
         {"run": name}
-        | {key: asked.get(name, {}).get(key) for key in differing}
+        | {key: settings.get(name, {}).get(key) for key in differing}
         | {column: values.get(column) for column in (*columns, REASON)}
-        for name, values in found.items()
+        for name, values in results.items()
     ]
     by = metric or metric_of(runs)
     return sorted(rows, key=lambda row: row[by] if row.get(by) is not None else float("-inf"), reverse=True)
@@ -65,10 +60,10 @@ def readable_overrides(run: RunFolder) -> dict[str, str]:
 
 
 def as_text(rows: Sequence[Mapping[str, Any]]) -> str:
-    """The rows as columns of text, numbers to the right; below them a line for each run that has a reason."""
+    """The rows as a table, numbers to the right; below it a line for each run with a reason."""
     columns = [name for name in (rows[0] if rows else ()) if name not in ("run", REASON)]
     if len(columns) > 1 and columns[0] == "state":
-        columns = ["run", *columns]  # nothing else tells the rows apart
+        columns = ["run", *columns]  # no override tells the rows apart
     cells = [columns, *([cell(row[name]) for name in columns] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     is_number = [any(isinstance(row[name], int | float) for row in rows) for name in columns]
@@ -89,12 +84,3 @@ def cell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:,.2f}" if abs(value) < 1000 else f"{value:,.0f}"
     return f"{value:,}" if isinstance(value, int) else str(value)
-
-
-def write_csv(rows: Sequence[Mapping[str, Any]], path: str | Path) -> None:
-    """Write the rows to a CSV file, numbers in full."""
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, list(rows[0]) if rows else ["run"])
-    writer.writeheader()
-    writer.writerows(rows)
-    atomic_write(path, text.getvalue())
