@@ -1,4 +1,4 @@
-"""Datapoints for callbacks to look at, from a data module of `aevb` or from anybody's loaders."""
+"""Datapoints for callbacks to look at, from a data module of `aevb` or from plain loaders."""
 
 from typing import Any
 

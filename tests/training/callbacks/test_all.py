@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.loggers import TensorBoardLogger
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 from aevb.data import BatchLoader
@@ -47,13 +49,16 @@ def test_all_callbacks_run_and_do_not_disturb_training(tmp_path) -> None:
     callbacks = [checkpoint, Curve(first=10), Images(tmp_path / "images", num_samples=4, num_reconstructions=3),
                  Interruption(checkpoint), Metrics(20), Progress(), Status(lambda samples: None)]  # fmt: skip
     loaders = labelled(slice(30), shuffle=True), labelled(slice(30, 50))
-    logger = MetricsFile(tmp_path / "metrics.csv")
-    module, _ = fit(callbacks, *loaders, logger=logger, num_sanity_val_steps=2)
+    tensorboard = TensorBoardLogger(tmp_path)
+    loggers = [MetricsFile(tmp_path / "metrics.csv"), tensorboard]
+    module, _ = fit(callbacks, *loaders, logger=loggers, num_sanity_val_steps=2)
     plain, _ = fit([], *loaders)
     for a, b in zip(module.parameters(), plain.parameters(), strict=True):
         assert torch.equal(a, b)
+    tags = EventAccumulator(tensorboard.log_dir).Reload().Tags()
     names = ("latents", "manifold", "reconstructions", "samples", "samples_drawn")
     assert sorted(path.name for path in (tmp_path / "images").iterdir()) == [f"000000060_{name}.png" for name in names]
+    assert sorted(tags["images"]) == [f"images/{name}" for name in names]
     assert checkpoint.last.is_file()
     assert checkpoint.best.is_file()
     with (tmp_path / "metrics.csv").open() as file:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from aevb.tasks.base import encoded_means
 from aevb.training.callbacks.periodic import Every, Periodic
 from aevb.training.examples import NAMES, examples, splits
 from aevb.training.loggers import GuardedLogger
+from aevb.training.loggers.images import log_image
 from aevb.training.module import AEVB, seed_noise
 from aevb.types import Count, Size
 
@@ -65,8 +67,8 @@ class Images(Periodic):
             path = self.folder / f"{module.samples_seen:09d}_{what}.png"
             plots.save(picture, path)
             for logger in trainer.loggers:
-                if isinstance(logger, GuardedLogger):
-                    logger.log_image(f"images/{what}", path, module.samples_seen)
+                log = logger.log_image if isinstance(logger, GuardedLogger) else partial(log_image, logger)
+                log(f"images/{what}", path, module.samples_seen)
 
     def pictures(self, trainer: pl.Trainer, module: AEVB) -> Iterator[tuple[str, Image | Figure]]:
         """Names and pictures."""

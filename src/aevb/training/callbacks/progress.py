@@ -59,7 +59,7 @@ class Progress(Checked, pl.Callback):
         self.throughput.start(module)
 
     def status(self, trainer: pl.Trainer, module: AEVB) -> str:
-        """Where training stands, in one line."""
+        """Progress, ELBO and throughput in one line."""
         done = f"{module.samples_seen:,}" + (f"/{self.total:,}" if self.total else " samples")
         elbo = f"elbo {self.elbo:.2f}"
         if "val/elbo" in trainer.callback_metrics:

@@ -58,7 +58,7 @@ class GuardedLogger(Logger):
             self.attempt(self.logger.finish, exit_code, best_checkpoint)
 
     def where(self) -> dict[str, str]:
-        """Where to look at what was logged: the logger's name → an address, a command or a file."""
+        """The logger's name → the address, command or file that shows what was logged."""
         if self.failed:
             return {}
         if isinstance(self.logger, WandbLogger):

@@ -28,7 +28,7 @@ def log_sweep_table(
             folder's name.
 
     Returns:
-        Where to look at it, or how to upload it; where that failed, why. The table is a file of the sweep in any case.
+        Its address, the command that uploads it, or why logging failed; the sweep has the table as a file in any case.
     """
     folder = Path(folder)
     group = settings.pop("group", None) or folder.resolve().name

@@ -146,8 +146,8 @@ def fold_constants(graph: fx.GraphModule, values: Values, written: set[int | Non
         if not isinstance(value, Tensor):
             continue
         of_state = is_view(node, values) and all(operand in state for operand in operands)
-        settled = node.target in SHAPE_ONLY or all(operand in constant for operand in operands)
-        if of_state or (settled and values.memory(node) not in written):
+        constant_value = node.target in SHAPE_ONLY or all(operand in constant for operand in operands)
+        if of_state or (constant_value and values.memory(node) not in written):
             name = f"kept_{node.name}"
             graph.register_buffer(name, value.detach(), persistent=False)
             with graph.graph.inserting_before(node):
