@@ -92,19 +92,21 @@ class Array(InMemoryDataModule):
             arrays = read_arrays(self.path, self._chosen)
         except ConfigError as error:
             raise ConfigError(f"data.path: {error}") from error
-        except Exception as error:  # what the readers of damaged files raise is not documented
+        except Exception as error:  # errors of damaged files are not documented
             raise self._error(f"cannot be read: {first_line(error)}") from error
         return arrays if len(arrays) > 1 else dict(zip(["x"], arrays.values(), strict=True))
 
     def _chosen(self, names: Sequence[str]) -> Sequence[str]:
-        """The arrays of a file that are read: those of known names, or the only one."""
-        if len(names) == 1 or not {"x", "x_train"}.isdisjoint(names):
-            return names if len(names) == 1 else [name for name in names if name in _NAMES]
+        """The arrays to read: those of known names, or the only one."""
+        if len(names) == 1:
+            return names
+        if not {"x", "x_train"}.isdisjoint(names):
+            return [name for name in names if name in _NAMES]
         shown = ", ".join(names[:10]) or "none"
         raise ConfigError(f"{self.path} has the arrays {shown}; name them x, y or {', '.join(_NAMES[2:])}")
 
     def _split(self, arrays: Mapping[str, np.ndarray], name: str) -> Split:
-        """The datapoints under `name` and their labels, checked and in the form of all data sets."""
+        """The datapoints under `name` and their labels, checked."""
         x = self._images(self._values(arrays[name], name), name)
         label_name = "y" + name[1:]
         if label_name not in arrays:

@@ -55,7 +55,7 @@ class InMemoryDataModule(Checked, pl.LightningDataModule, ABC):
     `load` returns the splits on the CPU.
 
     Training batches come in blocks, x (K, B, C, H, W) and y (K, B), see `BatchLoader`; batches of the other splits are
-    x (B, C, H, W) and y (B,). x is float32; labels are left out where the data set has none.
+    x (B, C, H, W) and y (B,). x is float32; without labels where the data set has none.
 
     Binarization turns grey values into black and white:
 

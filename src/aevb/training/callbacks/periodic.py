@@ -1,4 +1,4 @@
-"""When callbacks act, and how fast training is between two times."""
+"""The times at which callbacks act, and the throughput between them."""
 
 import math
 from abc import abstractmethod
@@ -48,7 +48,7 @@ class Periodic(Checked, pl.Callback):
 
     @abstractmethod
     def act(self, trainer: pl.Trainer, module: AEVB) -> None:
-        """Called when it is time."""
+        """Called when `every` is due."""
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         if self.every.due(module.samples_seen):
@@ -68,7 +68,7 @@ class Periodic(Checked, pl.Callback):
 
 
 class Throughput:
-    """Training samples per second since `start`, validation left out."""
+    """Training samples per second since `start`, without validation."""
 
     def __init__(self) -> None:
         self.samples, self.seconds = 0, 0.0
