@@ -46,7 +46,7 @@ class OtherRunError(ConfigError):
 
 
 class DownloadError(OSError, ValueError):
-    """A file could not be had. The message is one line: why, and how to get it by hand.
+    """A file could not be downloaded. The message is one line: why, and how to get it by hand.
 
     It is a ValueError as well, like every error that a setting (`paths.data`, `data.urls`) mends.
     """
@@ -61,7 +61,7 @@ class NonFiniteLossError(ArithmeticError):
 
 
 class WorkerFailedError(RuntimeError):
-    """One of the processes of a run ended before the run was done."""
+    """A worker ended before its run was done."""
 
 
 class JobFailedError(Exception):

@@ -83,11 +83,9 @@ def require_inside(path: Path, root: Path) -> None:
 
 
 def require_writable(folder: Path, key: str) -> None:
-    """Check that files can be written in a folder, or that it can be made; nothing is left behind.
+    """Raise a `ConfigError` where no file can be written in the folder that the setting `key` names.
 
-    Args:
-        folder: It need not exist.
-        key: The setting that names it.
+    The folder need not exist, and is not made.
     """
     try:
         nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
@@ -99,7 +97,7 @@ def require_writable(folder: Path, key: str) -> None:
 
 
 def remove_temporaries(folder: str | os.PathLike[str]) -> None:
-    """Remove what killed processes have left of their atomic writes, in a folder and below."""
+    """Remove temporary files of killed processes, in a folder and below."""
     for path in Path(folder).rglob(".*.tmp"):
         match = TEMPORARY.fullmatch(path.name)
         with suppress(OSError):

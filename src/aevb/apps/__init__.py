@@ -18,11 +18,10 @@ T = TypeVar("T")
 
 
 def run(program: Callable[[DictConfig], T], config: DictConfig) -> T:
-    """Call a program; where it cannot go on for a reason it knows, say so in one line and exit.
+    """Call a program, and exit with one line where it fails for a known reason.
 
-    The exit code is 2 for a setting that makes no sense, 1 for a run that failed, and 128 + the signal's number for one
-    that was interrupted. Other exceptions are for Hydra to show. In a job of a sweep a setting that makes no sense ends
-    that job alone.
+    The exit code is 2 for an invalid setting, 1 for a failed run, and 128 + the signal's number for an interruption.
+    Hydra shows other exceptions. In a sweep an invalid setting ends its job alone.
     """
     try:
         return program(config)

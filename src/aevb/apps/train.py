@@ -86,7 +86,7 @@ def train(config: DictConfig) -> float | None:
 
 @contextmanager
 def open_run(command: Command) -> Iterator[DictConfig | None]:
-    """The run folder, locked and logged to; what happens within is recorded in it.
+    """Lock the run folder, log to it, and record the outcome of the run in it.
 
     Yields:
         The configuration to train by, None where nothing is left to train.
@@ -129,13 +129,13 @@ def fit_in_processes(command: Command, config: DictConfig) -> None:
 
 
 def announce(folder: RunFolder, is_to_train: bool) -> None:
-    """Tell the other processes, if torchrun or srun has started some, what this one, the first, has found."""
+    """Tell the other processes, if torchrun or srun has started some, the run folder or that there is none to train."""
     if is_one_of_many():
         Rendezvous().publish(folder.path if is_to_train else None)
 
 
 def follow() -> None:
-    """Train together with the first of the processes that torchrun or srun has started; it has the run folder."""
+    """Train in the run folder of the first of the processes that torchrun or srun has started."""
     path = Rendezvous().wait()
     if path is not None:
         folder = RunFolder(path)
@@ -173,7 +173,7 @@ def fit_and_test(config: DictConfig, folder: RunFolder) -> None:
 
 @contextmanager
 def restoring(module: AEVB, resumed: dict[str, Any], folder: RunFolder) -> Iterator[None]:
-    """Make a `ConfigError` of what goes wrong before a resumed run has seen a sample: the checkpoint is to blame."""
+    """Blame the checkpoint, by a `ConfigError`, for what fails before a resumed run has seen a sample."""
     try:
         yield
     except (ConfigError, OSError, Interrupted, NonFiniteLossError, Pruned):
@@ -186,7 +186,7 @@ def restoring(module: AEVB, resumed: dict[str, Any], folder: RunFolder) -> Itera
 
 @contextmanager
 def started(loggers: list[Logger], config: DictConfig, folder: RunFolder) -> Iterator[None]:
-    """Start the loggers with the configuration; a wandb run ends as what happens within does."""
+    """Start the loggers with the configuration, and give a wandb run the outcome of the training."""
     exit_code = 0
     try:
         log_settings(config, loggers)
@@ -201,7 +201,7 @@ def started(loggers: list[Logger], config: DictConfig, folder: RunFolder) -> Ite
 
 
 def test(trainer: pl.Trainer, module: AEVB, data: InMemoryDataModule, folder: RunFolder) -> dict[str, float]:
-    """The best validation's metric, and the test's with the weights of the best validation."""
+    """The metrics of the best validation, and of the test with its weights."""
     if module.validated_samples != module.samples_seen:
         trainer.validate(module, data, verbose=False)
     best = folder.load_checkpoint("best")[1]

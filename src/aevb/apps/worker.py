@@ -24,7 +24,7 @@ log = logging.getLogger("aevb")
 
 
 def main(folder: RunFolder) -> int:
-    """Train, and say what went wrong; returns the exit code."""
+    """Train, and report an error; returns the exit code."""
     die_with_parent()
     restore_hydra(folder)
     with nullcontext() if rank() else logged(folder.log_file, "process 0"):  # the others' output has its own files
@@ -39,7 +39,7 @@ def main(folder: RunFolder) -> int:
 
 
 def restore_hydra(folder: RunFolder) -> None:
-    """Let `${hydra:…}` be what it is in the process that has started this one, and log as that does."""
+    """Take over `${hydra:…}` and the logging from the process that has started this one."""
     setup_globals()
     config = OmegaConf.load(folder.hydra_file)
     config.hydra.runtime.output_dir = str(folder.path.resolve())

@@ -45,7 +45,7 @@ class Communication:
 
 @contextmanager
 def without_communication() -> Iterator[None]:
-    """Leave reductions out: for a step that is only looked at, which other processes might not take."""
+    """Leave reductions out, for a step that is only traced, and that other processes might not take."""
     Communication.on = False
     try:
         yield
@@ -112,11 +112,7 @@ class Srun(SLURMEnvironment):
 
 
 def environment() -> ClusterEnvironment:
-    """What tells this process its place among those that train together, if there are others.
-
-    A process that is alone must be told so: Lightning's own guess would take one inside a SLURM allocation for one of
-    many.
-    """
+    """Lightning's environment for this process; its own guess takes a single process inside SLURM for one of many."""
     if by_torchrun(os.environ):
         return TorchElasticEnvironment()
     if by_srun(os.environ):

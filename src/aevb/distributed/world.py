@@ -1,4 +1,4 @@
-"""Processes that train together: which of them this one is, and how they find their run folder.
+"""Rank and number of the processes that train together, and a rendezvous for their run folder.
 
 Nothing heavy is imported here: Hydra's composition of the run folder's name needs it.
 """
@@ -18,17 +18,17 @@ PATIENCE_SECONDS = 600.0
 
 
 def by_torchrun(variables: Mapping[str, str]) -> bool:
-    """Whether environment variables say what torchrun says to each of the processes it starts."""
+    """Whether the environment variables are torchrun's."""
     return {"RANK", "WORLD_SIZE", "LOCAL_RANK"} <= variables.keys()
 
 
 def by_srun(variables: Mapping[str, str]) -> bool:
-    """Whether environment variables say that srun started this process and others; not those of a batch script."""
+    """Whether the environment variables are those of srun with several tasks; a batch script's are not."""
     return int(variables.get("SLURM_STEP_NUM_TASKS", 1)) > 1
 
 
 def is_one_of_many() -> bool:
-    """Whether something else has started the processes that train together."""
+    """Whether torchrun or srun has started the processes that train together."""
     return by_torchrun(os.environ) or by_srun(os.environ)
 
 
@@ -47,13 +47,12 @@ def size() -> int:
 
 
 class Rendezvous:
-    """Where the first of the processes that torchrun or srun started publishes the run folder for the others.
+    """A file by which the first of the processes that torchrun or srun started tells the others the run folder.
 
-    The first decides the folder, whose name has the time in it, and writes it; only then may the others read it. It
-    publishes the path in a file, whose name all of them know, in a folder that they share.
+    The first names the folder, by the time, and writes it before the others read it.
 
     Args:
-        folder: That they share.
+        folder: A folder that they share.
     """
 
     def __init__(self, folder: str | Path = "outputs") -> None:
@@ -81,7 +80,7 @@ class Rendezvous:
 
 
 def launch_id(variables: Mapping[str, str]) -> str:
-    """A short name that all processes of one start have in common, and no other start has."""
+    """A short name that the processes of one launch share, and no other launch has."""
     names = ["SLURM_JOB_ID", "SLURM_STEP_ID", "SLURM_RESTART_COUNT"]
     if by_torchrun(variables):
         names = ["TORCHELASTIC_RUN_ID", "TORCHELASTIC_RESTART_COUNT", "MASTER_ADDR", "MASTER_PORT"]

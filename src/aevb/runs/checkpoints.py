@@ -64,13 +64,12 @@ def require_within(value: Any, size: int) -> None:
 
 
 class SizeLimit(TorchDispatchMode):
-    """Inside this context, tensors are made only as long as they take no more memory than a checkpoint warrants.
+    """Limits the memory of tensors made inside the context to what a checkpoint warrants.
 
-    The model of a configuration is built before its weights are known to fit it; a size that makes no sense, or a
-    number of layers, is found out before memory is used up.
+    A stored model is built before it is known to fit its weights; an absurd size must not use up memory.
 
     Args:
-        weights: What the model is to be given.
+        weights: Of the checkpoint.
 
     Raises:
         ValueError: inside the context, by what makes more, or larger, tensors.

@@ -1,4 +1,4 @@
-"""Names of sweeps and of their jobs, by what a command says: the same command finds the same folders again.
+"""Names of the folders of sweeps and jobs, made of the command, so that the same command finds the same folders.
 
 Importing this module registers the resolvers `${sweep_name:…}`, `${varying:…}` and `${job_name:…}`.
 """
@@ -13,14 +13,14 @@ from hydra.core.override_parser.types import Override
 from omegaconf import OmegaConf
 
 UNNAMED = ("allow", "callbacks", "logger", "sweep")
-"""Settings that change nothing in what is trained; a sweep's name does not tell them."""
+"""Settings that change nothing in what is trained, and are not in a sweep's name."""
 
 
 def folder_name(text: str) -> str:
     """The overrides of a job as the name of one folder, good for any file system; equal only for equal texts.
 
-    A short text of plain characters stays as it is, but for @ in place of /. Any other gets ~ in place of what is not
-    plain, and ~ and a hash at its end: as a plain text has neither @ nor ~, no name stands for two texts.
+    A short text of plain characters keeps them, with @ in place of /. Any other has ~ in place of each other character,
+    and ends in ~ and a hash. A plain text has neither @ nor ~, so no two texts have one name.
     """
     if re.fullmatch(r"[\w,=+/-][\w.,=+/-]{,119}", text, re.ASCII):
         return text.replace("/", "@")
@@ -52,41 +52,23 @@ def name_by_keys(preset: str | None, varied: Sequence[str], fixed: Mapping[str, 
 
 
 def varying(command: Sequence[str], params: Mapping[str, object] | None) -> list[str]:
-    """The keys that tell the jobs of a sweep apart, sorted: those that the command or the preset varies.
+    """The keys that the command or the preset (`hydra.sweeper.params`) varies, sorted.
 
     One that the preset varies and the command fixes is among them, so that a part of a preset finds the folders that
     the whole makes.
-
-    Args:
-        command: The overrides of the command.
-        params: `hydra.sweeper.params`.
     """
     overrides = parse([*(f"{key}={value}" for key, value in (params or {}).items()), *command])
     return sorted({override.get_key_element() for override in overrides if override.is_sweep_override()})
 
 
 def job_name(command: Sequence[str], keys: Collection[str]) -> str:
-    """The name of a job's folder: the overrides of the job whose keys vary, or all where none does.
-
-    Args:
-        command: The overrides of the job.
-        keys: Those that vary.
-    """
+    """The name of a job's folder: the overrides of the job whose keys vary, or all where none does."""
     told = {key: value for key, value in single(parse(command)).items() if key in keys} or named(command)
     return folder_name(",".join(listed(told)) or "default")
 
 
 def earlier_names(preset: str | None, command: Sequence[str], keys: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """What a job is called by a command that gives a single value to some of the keys that this one varies.
-
-    Args:
-        preset: The option of `sweep=`, if any.
-        command: The overrides of the job.
-        keys: Those that this command varies.
-
-    Yields:
-        The names of the sweep's folder and of the job's.
-    """
+    """The names of a job's sweep and of the job under each command that fixes some of the keys that this one varies."""
     values = named(command)
     for size in range(len(keys)):
         for varied in combinations(keys, size):

@@ -66,7 +66,7 @@ def start(init: Mapping[str, Any]) -> None:
 
 
 def run(job: Job) -> JobReturn:
-    """What a worker of Ray does; an interrupted job is no reason for Ray to take its worker for broken."""
+    """Run a job in Ray's worker; an interrupted job returns, as Ray takes a worker that exits for broken."""
     try:
         return job()
     except SystemExit as stop:

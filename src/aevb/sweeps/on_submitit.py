@@ -19,11 +19,11 @@ from aevb.errors import fail, first_line
 from aevb.sweeps.jobs import Job, end
 
 POLL_SECONDS = 1.0
-"""Between two looks for results."""
+"""Time between two checks for results."""
 QUERY_SECONDS = 5.0
-"""Between two questions to SLURM."""
+"""Time between two queries to SLURM."""
 GRACE_SECONDS = {"slurm": 30.0, "local": 2.0}
-"""For the result of a job that has ended to appear, on a file system that is slow to tell."""
+"""Time for the result of a job to appear on a slow file system."""
 OVER = frozenset(
     ("BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "REVOKED", "TIMEOUT")
 )
@@ -33,7 +33,7 @@ TIME_OUT = signal.SIGUSR2
 START_AGAIN = 144
 """The exit code by which submitit's own controller, on one machine, starts a job again."""
 PATIENCE_SECONDS = 120
-"""For SLURM to end a job that it was asked to start again."""
+"""Time for SLURM to end a job that is requeued."""
 
 
 class SubmititCluster:
@@ -138,7 +138,7 @@ def slurm_states(jobs: Sequence["submitit.Job[JobReturn]"], known: Mapping[str, 
 
 @dataclass
 class SubmititJob:
-    """Runs a job; when SLURM or the user ends it early, the job is saved, and started again where it makes sense.
+    """Runs a job, and requeues it where a time-out or an interruption ends it.
 
     A time-out (SIGUSR2) and a SIGTERM by `scancel --signal=TERM` leave SLURM's job running, so it asks to be requeued.
     On `scontrol requeue`, preemption and `scancel`, which come as SIGTERM too, SLURM has decided already. A started
@@ -147,7 +147,7 @@ class SubmititJob:
     Args:
         job: The job.
         cpus: Threads for it.
-        max_requeues: Limit on the requests to be started again; it fails then.
+        max_requeues: Limit on the requeues; after it the job fails.
     """
 
     job: Job
@@ -173,13 +173,13 @@ class SubmititJob:
 
 
 def as_termination(signum: int, frame: FrameType | None) -> None:
-    """Let a time-out end the job as SIGTERM does, and remember which of the two it was."""
+    """End the job as SIGTERM does, and record that it was a time-out."""
     os.environ["AEVB_TIMED_OUT"] = "1"
     os.kill(os.getpid(), signal.SIGTERM)
 
 
 def start_again() -> None:
-    """Ask for this job to be started again, unless it is being ended for good."""
+    """Requeue this job, unless it is being cancelled."""
     if os.environ.get("SUBMITIT_EXECUTOR") == "local":
         if os.environ.get("AEVB_TIMED_OUT"):
             sys.exit(START_AGAIN)

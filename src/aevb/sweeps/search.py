@@ -15,16 +15,16 @@ from aevb.training.module import AEVB
 from aevb.types import Checked, CountOrZero
 
 INTERRUPTED = "interrupted"
-"""An attribute of trials that did not come to their end; each is tried again."""
+"""An attribute of trials that were interrupted; each is tried again."""
 
 
 def continue_study(
     storage: str, name: str, direction: str, num_trials: int, first: Sequence[Mapping[str, Any]]
 ) -> tuple[int, int]:
-    """Prepare a study for a sweep: make it, or find what an earlier command has left of it.
+    """Make the study of a sweep, or continue one.
 
-    The first trials of a new study are given. Those that a killed or interrupted command has left unfinished are tried
-    again, with the same parameters; the job's folder is then the same, and it continues where it was.
+    Trials that a killed or interrupted command has left unfinished are tried again with the same parameters, which give
+    the job the same folder, so that it resumes.
 
     Args:
         storage: Optuna's URL of a database.
@@ -34,7 +34,7 @@ def continue_study(
         first: Parameters of the first trials.
 
     Returns:
-        How many trials are left to do, and how many there are already.
+        The numbers of trials left and of trials known.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     logging.getLogger("hydra_plugins.hydra_optuna_sweeper").setLevel(logging.ERROR)  # the table says why trials failed
@@ -63,7 +63,7 @@ def has_result(storage: str, name: str) -> bool:
 class Pruning(Checked, pl.Callback):
     """Reports val/elbo to Optuna, and ends a trial whose best is below the median of the others' at that point.
 
-    Which of the running trials this run is, its overrides tell.
+    The run's overrides tell which of the running trials it is.
 
     Source of the rule: Golovin et al., Google Vizier (KDD 2017), section 3.2.1, as Optuna's `MedianPruner`.
 
@@ -71,7 +71,7 @@ class Pruning(Checked, pl.Callback):
         storage: Optuna's URL of the database of the search; None: this run belongs to no search.
         study: Name of the study.
         warmup_samples: Training samples before which no trial is ended.
-        startup_trials: So many trials come to their end first.
+        startup_trials: Number of trials that finish before any is ended.
     """
 
     def __init__(
