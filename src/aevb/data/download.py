@@ -73,6 +73,10 @@ def download(
     Raises:
         DownloadError: no URL gave the file, or it cannot be written.
     """
+
+    def fetch(url: str) -> bytes:
+        return accept(_fetch(url, max_bytes, timeout, deadline))
+
     path = Path(path).absolute()
     if path.exists():
         return
@@ -82,7 +86,7 @@ def download(
         failures = []
         for url in urls:
             try:
-                data = _fetch_with_retries(url, accept, max_bytes, timeout, deadline, retries, pause)
+                data = _with_retries(fetch, url, timeout, retries, pause)
             except _GiveUpError as error:
                 failures.append(f"{url}: {error}")
                 continue
@@ -108,20 +112,12 @@ def lock(path: Path) -> FileLock:
     return FileLock(Path(tempfile.gettempdir()) / f"aevb-{user}-{name}.lock")
 
 
-def _fetch_with_retries(
-    url: str,
-    accept: Callable[[bytes], bytes],
-    max_bytes: int,
-    timeout: float,
-    deadline: float,
-    retries: int,
-    pause: float,
-) -> bytes:
+def _with_retries(fetch: Callable[[str], bytes], url: str, timeout: float, retries: int, pause: float) -> bytes:
     """The accepted content of `url`. Raises _GiveUpError with the last reason."""
     log.info("downloading %s from %s", urlsplit(url).path.rpartition("/")[2], urlsplit(url).netloc)
     for attempt in range(retries + 1):
         try:
-            return accept(_fetch(url, max_bytes, timeout, deadline))
+            return fetch(url)
         except ValueError as error:  # of `accept`, or an URL that is none; redirects to other schemes are such, too
             raise _GiveUpError(str(error)) from error
         except OSError as error:
