@@ -11,8 +11,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 import aevb.sweeps.names  # noqa: F401 - registers the resolvers that name the folders of sweeps
-from aevb.errors import ConfigError, JobFailedError, Stopped, file_error, last_line
-from aevb.errors import fail as fail
+from aevb.errors import ConfigError, JobFailedError, Stopped, fail, file_error, last_line
 
 T = TypeVar("T")
 

@@ -8,8 +8,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from aevb.apps import fail
-from aevb.errors import ConfigError
+from aevb.errors import ConfigError, fail
 from aevb.files import require_writable
 
 

@@ -8,7 +8,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from aevb.apps import fail
+from aevb.errors import fail
 
 try:
     import wandb_workspaces.reports.v2 as wr
