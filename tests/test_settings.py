@@ -53,6 +53,7 @@ BAD = {
     "logger.tags=[1,true]": "logger.tags must be a list of names of at most 64 characters",
     "trainer.check_val_every_n_epoch=-1": "trainer.check_val_every_n_epoch must be a whole number of at least 1, got",
     "trainer.check_val_every_n_epoch=0": "trainer.check_val_every_n_epoch must be a whole number of at least 1, got 0",
+    "trainer.max_time=abc": "trainer.max_time must be a text such as 00:01:30:00 (days:hours:minutes:seconds) or null",
     "trainer.max_epochs=abc": "trainer.max_epochs must be a whole number of at least 1, -1 or null, got 'abc'",
     "+trainer.limit_val_batches=0": "trainer.limit_val_batches must be a whole number of at least 1, a number",
     "+trainer.fast_dev_run=true": "trainer.fast_dev_run must be false (max_samples=1000 is a short run), got true",

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 from annotated_types import Interval
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from pydantic import StringConstraints
 
 from aevb.errors import ConfigError, first_line
 from aevb.signatures import Signature, names_near, signature_of, source
@@ -118,6 +119,9 @@ RENAMED = {
 SET_BY_TRAIN = Refused("is set by train.py itself")
 Batches = Annotated[int, Interval(ge=1)] | Annotated[float, Interval(gt=0, le=1)] | None
 Epochs = Count | Literal[-1] | None
+Duration = Annotated[
+    str, StringConstraints(pattern=r"^\d+:\d\d:\d\d:\d\d$"), "a text such as 00:01:30:00 (days:hours:minutes:seconds)"
+]
 
 NARROWED: dict[str, dict[str, Any]] = {
     "pytorch_lightning.trainer.trainer.Trainer": {
@@ -129,6 +133,7 @@ NARROWED: dict[str, dict[str, Any]] = {
         "min_epochs": Count | None,
         "max_steps": Count | Literal[-1],
         "min_steps": Count | None,
+        "max_time": Duration | None,
         "check_val_every_n_epoch": Count,
         "limit_train_batches": Batches,
         "limit_val_batches": Batches,
