@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
+import wandb
 from omegaconf import DictConfig, OmegaConf
 
-import wandb
 from aevb.errors import ConfigError
 from aevb.training.loggers import (
     make_logger,

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 import torch
+import wandb
 
 import aevb.apps.train
-import wandb
 from aevb import plots
 from aevb.errors import Interrupted, Stopped
 from aevb.runs.folder import RunFolder

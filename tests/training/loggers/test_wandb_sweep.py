@@ -5,8 +5,8 @@ import os
 from pathlib import Path
 
 import pytest
-
 import wandb
+
 from aevb.training.loggers import (
     log_sweep_table,
 )

@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
+import wandb
 from pydantic import Field, ValidationError
 from pytorch_lightning.loggers import WandbLogger as LightningWandbLogger
 from pytorch_lightning.utilities import rank_zero_only
 from requests.utils import get_netrc_auth
 
-import wandb
 from aevb.errors import first_line
 from aevb.training.loggers.wandb_config import dashboard_config
 from aevb.types import Checked

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import wandb
+
 from aevb.errors import first_line
 from aevb.files import atomic_write
 from aevb.training.loggers.wandb_run import WandbLogger
