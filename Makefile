@@ -73,7 +73,7 @@ lint: $(READY)  ## check the code: style, format, layers, types
 	@$(VENV)/bin/python -m mypy
 
 clean:  ## remove .venv and all caches; data and outputs stay
-	rm -rf $(VENV) .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist htmlcov
+	rm -rf $(VENV) .coverage* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist htmlcov
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(READY): pyproject.toml

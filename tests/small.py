@@ -7,8 +7,8 @@ from typing import Any
 import pytorch_lightning as pl
 
 from aevb.likelihoods import Bernoulli, Likelihood
-from aevb.networks import MLPDecoder, MLPEncoder
-from aevb.posteriors import DiagonalGaussian, Posterior
+from aevb.networks import Backbone, MLPDecoder, MLPEncoder
+from aevb.posteriors import DiagonalGaussian, RecognitionHead
 from aevb.priors import Prior, StandardNormal
 from aevb.vae import VAE, GenerativeModel, RecognitionModel
 
@@ -18,8 +18,9 @@ def small_model(
     hidden: int = 10,
     latent_dim: int = 2,
     likelihood: Callable[..., Likelihood] = Bernoulli,
-    posterior: Callable[..., Posterior] = DiagonalGaussian,
+    posterior: Callable[..., RecognitionHead] = DiagonalGaussian,
     prior: Callable[..., Prior] = StandardNormal,
+    decoder: Callable[..., Backbone] | None = None,
 ) -> VAE:
     return VAE(
         latent_dim=latent_dim,
@@ -27,7 +28,7 @@ def small_model(
         encoder=partial(MLPEncoder, hidden=[hidden]),
         posterior=posterior,
         prior=prior,
-        decoder=partial(MLPDecoder, hidden=[hidden]),
+        decoder=decoder or partial(MLPDecoder, hidden=[hidden]),
         likelihood=likelihood,
     )
 

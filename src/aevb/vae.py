@@ -146,8 +146,11 @@ class VAE(Checked, nn.Module):
         return vae
 
     def _connect(self) -> None:
-        for part in (self.p.prior, self.p.decoder, self.p.head, self.q.encoder, self.q.head):
+        for part in (self.p.prior, self.p.head, self.q.head):
             part.connect(self.p, self.q)
+        for backbone in (self.p.decoder, self.q.encoder):
+            if isinstance(backbone, Backbone):  # any module with an out_shape will do
+                backbone.connect(self.p, self.q)
 
     def batch(self, x: Any) -> Tensor:
         """x (B, *data_shape) as the model takes it, on its device.

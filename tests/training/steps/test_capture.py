@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from aevb import likelihoods, objectives, posteriors, priors
+from aevb import likelihoods, networks, objectives, posteriors, priors
 from aevb.objectives import SGVB
 from aevb.training.steps.compiled import unfused
 from aevb.training.steps.runner import unvalidated_distributions
@@ -65,11 +65,34 @@ OBJECTIVES: dict[str, Callable[[], Any]] = {
     "ScoreFunction, learned": partial(objectives.ScoreFunction, baseline="learned"),
     "ScoreFunction, leave_one_out": partial(objectives.ScoreFunction, 2, baseline="leave_one_out"),
 }
+TWO = {"latent_dims": (1, 1)}
+FIRST = partial(networks.FirstLayer, decoder=networks.MLPDecoder, **TWO)
+STATE = partial(networks.LastState, decoder=networks.MLPDecoder, width=4)
+LAYERED: dict[str, dict[str, Any]] = {
+    "BottomUp": {"posterior": posteriors.BottomUp, "prior": priors.Hierarchical, "decoder": FIRST},
+    "Ladder": {"posterior": posteriors.Ladder, "prior": priors.Hierarchical, "decoder": FIRST},
+    "TopDown": {
+        "posterior": partial(posteriors.TopDown, width=4),
+        "prior": partial(priors.TopDown, width=4),
+        "decoder": STATE,
+    },
+}
 CASES: dict[str, tuple[Callable[[], Any], dict[str, Any]]] = {
     **{name: (make, {}) for name, make in OBJECTIVES.items()},
     **{kind.__name__: (SGVB, {"likelihood": kind}) for kind in parts(likelihoods, "Likelihood")},
     **{f"{kind.__name__} of z": (SGVB, {"posterior": kind}) for kind in parts(posteriors, "Posterior")},
-    **{f"{kind.__name__} prior": (SGVB, {"prior": kind}) for kind in parts(priors, "Prior")},
+    **{
+        f"{kind.__name__} prior": (SGVB, {"prior": kind})
+        for kind in parts(priors, "Prior")
+        if kind not in (priors.Hierarchical, priors.TopDown)
+    },
+    **{
+        f"{name} of layers": (
+            SGVB,
+            model | {part: partial(model[part], **TWO) for part in ("posterior", "prior")},
+        )
+        for name, model in LAYERED.items()
+    },
 }
 WAITING = {
     "MonteCarloEM": "starts are picked by multinomial, and a Gaussian is fitted by a checked Cholesky factorization",
