@@ -3,6 +3,7 @@
 Hydra imports this file at every start, so what is heavy is imported when a sweep is launched.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from aevb.sweeps.jobs import Cluster
 
 
-class OnCluster:
+class OnCluster(ABC):
     """Submits the jobs of a sweep, and waits for them."""
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
@@ -29,9 +30,9 @@ class OnCluster:
         jobs = [Job(number, list(each), self.config, self.context, self.function) for number, each in numbered]
         return run_jobs(jobs, cluster)
 
+    @abstractmethod
     def cluster(self) -> "Cluster":
         """What runs the jobs."""
-        raise NotImplementedError
 
 
 class RayLauncher(OnCluster, Launcher):

@@ -98,7 +98,7 @@ def sample_and_kl_terms(
         return posterior.rsample(torch.Size((num_samples,))), divergence, {}
     if isinstance(posterior, Chain) and isinstance(prior, Chain):
         z = posterior.rsample((num_samples,))
-        terms = kl_per_block(posterior, prior, z, analytic=kl != "sampled")
+        terms = kl_per_block(posterior, prior, z, kl)
         named = {f"kl_{name}": term for name, term in zip(posterior.names, terms, strict=False)}
         return z, torch.stack(terms).sum(0), named
     z, log_q = rsample_and_log_prob(posterior, (num_samples,))
@@ -108,10 +108,12 @@ def sample_and_kl_terms(
 def kl_estimate(posterior: Distribution, prior: Distribution, z: Tensor, kl: str) -> Tensor:
     """KL(q ‖ p) in nats as `sample_and_kl` estimates it, from draws z (L, *batch, latent_dim) of q."""
     divergence = analytic_kl(posterior, prior, kl)
+    if divergence is None and isinstance(posterior, Chain) and isinstance(prior, Chain):
+        divergence = torch.stack(kl_per_block(posterior, prior, z, kl)).sum(0)
     return (posterior.log_prob(z) - prior.log_prob(z)).mean(0) if divergence is None else divergence
 
 
-def kl_per_block(q: Chain, p: Chain, z: Tensor, analytic: bool = True) -> list[Tensor]:
+def kl_per_block(q: Chain, p: Chain, z: Tensor, kl: str = "auto") -> list[Tensor]:
     """KL(q ‖ p) in nats split over blocks, (B,) each, from draws z (S, B, Σ sizes) of q.
 
     The term of block l is E_q[KL(q(z_l|·) ‖ p(z_l|·))] by the closed form at each draw where q has drawn all that p's
@@ -121,7 +123,7 @@ def kl_per_block(q: Chain, p: Chain, z: Tensor, analytic: bool = True) -> list[T
     terms = []
     for block, (q_l, p_l, z_l) in enumerate(zip(q.conditionals(z), p.conditionals(z), q.split(z), strict=True)):
         term = None
-        if analytic and p.before(block) <= q.before(block):
+        if kl != "sampled" and p.before(block) <= q.before(block):
             term = closed_form(q_l, p_l)
         if term is None:
             term = q_l.log_prob(z_l) - p_l.log_prob(z_l)

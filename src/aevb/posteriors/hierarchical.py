@@ -1,5 +1,6 @@
 """Posteriors over several layers of latent variables, z = [z_1, …, z_L] with z_1 next to the data."""
 
+from abc import abstractmethod
 from typing import Any, cast
 
 import torch
@@ -37,9 +38,9 @@ class Layered(RecognitionHead):
         names = [str(layer + 1) for layer in order]
         return Chain(lambda: self.program(h), self.latent_dims, order if self.order_is_upwards else order[::-1], names)
 
+    @abstractmethod
     def program(self, h: Tensor) -> Program:
         """The conditionals in the order in which layers are drawn."""
-        raise NotImplementedError
 
 
 class BottomUp(Layered):
