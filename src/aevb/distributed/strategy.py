@@ -13,7 +13,7 @@ from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvir
 from lightning_fabric.utilities.distributed import _distributed_is_initialized
 from pytorch_lightning.strategies import DDPStrategy
 from torch import Tensor, nn
-from torch.distributed import ReduceOp, all_reduce, broadcast, get_world_size
+from torch.distributed import all_reduce, broadcast, get_world_size
 
 from aevb.distributed.world import by_srun, by_torchrun, size
 
@@ -79,15 +79,6 @@ def average_gradients(parameters: Sequence[nn.Parameter]) -> None:
     for number, (parameter, mean) in enumerate(zip(parameters, means, strict=True)):
         if not has_none[number] or found[number] > 0:
             parameter.grad = mean.view_as(parameter).to(parameter.dtype)
-
-
-def all_ranks_agree(yes: bool, device: torch.device) -> bool:
-    """Whether `yes` is true in every process: a minimum over all of them, of a tensor on `device`."""
-    if not _distributed_is_initialized():
-        return yes
-    votes = torch.tensor(float(yes), device=device)
-    all_reduce(votes, ReduceOp.MIN)
-    return bool(votes)
 
 
 def trainer_options(*plugins: Any) -> dict[str, Any]:
