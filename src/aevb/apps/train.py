@@ -11,7 +11,7 @@ import torch
 from omegaconf import DictConfig
 from pytorch_lightning.loggers import Logger
 
-from aevb.apps import summary
+from aevb.apps import learning_rate_search, summary
 from aevb.apps.assembly import (
     log_settings,
     make_loggers,
@@ -46,7 +46,6 @@ from aevb.runs.log import logged
 from aevb.runs.outcome import exit_code_of, recorded, write_end
 from aevb.runs.stored import linked
 from aevb.settings import validate
-from aevb.training import learning_rate_search
 from aevb.training.callbacks import Status
 from aevb.training.limits import ended_by
 from aevb.training.loggers import GuardedLogger
