@@ -325,7 +325,7 @@ def test_files_of_dead_processes_are_removed(run_train, tmp_path):
 
 @pytest.mark.parametrize("path", ["/proc/run", "/dev/null/run", "/tmp/" + "x" * 300])
 def test_folder_that_cannot_be_used_is_named_with_the_cause(run_train, path):
-    with pytest.raises(ConfigError, match=f"^hydra.run.dir: .*{path} cannot be used: [A-Z]"):
+    with pytest.raises(ConfigError, match=r"^hydra\.run\.dir: .* cannot be used: [A-Z]"):
         run_train(*TINY, folder=Path(path))
 
 
