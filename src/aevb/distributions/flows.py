@@ -1,16 +1,18 @@
 """Normalizing flows over a Gaussian, built with zuko."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Distribution, constraints
+from torch.distributions import Distribution, Transform, constraints
 
 # Importing zuko turns off argument validation in all of torch.distributions; restore the program's setting.
 _validation = Distribution._validate_args
 import zuko.flows  # noqa: E402
+import zuko.flows.coupling  # noqa: E402
 import zuko.lazy  # noqa: E402
 import zuko.transforms  # noqa: E402
 
@@ -103,16 +105,43 @@ def spline_coupling(
     latent_dim: int, context: int, transforms: int, bins: int, hidden: Sequence[int]
 ) -> zuko.lazy.LazyTransform:
     """Every other z_i → a monotonic spline of it, a function of the rest and the context; in turns."""
-    flow = zuko.flows.NICE(
-        latent_dim,
-        context,
-        transforms,
-        univariate=zuko.transforms.MonotonicRQSTransform,
-        shapes=[(bins,), (bins,), (bins - 1,)],
-        hidden_features=hidden,
-        activation=nn.ELU,
-    )
-    return start_at_identity(flow.transform)
+    steps = [
+        Coupling(
+            latent_dim,
+            context,
+            mask=torch.arange(latent_dim) % 2 == number % 2,
+            univariate=zuko.transforms.MonotonicRQSTransform,
+            shapes=[(bins,), (bins,), (bins - 1,)],
+            hidden_features=hidden,
+            activation=nn.ELU,
+        )
+        for number in range(transforms)
+    ]
+    return start_at_identity(zuko.lazy.LazyComposedTransform(*steps))
+
+
+class Coupling(zuko.flows.coupling.GeneralCouplingTransform):
+    """zuko's coupling transform for a mask of every other dimension, whose two parts are slices.
+
+    zuko looks for them by `nonzero` in each step, which makes Python wait for the device.
+    """
+
+    def __init__(self, features: int, context: int, mask: Tensor, **settings: Any) -> None:
+        super().__init__(features, context, mask, **settings)
+        self.first = 0 if mask[0] else 1
+        """The first dimension that is kept."""
+
+    def forward(self, c: Tensor | None = None) -> zuko.transforms.CouplingTransform:
+        return AlternatingCoupling(partial(self.meta, c), self.first)
+
+
+class AlternatingCoupling(zuko.transforms.CouplingTransform):
+    """Keeps every other dimension, from `first` (0 or 1) on, and maps the others by `meta` of those."""
+
+    def __init__(self, meta: Callable[[Tensor], Transform], first: int) -> None:
+        Transform.__init__(self)
+        self.meta = meta
+        self.idx_a, self.idx_b = slice(first, None, 2), slice(1 - first, None, 2)
 
 
 def start_at_identity(transform: zuko.lazy.LazyTransform) -> zuko.lazy.LazyTransform:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -46,8 +47,42 @@ class CholeskyGaussian(MultivariateNormal):
             return super().rsample(torch.Size(sample_shape))
 
 
+def unchecked_cholesky(matrix: Tensor) -> Tensor:
+    """The lower Cholesky factor of matrices (..., D, D), NaN where one is not positive definite.
+
+    `torch.linalg.cholesky` raises an error, for which Python waits for the device.
+    """
+    factor, failed = torch.linalg.cholesky_ex(matrix)
+    return torch.where((failed == 0)[..., None, None], factor, torch.nan)
+
+
 class LowRankPlusDiagonalGaussian(LowRankMultivariateNormal):
-    """`LowRankMultivariateNormal` in full precision under autocast."""
+    """`LowRankMultivariateNormal` in full precision under autocast.
+
+    torch's checks the factorization of I + Wᵀ D⁻¹ W, of covariance W Wᵀ + D, in each step, which makes Python wait for
+    the device. Its eigenvalues are at least 1.
+
+    Args:
+        loc: (..., D).
+        cov_factor: W (..., D, R).
+        cov_diag: The diagonal of D, positive, (..., D).
+    """
+
+    def __init__(self, loc: Tensor, cov_factor: Tensor, cov_diag: Tensor) -> None:
+        self.loc, self.cov_factor, self.cov_diag = loc, cov_factor, cov_diag
+        self._unbroadcasted_cov_factor, self._unbroadcasted_cov_diag = cov_factor, cov_diag
+        capacitance = (cov_factor.mT / cov_diag.unsqueeze(-2)) @ cov_factor
+        identity = torch.eye(cov_factor.shape[-1], dtype=loc.dtype, device=loc.device)
+        self._capacitance_tril = unchecked_cholesky(capacitance + identity)
+        Distribution.__init__(self, loc.shape[:-1], loc.shape[-1:], validate_args=False)
+
+    def expand(self, batch_shape: Sequence[int], _instance: Any = None) -> "LowRankPlusDiagonalGaussian":
+        loc, factor = self.loc, self.cov_factor
+        return LowRankPlusDiagonalGaussian(
+            loc.expand(*batch_shape, *loc.shape[-1:]),
+            factor.expand(*batch_shape, *factor.shape[-2:]),
+            self.cov_diag.expand(*batch_shape, *loc.shape[-1:]),
+        )
 
     def rsample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         with torch.autocast(self.loc.device.type, enabled=False):

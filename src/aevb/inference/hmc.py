@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 from torch.distributions import MultivariateNormal
 
+from aevb.distributions.gaussian import unchecked_cholesky
+
 LogDensity = Callable[[Tensor], Tensor]
 """z (S, B, D) → log-density in nats, up to a constant, (S, B)."""
 
@@ -168,8 +170,10 @@ def resample(z: Tensor, log_weights: Tensor, count: int) -> Tensor:
     Returns:
         z (T, B, D).
     """
-    picked = torch.multinomial(log_weights.softmax(0).T, count, replacement=True).T
-    return z[picked, torch.arange(z.shape[1], device=z.device)]
+    cumulative = log_weights.softmax(0).cumsum(0).T.contiguous()  # torch.multinomial would wait for the device
+    uniform = torch.rand(len(cumulative), count, dtype=cumulative.dtype, device=z.device) * cumulative[:, -1:]
+    picked = torch.searchsorted(cumulative, uniform, right=True).clamp(max=len(z) - 1).T
+    return z.gather(0, picked.unsqueeze(-1).expand(-1, -1, z.shape[-1]))
 
 
 def fit_gaussian(z: Tensor) -> MultivariateNormal:
@@ -188,4 +192,4 @@ def fit_gaussian(z: Tensor) -> MultivariateNormal:
     covariance = (scatter + strength * pooled) / (count - 1 + strength)
     # A direction in which nothing moved, because all was rejected, still gets a density.
     floor = 1e-6 * torch.eye(dimensions, dtype=z.dtype, device=z.device)
-    return MultivariateNormal(mean, covariance + floor, validate_args=False)
+    return MultivariateNormal(mean, scale_tril=unchecked_cholesky(covariance + floor), validate_args=False)

@@ -77,4 +77,4 @@ class LowRankGaussian(Posterior):
         mean, log_variance, directions = parameters.tensor_split((self.latent_dim, 2 * self.latent_dim), dim=-1)
         scale = (0.5 * log_variance).exp().unsqueeze(-1)
         factor = scale * directions.unflatten(-1, (self.latent_dim, self.rank)) / math.sqrt(self.rank)
-        return LowRankPlusDiagonalGaussian(mean, factor, log_variance.exp(), validate_args=False)
+        return LowRankPlusDiagonalGaussian(mean, factor, log_variance.exp())

@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, Independent, Normal
 from torch.distributions import Laplace as LaplaceDistribution
-from torch.distributions import StudentT as StudentTDistribution
 
+from aevb.distributions.student_t import StudentTDistribution
 from aevb.priors.base import Prior
 from aevb.types import Positive
 
@@ -75,5 +75,5 @@ class StudentT(Prior):
         self.register_buffer("scale", torch.full((latent_dim,), float(scale)), persistent=False)
 
     def forward(self) -> Distribution:
-        one_dimensional = StudentTDistribution(self.df, self.loc, self.scale, validate_args=False)
+        one_dimensional = StudentTDistribution(self.df, self.loc, self.scale)
         return Independent(one_dimensional, 1, validate_args=False)

@@ -65,6 +65,7 @@ OBJECTIVES: dict[str, Callable[[], Any]] = {
     "ScoreFunction, learned": partial(objectives.ScoreFunction, baseline="learned"),
     "ScoreFunction, leave_one_out": partial(objectives.ScoreFunction, 2, baseline="leave_one_out"),
 }
+PRIORS = [kind for kind in parts(priors, "Prior") if kind not in (priors.Hierarchical, priors.TopDown)]
 TWO = {"latent_dims": (1, 1)}
 FIRST = partial(networks.FirstLayer, decoder=networks.MLPDecoder, **TWO)
 STATE = partial(networks.LastState, decoder=networks.MLPDecoder, width=4)
@@ -82,10 +83,11 @@ CASES: dict[str, tuple[Callable[[], Any], dict[str, Any]]] = {
     **{kind.__name__: (SGVB, {"likelihood": kind}) for kind in parts(likelihoods, "Likelihood")},
     **{f"{kind.__name__} of z": (SGVB, {"posterior": kind}) for kind in parts(posteriors, "Posterior")},
     **{
-        f"{kind.__name__} prior": (SGVB, {"prior": kind})
-        for kind in parts(priors, "Prior")
-        if kind not in (priors.Hierarchical, priors.TopDown)
+        f"WakeSleep, {kind.__name__}": (objectives.WakeSleep, {"likelihood": kind})
+        for kind in parts(likelihoods, "Likelihood")
     },
+    **{f"WakeSleep, {kind.__name__} prior": (objectives.WakeSleep, {"prior": kind}) for kind in PRIORS},
+    **{f"{kind.__name__} prior": (SGVB, {"prior": kind}) for kind in PRIORS},
     **{
         f"{name} of layers": (
             SGVB,
@@ -95,11 +97,8 @@ CASES: dict[str, tuple[Callable[[], Any], dict[str, Any]]] = {
     },
 }
 WAITING = {
-    "MonteCarloEM": "starts are picked by multinomial, and a Gaussian is fitted by a checked Cholesky factorization",
-    "StudentT": "torch's distribution makes a tensor of a number",
-    "StudentT prior": "torch's distribution makes a tensor of a number",
-    "LowRankGaussian of z": "torch's distribution checks its Cholesky factorization",
-    "SplineFlow of z": "zuko's spline picks the values inside its bounds by nonzero",
+    f"WakeSleep, {name}": "draws of a category are by multinomial"
+    for name in ("Categorical", "DiscretizedLogisticMixture", "MixtureOfGaussians prior", "VampPrior prior")
 }
 """Cases that do wait, and why."""
 
