@@ -35,7 +35,7 @@ NEW_VENV := uv venv --quiet --allow-existing --python "$(PYTHON)" $(VENV)
 endif
 endif
 
-.PHONY: help train benchmark test test-campaign test-cluster coverage lint clean
+.PHONY: help train benchmark test test-campaign test-cluster coverage lint site clean
 .DEFAULT_GOAL := help
 
 help:  ## list these commands
@@ -72,8 +72,11 @@ lint: $(READY)  ## check the code: style, format, layers, types
 	@$(VENV)/bin/lint-imports
 	@$(VENV)/bin/python -m mypy
 
+site: $(READY)  ## build the documentation in build/site
+	@$(VENV)/bin/python -m zensical build --config-file zensical.toml --strict
+
 clean:  ## remove .venv and all caches; data and outputs stay
-	rm -rf $(VENV) .coverage* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist htmlcov
+	rm -rf $(VENV) .cache .coverage* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist htmlcov
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(READY): pyproject.toml

@@ -15,6 +15,7 @@ WHOLE = {
     "sweeps/test_sweep.py": "sweeps from start to end",
     "test_layout.py": "tests/",
     "test_project.py": "pyproject.toml",
+    "test_site.py": "zensical.toml and docs/",
     "training/steps/test_capture.py": "steps of every part, as a CUDA graph would capture them",
     "training/test_precision.py": "training in every precision",
 }

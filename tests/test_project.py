@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[1]
 def test_version_is_that_of_pyproject() -> None:
     """A difference means that the installed metadata are stale."""
     assert aevb.__version__ == tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert f"\nversion: {aevb.__version__}\n" in (ROOT / "CITATION.cff").read_text()
 
 
 def test_the_tested_package_is_the_one_of_this_checkout() -> None:

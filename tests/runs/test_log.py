@@ -36,6 +36,16 @@ def test_all_that_is_said_is_logged_and_still_said(tmp_path, capsys):
     assert said.err == "a warning of a library\nno endlater\n"
 
 
+def test_a_handler_without_a_stream_of_its_own_is_logged(tmp_path, capsys):
+    logger = logging.getLogger("a library that uses logging's last resort")
+    logger.addHandler(logging.lastResort)
+    with logged(tmp_path / "train.log", "train.py"):
+        logger.warning("a warning")
+    logger.removeHandler(logging.lastResort)
+    assert lines(tmp_path / "train.log")[1:] == ["a warning"]
+    assert capsys.readouterr().err == "a warning\n"
+
+
 @pytest.mark.parametrize(
     ("error", "line"), [(ConfigError("seed: no"), "error: seed: no"), (Stopped("ended", 1), "ended")]
 )

@@ -36,7 +36,8 @@ class Array(InMemoryDataModule):
 
     Args:
         path: The file.
-        val_fraction, test_fraction: Of the datapoints that are not split in the file.
+        val_fraction: Of the datapoints that are not split in the file.
+        test_fraction: Of the same.
         channels_last: Whether four axes are (N, H, W, C) or (N, C, H, W); None: see above.
         kwargs: See `InMemoryDataModule`.
     """

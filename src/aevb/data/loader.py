@@ -64,10 +64,10 @@ class BatchLoader(Checked):
         binarize: Draw black-and-white values from `x` as probabilities, anew for each epoch. The draws depend on
             (seed, epoch) and on the kind of device.
         device: Of the batches; by default that of `x`.
-        rank, world_size: This process among those that share the data.
+        rank: This process among those that share the data.
+        world_size: Number of these processes.
 
-    Yields:
-        `(x,)` or `(x, y)`; x is float32 of shape (B, *shape), y (B,); in blocks (K, B, *shape) and (K, B).
+    A batch is `(x,)` or `(x, y)`: x float32 (B, *shape), y (B,); in blocks (K, B, *shape) and (K, B).
     """
 
     def __init__(

@@ -76,7 +76,8 @@ class DiscretizedLogisticMixture(Likelihood):
 
     Args:
         components: K.
-        levels, min_scale: See `DiscretizedLogistic`.
+        levels: See `DiscretizedLogistic`.
+        min_scale: See there.
     """
 
     discrete = True

@@ -117,7 +117,8 @@ class StudentT(LocationAndScale):
     Args:
         degrees_of_freedom: ν, at the start where it is learned.
         learn_degrees_of_freedom: Learn ν, as 1 + exp of a parameter.
-        bounded, min_scale: See `LocationAndScale`.
+        bounded: See `LocationAndScale`.
+        min_scale: See there.
     """
 
     def __init__(

@@ -86,10 +86,14 @@ def shown(line: str) -> str:
 
 
 def handlers_of(stream: TextIO) -> list[logging.StreamHandler[Any]]:
-    """The handlers of loggers that write to a stream."""
+    """The handlers of loggers that write to a stream; not those that look up `sys.stderr` at each message."""
     loggers = [logging.getLogger(), *logging.root.manager.loggerDict.values()]
     handlers = {handler for logger in loggers if isinstance(logger, logging.Logger) for handler in logger.handlers}
-    return [handler for handler in handlers if isinstance(handler, logging.StreamHandler) and handler.stream is stream]
+    return [
+        handler
+        for handler in handlers
+        if isinstance(handler, logging.StreamHandler) and vars(handler).get("stream") is stream
+    ]
 
 
 def redirect(handlers: list[list[logging.StreamHandler[Any]]], streams: Any) -> None:
