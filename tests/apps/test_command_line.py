@@ -1,4 +1,4 @@
-"""What a command cannot mean is one line and exit code 2, before Hydra has made a folder."""
+"""An invalid command is one line and exit code 2, before Hydra creates a folder."""
 
 import sys
 from pathlib import Path
@@ -28,38 +28,47 @@ REFUSED = {
     "latent_dim=2": "latent_dim is no setting of train.py; did you mean model.latent_dim?",
     "~optimizer": "optimizer must be given, but is not in the configuration; choose one by optimizer=<name>",
     "~optimiser": "optimiser is no setting of train.py; did you mean optimizer?",
-    "optimizer.weight_decay=0.1": "optimizer.weight_decay is at its default and not in the configuration; add it with "
+    "optimizer.weight_decay=0.1": "optimizer.weight_decay has its default and is not in the configuration; add it with "
     "+optimizer.weight_decay=0.1",
-    "+seed=1": "seed is there already; write seed=1",
+    "+seed=1": "seed is already in the configuration; write seed=1",
     "task=probe": "task is a setting of evaluate.py, not of train.py",
     "+task=probe": "task is a setting of evaluate.py, not of train.py",
-    "seed": "seed: an argument is of the form key=value",
-    "model.encoder.hidden=[200": "model.encoder.hidden: the value cannot be read: [200",
+    "seed": "seed: an argument has the form key=value",
+    "model.encoder.hidden=[200": "model.encoder.hidden: the value cannot be parsed: [200",
     "model.latent_dim=2,3": "model.latent_dim: model.latent_dim=2,3 gives several values; add -m",
     "resume=nowhere": "resume: nowhere is no run folder: it has no .hydra/config.yaml",
-    "hydra.run.dir=": "hydra.run.dir must be a folder, got ''",
-    "hydra.run.dir='a\\${b'": "hydra.run.dir: the name of a run folder cannot hold ${, got 'a${b'",
+    "hydra.run.dir=": "hydra.run.dir must name a folder, got ''",
+    "hydra.run.dir='a\\${b'": "hydra.run.dir: the name of a run folder cannot contain ${, got 'a${b'",
     "hydra.run.dir=${nothing}": "hydra.run.dir: Interpolation key 'nothing' not found",
-    "sweep.name='a${b'": "sweep.name: the value is no interpolation: sweep.name='a${b'; for the characters ${",
-    "-m seed=1,2 sweep.name='a\\${b'": "sweep.name: the name of a sweep cannot hold ${, got 'a${b'",
-    "metric='${'": "metric: the value is no interpolation: metric='${'",
+    "sweep.name='a${b'": "sweep.name: invalid interpolation: sweep.name='a${b'; for the characters ${",
+    "-m seed=1,2 sweep.name='a\\${b'": "sweep.name: the name of a sweep cannot contain ${, got 'a${b'",
+    "metric='${'": "metric: invalid interpolation: metric='${'",
     "-m seed=1,2,-3": "seed must be a whole number from 0 to 4,294,967,295, got -3",
     "-m seed=1,2 model=gaussian,gausian": "model: there is no 'gausian'",
     "sweep=figure5 sweep.name=[1]": "sweep.name must be a text",
+    "hydra.run.dir=/proc/new/run": "hydra.run.dir: /proc/new/run cannot be written: No such file or directory",
+    "hydra.run.dir=/dev/null/run": "hydra.run.dir: /dev/null/run cannot be written: Not a directory",
+    "-m seed=1,2 hydra.sweep.dir=/dev/null/s": "hydra.sweep.dir: /dev/null/s cannot be written: Not a directory",
+    f"hydra.run.dir={'x' * 300}": f"hydra.run.dir: {'x' * 300} cannot be written: File name too long",
 }
 
 
 @pytest.mark.parametrize("command", REFUSED)
-def test_what_a_command_cannot_mean_is_one_line(command):
+def test_invalid_command_is_one_line(command):
     with pytest.raises(ConfigError) as error:
         check("train", *command.split())
     assert str(error.value).startswith(REFUSED[command])
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("command", ["sweep=figure3", "sweep=learning_rate", "-m seed=1,2 model=glob(g*)", "--help"])
-def test_commands_that_can_be_meant_pass(command):
+@pytest.mark.parametrize(
+    "command",
+    ["hydra.run.dir=new/run", "sweep=figure3", "sweep=learning_rate", "-m seed=1,2 model=glob(g*)", "--help"],
+)
+def test_valid_command_passes_and_creates_nothing(command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     check("train", *command.split())
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
@@ -78,7 +87,7 @@ def test_commands_that_can_be_meant_pass(command):
         ("hydra.run.dir=${seed}", "hydra.run.dir=${seed}"),
     ],
 )
-def test_paths_are_quoted_where_hydra_would_read_them_as_something_else(argument, expected):
+def test_paths_are_quoted_where_hydra_would_parse_them_as_something_else(argument, expected):
     assert quoted(argument, is_sweep=False) == expected
 
 
@@ -102,6 +111,14 @@ def test_a_deleted_working_directory_is_one_line(tmp_path, monkeypatch, capsys):
         check_command_line("report", CONF)
     assert stop.value.code == 2
     assert capsys.readouterr().err == "error: the working directory was deleted; change to another\n"
+
+
+def test_new_place_of_a_file_makes_its_key_known(tmp_path, monkeypatch):
+    (tmp_path / ".hydra").mkdir()
+    (tmp_path / ".hydra" / "config.yaml").touch()
+    monkeypatch.setattr(sys, "argv", ["train.py", f"resume={tmp_path}", "data.path=moved.npy"])
+    check_command_line("train", CONF)
+    assert sys.argv[1:] == ["data=array", f"resume={tmp_path}", "data.path=moved.npy"]
 
 
 def test_unknown_flag_is_one_line(monkeypatch, capsys):

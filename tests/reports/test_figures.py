@@ -6,7 +6,7 @@ import pytest
 
 from aevb.reports import bound, find, learning_curves, marginal_likelihood, numbers, table
 from aevb.reports.figures import over_seeds
-from aevb.reports.table import describe
+from aevb.reports.table import labels
 
 
 def test_over_seeds_is_mean_and_deviation_where_there_are_values():
@@ -148,9 +148,9 @@ def test_description_names_only_what_differs(make_run, tmp_path):
     for latent_dim, objective in ((3, "sgvb"), (5, "sgvb"), (5, "wake_sleep")):
         make_run(f"{latent_dim}{objective}", {"val/elbo": {1: 1.0}}, latent_dim=latent_dim, objective=objective)
     runs, _ = find([str(tmp_path / "runs")])
-    assert sorted(describe(runs).values()) == [
+    assert sorted(labels(runs).values()) == [
         "objective=sgvb model.latent_dim=3",
         "objective=sgvb model.latent_dim=5",
         "objective=wake_sleep model.latent_dim=5",
     ]
-    assert list(describe(runs[:1]).values()) == ["MNIST, SGVB"]
+    assert list(labels(runs[:1]).values()) == ["MNIST, SGVB"]

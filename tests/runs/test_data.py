@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from hydra import compose, initialize_config_dir
 
-from aevb.apps.command_line import moves_a_file
 from aevb.apps.evaluate import evaluate
 from aevb.errors import ConfigError
 
@@ -119,26 +118,19 @@ def test_moved_data_are_found_where_the_command_says(run_train, tmp_path, traine
 
 
 def test_place_that_would_be_ignored_is_an_error(run_train, tmp_path, trained):
-    message = ": the data of .*run are not kept in that way; drop it$"
+    message = ": the data of .*run have no such setting; drop it$"
     with pytest.raises(ConfigError, match=f"^paths.data{message}"):
         run_evaluate(trained.path, f"paths.data={tmp_path}")
     with pytest.raises(ConfigError, match=f"^paths.data{message}"):
         run_train(f"resume={trained.path}", f"paths.data={tmp_path}", "max_samples=2000", folder=trained.path)
     digits, _ = run_train("model.encoder.hidden=[4]", "logger=none", "max_samples=500", folder=tmp_path / "digits")
-    message = r"^data\.path: the data of .*digits are not kept in that way; drop it$"
+    message = r"^data\.path: the data of .*digits have no such setting; drop it$"
     with pytest.raises(ConfigError, match=message):
         run_evaluate(digits.path, f"data.path={tmp_path}/data.npz")
     resume = [f"resume={digits.path}", "data=array", f"data.path={tmp_path}/data.npz"]
     with pytest.raises(ConfigError, match=message):
         run_train(*resume, "max_samples=1000", folder=digits.path)
     run_evaluate(tmp_path, f"data.path={tmp_path}/data.npz")  # one of two runs has such data
-
-
-def test_command_that_moves_a_file_is_recognised():
-    assert moves_a_file(["resume=run", "data.path=x.npy"])
-    assert not moves_a_file(["resume=run", "data=array", "data.path=x.npy"])
-    assert not moves_a_file(["resume=run"])
-    assert not moves_a_file(["data.path=x.npy"])
 
 
 @pytest.mark.slow

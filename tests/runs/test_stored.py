@@ -4,7 +4,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from aevb.errors import ConfigError
-from aevb.runs.stored import confine, linked, read_config, relocate, resolved, resumed, stored_text
+from aevb.runs.stored import confine, linked, read_config, relocate, resolved, stored_text, with_changes
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def stored(tmp_path):
     return call
 
 
-def test_what_is_stored_has_no_interpolations(stored, monkeypatch):
+def test_stored_configuration_has_no_interpolations(stored, monkeypatch):
     monkeypatch.setenv("PLACE", "/there")
     config = OmegaConf.create(
         {
@@ -44,7 +44,7 @@ def test_what_is_stored_has_no_interpolations(stored, monkeypatch):
     assert stored_text(read) == text
 
 
-def test_what_cannot_be_resolved_is_not_stored(monkeypatch):
+def test_unresolvable_interpolation_is_not_stored(monkeypatch):
     monkeypatch.delenv("NOTHING", raising=False)
     with pytest.raises(ConfigError, match=r"data.path: .*NOTHING") as error:
         resolved(OmegaConf.create({"data": {"path": "${oc.env:NOTHING}"}}))
@@ -98,7 +98,7 @@ def test_configuration_of_another_form_is_refused(stored, content):
         stored(content)
 
 
-def test_folders_are_those_of_now(tmp_path, monkeypatch):
+def test_relocate_replaces_the_folders_of_run_and_data(tmp_path, monkeypatch):
     monkeypatch.delenv("AEVB_DATA_DIR", raising=False)
     monkeypatch.chdir(tmp_path)
     content = {
@@ -147,16 +147,16 @@ def confined(tmp_path, stored, **command):
         "trainer.profiler.dirpath=..",
     ],
 )
-def test_what_a_stored_configuration_writes_elsewhere_is_refused_unless_the_command_says_it(tmp_path, key):
+def test_paths_outside_of_the_run_folder_are_refused_unless_the_command_names_them(tmp_path, key):
     stored = OmegaConf.from_dotlist([key])
-    with pytest.raises(ConfigError, match=f"is outside of the run folder .*say {key}"):
+    with pytest.raises(ConfigError, match=f"is outside of the run folder .*add {key}"):
         confined(tmp_path, stored)
     section = key.split(".")[0]
     said = OmegaConf.merge({"logger": {}, "callbacks": {}, "trainer": {}}, stored)
     confined(tmp_path, stored, **{section: said[section]} | ({} if section == "logger" else {"logger": {}}))
 
 
-def test_what_a_stored_configuration_writes_inside_is_let_be(tmp_path):
+def test_paths_inside_of_the_run_folder_are_kept(tmp_path):
     stored = {
         "logger": {"save_dir": str(tmp_path / "logs"), "name": "a/b"},
         "callbacks": {"x": {"monitor": "val/elbo"}},
@@ -191,7 +191,7 @@ def test_urls_of_a_stored_configuration_are_those_of_the_command_or_none(tmp_pat
     assert "urls" in confined(tmp_path, urls, **urls)[0].data
 
 
-def test_resumed_run_takes_what_the_command_changes(tmp_path):
+def test_resumed_run_has_the_changes_of_the_command(tmp_path):
     module = {"_target_": "m", "seed": "${seed}", "max_samples": "${max_samples}"}
     command = OmegaConf.create(
         COMMAND | {"paths": {"run": str(tmp_path), "data": "d"}, "model": {}, "module": module, "seed": 1}
@@ -199,15 +199,12 @@ def test_resumed_run_takes_what_the_command_changes(tmp_path):
     command.max_samples = 20
     stored = resolved(OmegaConf.merge(command, {"seed": 7, "max_samples": 10, "logger": {}, "model": {}}))
     assert stored.module == {"_target_": "m", "seed": 7, "max_samples": 10}
-    config, _ = resumed(stored, command, ["max_samples"])
+    config, _ = with_changes(stored, command, ["max_samples"])
     assert (config.module.seed, config.module.max_samples, config.max_samples) == (7, 20, 20)
     assert config.paths.run == str(tmp_path)
 
 
-pytestmark = pytest.mark.timeout(900)  # each starts several processes, which takes long on a machine with other work
-
-
-def test_what_a_run_fills_in_reaches_the_parts_of_a_stored_configuration():
+def test_filled_in_values_reach_the_parts_of_a_stored_configuration():
     stored = {"model": {"data_shape": None, "encoder": {"data_shape": None}, "likelihood": {"bounded": "auto"}}}
     copies = {"vae": dict(stored["model"]), "optimizer": {"lr": None}, "other": 1}
     config = OmegaConf.create({**stored, "optimizer": {"lr": None}, "data": {"shape": None}, "module": copies})

@@ -1,7 +1,7 @@
 """Validation of the command line before Hydra acts on it: an error is one line, and nothing is written.
 
-Hydra makes the run folder before it calls a program, and its errors about misspelt options speak of its internals. So
-the configuration is composed here first, which takes a fifth of a second.
+Hydra creates the run folder before it calls a program, and its errors about misspelt options name its internals. The
+configuration is therefore composed here first, which takes a fifth of a second.
 """
 
 import argparse
@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra._internal.utils import get_args_parser
@@ -26,35 +26,26 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import GrammarParseError, OmegaConfBaseException
 
-import aevb.config  # noqa: F401 - registers the resolvers of the YAML files
-from aevb.errors import ConfigError, fail, one_line
+from aevb.config import register_resolvers
+from aevb.errors import ConfigError, fail, first_line, one_line
+from aevb.files import require_writable
 from aevb.settings import RENAMED, SCHEMAS, keys_of, unknown_key, validate
 from aevb.signatures import signature_of
 from aevb.types import did_you_mean, shown
 
-FOLDERS = (
-    "data.path",
-    "hydra.run.dir",
-    "hydra.sweep.dir",
-    "output",
-    "paths.data",
-    "paths.run",
-    "resume",
-    "run",
-    "runs",
-    "sweep.name",
-)
-"""Keys whose values are paths or names of folders, which may hold characters of Hydra's syntax."""
+FOLDERS = {"data.path", "hydra.run.dir", "hydra.sweep.dir", "output", "paths.data", "paths.run", "resume", "run",
+           "runs", "sweep.name"}  # fmt: skip
+"""Keys whose values are paths or names of folders, which may contain characters of Hydra's syntax."""
 
 EXTRAS = {
     "hydra/launcher=joblib": ("hydra_plugins.hydra_joblib_launcher", "joblib"),
     "hydra/sweeper=optuna": ("hydra_plugins.hydra_optuna_sweeper", "optuna"),
     "sweep=learning_rate": ("hydra_plugins.hydra_optuna_sweeper", "optuna"),
 }
-"""Arguments that need a plugin of Hydra's: its package, and the extra that has it."""
+"""Arguments that need a Hydra plugin: its package, and the extra that installs it."""
 
 SWEPT_VALUES = 12
-"""Number of values of a sweep that are checked before it begins; the others are when their jobs begin."""
+"""Values of a sweep that are checked before it starts; the others are checked when their jobs start."""
 
 
 def check_command_line(program: str, conf: Path) -> None:
@@ -64,17 +55,17 @@ def check_command_line(program: str, conf: Path) -> None:
     except FileNotFoundError:
         fail("error: the working directory was deleted; change to another", 2)
     parser = get_args_parser()
-    parser.error = refuse_flag  # type: ignore[method-assign]
+    parser.error = lambda text: fail(f"error: {text}; --help lists the settings", 2)  # type: ignore[method-assign]
     arguments = parser.parse_args()
     is_sweep = arguments.multirun
     sys.argv[1:] = [quoted(argument, is_sweep) for argument in sys.argv[1:]]
     arguments.overrides = [quoted(argument, is_sweep) for argument in arguments.overrides]
-    if program == "train" and moves_a_file(arguments.overrides):
-        # The run that is resumed has a file of data, which the default data set has not.
+    keys = {override.partition("=")[0] for override in arguments.overrides}
+    if program == "train" and {"resume", "data.path"} <= keys and "data" not in keys:
+        # Only this data set has the key data.path; a resumed run keeps its own.
         sys.argv.insert(1, "data=array")
         arguments.overrides.insert(0, "data=array")
-    does_nothing = arguments.hydra_help or arguments.shell_completion or arguments.config_path is not None
-    if does_nothing or arguments.experimental_rerun is not None:
+    if arguments.hydra_help or arguments.shell_completion or arguments.config_path or arguments.experimental_rerun:
         return
     try:
         check_command(program, conf, arguments)
@@ -82,27 +73,16 @@ def check_command_line(program: str, conf: Path) -> None:
         fail(f"error: {error}", 2)
 
 
-def moves_a_file(overrides: Sequence[str]) -> bool:
-    """Whether a command resumes a run and says where its file of data is now, without naming the data set."""
-    keys = {override.partition("=")[0] for override in overrides}
-    return {"resume", "data.path"} <= keys and "data" not in keys
-
-
-def refuse_flag(message: str) -> NoReturn:
-    """Exit for what argparse does not know."""
-    fail(f"error: {message}; --help lists the settings", 2)
-
-
 def check_command(program: str, conf: Path, arguments: argparse.Namespace) -> None:
-    """Compose the configuration of a command, and validate it; of a sweep, with each value that it lists."""
+    """Compose and validate the configuration of a command; for a sweep, with each of the listed values."""
     for argument in arguments.overrides:
         module, extra = EXTRAS.get(argument, ("", ""))
         if module and find_spec(module) is None:
             raise ConfigError(f"{argument} is an extra; install it with: pip install 'aevb[{extra}]'")
     name = arguments.config_name or program
-    overrides = [parsed(argument) for argument in arguments.overrides]
+    overrides = [parse_override(argument) for argument in arguments.overrides]
     if arguments.config_dir is not None:
-        overrides.append(parsed(f"hydra.searchpath=[file://{Path(arguments.config_dir).absolute()}]"))
+        overrides.append(parse_override(f"hydra.searchpath=[file://{Path(arguments.config_dir).absolute()}]"))
     try:
         with initialize_config_dir(str(conf.absolute()), version_base="1.3"):
             config = composed(name, without_sweeps(overrides), program)
@@ -111,25 +91,25 @@ def check_command(program: str, conf: Path, arguments: argparse.Namespace) -> No
             is_sweep = arguments.multirun or config.hydra.mode == RunMode.MULTIRUN
             if not is_sweep:
                 require_single(overrides)
-            check_composed(config, program)
+            check_composed(config, program, is_sweep)
             others = variants(overrides, config) if is_sweep else ()
             for variant in islice(others, SWEPT_VALUES):
-                check_composed(composed(name, variant, program), program)
+                check_composed(composed(name, variant, program), program, is_sweep)
     finally:
         HydraConfig.instance().cfg = None
 
 
 def composed(name: str, overrides: Sequence[Override], program: str) -> DictConfig:
-    """The configuration with Hydra's own node."""
+    """The configuration, with its `hydra` node."""
     lines = [override.input_line or "" for override in overrides]
     try:
         return compose(name, lines, return_hydra_config=True)
     except (HydraException, OmegaConfBaseException, ValueError, TypeError) as error:
-        raise ConfigError(explained(error, name, overrides, program)) from error
+        raise ConfigError(composition_error(error, name, overrides, program)) from error
 
 
-def check_composed(config: DictConfig, program: str) -> None:
-    """Validate a configuration, and the run folder that it names."""
+def check_composed(config: DictConfig, program: str, is_sweep: bool) -> None:
+    """Validate a configuration, and the folder of the run or of the sweep."""
     own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
     config.hydra.runtime.output_dir = "."
     HydraConfig.instance().set_config(config)
@@ -138,41 +118,43 @@ def check_composed(config: DictConfig, program: str) -> None:
         if own.resume is not None and not (Path(own.resume) / ".hydra" / "config.yaml").is_file():
             raise ConfigError(f"resume: {own.resume} is no run folder: it has no .hydra/config.yaml")
         if "${" in str(own.sweep.name):
-            raise ConfigError(f"sweep.name: the name of a sweep cannot hold ${{, got {shown(own.sweep.name)}")
-        check_run_folder(config)
+            raise ConfigError(f"sweep.name: the name of a sweep cannot contain ${{, got {shown(own.sweep.name)}")
+        check_folder(config, "hydra.sweep.dir" if is_sweep else "hydra.run.dir")
 
 
-def check_run_folder(config: DictConfig) -> None:
-    """Raise a `ConfigError` where Hydra cannot use a given `hydra.run.dir` or `resume`, whose name it interpolates."""
-    if "run_folder:" in str(config.hydra.run._get_node("dir")):
-        key, folder = "resume", config.get("resume")
-    else:
-        key = "hydra.run.dir"
-        try:
-            folder = config.hydra.run.dir
-        except OmegaConfBaseException as error:
-            raise ConfigError(f"{key}: {str(error).splitlines()[0]}") from error
-        if not folder:
-            raise ConfigError(f"{key} must be a folder, got {shown(folder)}")
-    if "${" in str(folder):
-        raise ConfigError(f"{key}: the name of a run folder cannot hold ${{, got {shown(str(folder))}")
+def check_folder(config: DictConfig, key: str) -> None:
+    """Raise a `ConfigError` where the folder of a run or a sweep cannot be written, or Hydra cannot handle its name."""
+    # The actual resolver creates the folder.
+    OmegaConf.register_new_resolver("run_folder", lambda resume, path: str(resume or path), replace=True)
+    try:
+        folder = OmegaConf.select(config, key)
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"{key}: {first_line(error)}") from error
+    finally:
+        register_resolvers()
+    if not isinstance(folder, str) or not folder.strip():
+        raise ConfigError(f"{key} must name a folder, got {shown(folder)}")
+    if "${" in folder:
+        key = "resume" if folder == config.resume else key
+        raise ConfigError(f"{key}: the name of a run folder cannot contain ${{, got {shown(folder)}")
+    require_writable(Path(folder), key)
 
 
-def parsed(argument: str) -> Override:
-    """An argument as Hydra reads it."""
+def parse_override(argument: str) -> Override:
+    """An argument as Hydra parses it."""
     try:
         return OverridesParser.create().parse_override(argument)
     except HydraException as error:
-        if "=" not in argument and not argument.startswith("~"):
-            raise ConfigError(f"{argument}: an argument is of the form key=value") from error
-        key, _, value = argument.partition("=")
+        key, equals, value = argument.partition("=")
+        if not equals and not argument.startswith("~"):
+            raise ConfigError(f"{argument}: an argument has the form key=value") from error
         raise ConfigError(
-            f"{key}: the value cannot be read: {value}; where it is a text, quote it twice: \"{key}='…'\""
+            f"{key}: the value cannot be parsed: {value}; if it is a text, quote it twice: \"{key}='…'\""
         ) from error
 
 
 def require_single(overrides: Sequence[Override]) -> None:
-    """Raise a `ConfigError` where a command that is no sweep gives a key several values."""
+    """Raise a `ConfigError` where a command that is not a sweep gives a key several values."""
     for override in overrides:
         if override.is_sweep_override():
             advice = f"add -m for a sweep over them, or write a list as {override.key_or_group}=[…]"
@@ -180,16 +162,16 @@ def require_single(overrides: Sequence[Override]) -> None:
 
 
 def without_sweeps(overrides: Sequence[Override]) -> list[Override]:
-    """The overrides with the first value of each that has several; an interval or a glob is left out."""
+    """The overrides, each sweep replaced by its first value; intervals and globs are dropped."""
     single = (values_of(override)[:1] if override.is_sweep_override() else [override] for override in overrides)
     return list(chain.from_iterable(single))
 
 
 def variants(overrides: Sequence[Override], config: DictConfig) -> Iterator[list[Override]]:
-    """The overrides with each further value of a sweep, one at a time; also of what a preset varies."""
+    """The overrides with each further value of each sweep, one at a time; including the sweeps of a preset."""
     params = OmegaConf.select(config, "hydra.sweeper.params") or {}
     given = {override.key_or_group for override in overrides}
-    preset = [parsed(f"{key}={value}") for key, value in params.items() if key not in given]
+    preset = [parse_override(f"{key}={value}") for key, value in params.items() if key not in given]
     varied = [*(override for override in preset if override.is_sweep_override()), *overrides]
     for index, override in enumerate(varied):
         if override.is_sweep_override():
@@ -198,15 +180,15 @@ def variants(overrides: Sequence[Override], config: DictConfig) -> Iterator[list
 
 
 def values_of(override: Override) -> list[Override]:
-    """An override for each value that a sweep lists; none for an interval or a glob."""
+    """An override for each listed value of a sweep; none for an interval or a glob."""
     if not isinstance(override.value(), ChoiceSweep | RangeSweep):
         return []
     values = islice(override.sweep_string_iterator(), SWEPT_VALUES + 1)
-    return [parsed(f"{override.get_key_element()}={value}") for value in values]
+    return [parse_override(f"{override.get_key_element()}={value}") for value in values]
 
 
-def explained(error: Exception, name: str, overrides: Sequence[Override], program: str) -> str:
-    """The message for overrides that cannot be composed."""
+def composition_error(error: Exception, name: str, overrides: Sequence[Override], program: str) -> str:
+    """The message for overrides that Hydra cannot compose."""
     loader = GlobalHydra.instance().config_loader()
     groups = [*groups_of(loader)]
     for override in overrides:
@@ -225,13 +207,13 @@ def explained(error: Exception, name: str, overrides: Sequence[Override], progra
     for override in overrides:
         key = override.key_or_group
         if override.is_add() and key in keys and not override.is_force_add():
-            return f"{key} is there already; write {override.input_line.lstrip('+')}"  # type: ignore[union-attr]
+            return f"{key} is already in the configuration; write {override.input_line.lstrip('+')}"  # type: ignore[union-attr]
         if not (key in (used if key in groups else keys) or override.is_add() or override.is_force_add()):
-            return unknown(override, config, [*keys, *used], program)
+            return unknown_override(override, config, [*keys, *used], program)
         try:
             OmegaConf.create([override.value()] if isinstance(override.value(), str) else [])
         except GrammarParseError:
-            return f"{key}: the value is no interpolation: {override.input_line}; for the characters ${{ write \\${{"
+            return f"{key}: invalid interpolation: {override.input_line}; for the characters ${{ write \\${{"
     return one_line(error)
 
 
@@ -246,7 +228,7 @@ def wrong_option(override: Override, loader: ConfigLoader) -> str | None:
     return None
 
 
-def unknown(override: Override, config: DictConfig, keys: Sequence[str], program: str) -> str:
+def unknown_override(override: Override, config: DictConfig, keys: Sequence[str], program: str) -> str:
     """The message for an override whose key does not exist."""
     key = override.key_or_group
     parent, _, name = key.rpartition(".")
@@ -254,10 +236,9 @@ def unknown(override: Override, config: DictConfig, keys: Sequence[str], program
     if isinstance(node, DictConfig) and "_target_" in node:
         signature = signature_of(str(node._get_node("_target_")))
         if signature is not None and name in signature.parameters:
-            return f"{key} is at its default and not in the configuration; add it with +{override.input_line}"
-    near = did_you_mean(key, keys)
+            return f"{key} has its default and is not in the configuration; add it with +{override.input_line}"
     same = [other for other in keys if other.rpartition(".")[2] == name and not other.startswith("hydra.")]
-    hint = near if not same or near else f"; did you mean {same[0]}?"
+    hint = did_you_mean(key, keys) or (f"; did you mean {same[0]}?" if same else "")
     return f"{key} is no setting of {program}.py{hint}"
 
 
@@ -270,10 +251,10 @@ def groups_of(loader: ConfigLoader, parent: str = "") -> Iterator[str]:
 
 
 def quoted(argument: str, is_sweep: bool) -> str:
-    """An argument that names a path, quoted where Hydra would read it as something else.
+    """An argument that names a path, quoted where Hydra would parse it as something else.
 
-    The folders of a sweep's jobs hold = and , and shells do not quote these. Unchanged are a value in quotes, a list of
-    runs, and the values of a sweep; ${…} is an interpolation unless a file has the name.
+    The folders of a sweep's jobs contain = and , which shells do not quote. A quoted value, a list of runs and the
+    values of a sweep stay unchanged; ${…} is an interpolation unless a file has this name.
     """
     key, _, value = argument.partition("=")
     if key.lstrip("+") not in FOLDERS or value in ("", "null") or (key == "runs" and value[0] == "["):
@@ -287,7 +268,7 @@ def quoted(argument: str, is_sweep: bool) -> str:
 
 
 def is_read_as_written(argument: str, value: str, is_sweep: bool) -> bool:
-    """Whether Hydra reads the value as the text that it is, or as a quoted one."""
+    """Whether Hydra parses the value as the text itself, or as a quoted text."""
     try:
         override = OverridesParser.create().parse_override(argument)
     except HydraException:

@@ -67,7 +67,7 @@ def require_places_used(config: DictConfig, folders: Sequence[RunFolder]) -> Non
     for key, setting in PLACES.items():
         is_given = OmegaConf.select(config, key) is not None
         if is_given and not any(keeps_data_by(setting, folder) for folder in folders):
-            raise ConfigError(f"{key}: the data of {config.run} are not kept in that way; drop it")
+            raise ConfigError(f"{key}: the data of {config.run} have no such setting; drop it")
 
 
 def keeps_data_by(setting: str, folder: RunFolder) -> bool:

@@ -2,7 +2,6 @@
 
 import logging
 import uuid
-from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -11,19 +10,19 @@ from aevb.config import require_allowed
 from aevb.errors import ConfigError, OtherRunError
 from aevb.runs.data import load_stored_data
 from aevb.runs.folder import RunFolder
-from aevb.runs.stored import PLACES, resolved, resumed
+from aevb.runs.stored import PLACES, leaves, resolved, with_changes
 from aevb.sweeps.names import parse, root
 
 log = logging.getLogger("aevb")
 
 CHANGEABLE = ("allow", "callbacks", "logger", "max_samples", "resume", "steps", "sweep", "trainer")
-"""What a command may change in a run that it resumes."""
+"""Sections that a command may change in a run that it resumes."""
 FILLED = ("data.shape", "model.likelihood.bounded", "optimizer.lr")
-"""What a run fills in where it is null or auto."""
+"""Settings that a run fills in where they are null or auto."""
 DERIVED = ("module", "paths")
-"""What follows from other sections, and from the places of folders."""
+"""Sections that follow from others, or from where the folders are."""
 LIMITS = ("max_samples", "trainer.max_epochs", "trainer.max_steps", "trainer.max_time")
-"""What ends the training; a command may raise the first two, and change the others."""
+"""Limits of the training; a command may raise the first two, and change the others."""
 
 
 def start_or_resume(command: Command) -> DictConfig | None:
@@ -44,7 +43,7 @@ def start_or_resume(command: Command) -> DictConfig | None:
     except ConfigError:
         if not command.is_job or folder.last_checkpoint.exists():
             raise
-        log.info("damaged, and without a checkpoint; starts anew: %s", folder.path.name)
+        log.info("damaged, without a checkpoint; starting anew: %s", folder.path.name)
         folder.begin(config, command.overrides, uuid.uuid4().hex[:8])
         return config
     if command.is_job:
@@ -63,7 +62,7 @@ def start_or_resume(command: Command) -> DictConfig | None:
 
 
 def require_same_data(config: DictConfig, folder: RunFolder) -> None:
-    """Refuse a run whose data are not those that it was trained with, also where nothing is left to train."""
+    """Raise an `OtherRunError` where the data differ from those that the run was trained with."""
     if folder.last_checkpoint.exists():
         _, checkpoint = folder.load_checkpoint("last")
         try:
@@ -73,7 +72,7 @@ def require_same_data(config: DictConfig, folder: RunFolder) -> None:
 
 
 def nothing_left(command: Command, state: str, is_longer: bool) -> bool:
-    """Whether the run has ended, or is a failed job that is not retried; the reason is logged."""
+    """Whether the run is finished, pruned, or a failed job that is not retried; logs the reason."""
     reason, advice = "", "" if command.is_job else "; raise max_samples or trainer.max_epochs to train it further"
     if state == "finished" and not is_longer:
         reason = "finished already"
@@ -87,7 +86,7 @@ def nothing_left(command: Command, state: str, is_longer: bool) -> bool:
 
 
 def merged(command: Command) -> DictConfig:
-    """The run's stored configuration with what this command changes in it."""
+    """The stored configuration of the run with the changes of this command."""
     stored, changes = command.folder.config(), []
     overrides = parse(command.overrides)
     names_file = any(override.key_or_group == "data.path" for override in overrides)
@@ -98,12 +97,12 @@ def merged(command: Command) -> DictConfig:
         elif key in PLACES:
             changes.append(key)
             if PLACES[key] not in stored.data:
-                raise ConfigError(f"{key}: the data of {command.folder.path} are not kept in that way; drop it")
+                raise ConfigError(f"{key}: the data set of {command.folder.path} has no such setting; drop it")
         elif key == "data" and names_file:
-            continue  # data=array, so that Hydra knows of data.path
-        elif not command.is_job:  # a job's settings are the run's own, see `require_same_settings`
+            continue  # data=array, which makes data.path known to Hydra
+        elif not command.is_job:  # the settings of a job are compared in `require_same_settings`
             raise ConfigError(f"{key}: a resumed run keeps its own; drop {override.input_line}, or start a new run")
-    config, notes = resumed(stored, command.config, changes)
+    config, notes = with_changes(stored, command.config, changes)
     require_allowed(config, command.config.allow)
     for note in notes:
         log.info("%s", note)
@@ -111,12 +110,12 @@ def merged(command: Command) -> DictConfig:
 
 
 def is_longer(config: DictConfig, stored: DictConfig, folder: RunFolder) -> bool:
-    """Whether a configuration lets the run train further than the stored one did."""
+    """Whether a configuration trains the run further than the stored one."""
     changed = False
     for key in LIMITS:
         before, now = OmegaConf.select(stored, key), OmegaConf.select(config, key)
         if not isinstance(before, int | float | None) and key in LIMITS[:2]:
-            raise ConfigError(f"{key}: {folder.path} was made with {before!r}, which is no number")
+            raise ConfigError(f"{key}: {folder.path} was made with {before!r}, which is not a number")
         if before != now and key in LIMITS[:2] and (before is None or (now is not None and now < before)):
             raise OtherRunError(
                 f"{key}: {folder.path} was made with {before!r}, which may grow, but not become {now!r}; start a new "
@@ -127,14 +126,16 @@ def is_longer(config: DictConfig, stored: DictConfig, folder: RunFolder) -> bool
 
 
 def require_same_settings(config: DictConfig, stored: DictConfig, folder: RunFolder) -> None:
-    """Refuse a job whose folder was made with other settings."""
+    """Raise an `OtherRunError` where the folder of a job was made with other settings."""
     config = config.copy()
     for key in FILLED:
         if OmegaConf.select(config, key) in (None, "auto") and OmegaConf.select(stored, key) is not None:
             OmegaConf.update(config, key, OmegaConf.select(stored, key))
-    now, before, written = (leaves(OmegaConf.to_container(each)) for each in (resolved(config), stored, config))
+    now, before, written = (
+        dict(leaves(OmegaConf.to_container(each), split_lists=False)) for each in (resolved(config), stored, config)
+    )
     places = [f"data.{setting}" for setting in PLACES.values()]  # the data themselves are compared
-    # A setting that refers to another is not to blame for a difference.
+    # Settings that refer to others come last: the message is to name the setting that the user changed.
     for key in sorted(now.keys() & before.keys(), key=lambda key: "${" in str(written.get(key))):
         is_kept = key.split(".")[0] not in (*CHANGEABLE, *DERIVED) and key not in places
         if is_kept and now[key] != before[key]:
@@ -142,11 +143,3 @@ def require_same_settings(config: DictConfig, stored: DictConfig, folder: RunFol
                 f"{key}: {folder.path} was made with {before[key]!r}, not {now[key]!r}; name another sweep by "
                 "sweep.name=…"
             )
-
-
-def leaves(value: Any, key: str = "") -> dict[str, Any]:
-    """The values in a mapping by their full keys; a list is one value."""
-    if not isinstance(value, dict):
-        return {key: value}
-    items = (leaves(item, f"{key}.{name}" if key else str(name)) for name, item in value.items())
-    return {full_key: leaf for found in items for full_key, leaf in found.items()}

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from aevb.reports.reading import Points, Run
-from aevb.reports.table import Row, describe
+from aevb.reports.table import Row, labels
 
 Panel = tuple[Row, str, Sequence[Run]]
 """What identifies a panel in the data, its title, and its runs."""
@@ -96,11 +96,11 @@ def learning_curves(runs: Sequence[Run], metrics: Sequence[str]) -> Item | None:
     runs = [run for run in runs if any(metric in run.metrics for metric in metrics)]
     if not runs:
         return None
-    names = describe(runs, ignore=("seed",))
+    names = labels(runs, ignore=("seed",))
     data = list(grouped(runs, lambda run: run.data))
-    labels = list(dict.fromkeys(names[run.name] for run in runs))
-    palette = colormaps["tab10" if len(labels) <= 10 else "turbo"]
-    colours = {label: palette(i if len(labels) <= 10 else i / (len(labels) - 1)) for i, label in enumerate(labels)}
+    shown = list(dict.fromkeys(names[run.name] for run in runs))
+    palette = colormaps["tab10" if len(shown) <= 10 else "turbo"]
+    colours = {label: palette(i if len(shown) <= 10 else i / (len(shown) - 1)) for i, label in enumerate(shown)}
     figure = Figure(figsize=(max(7, 5.5 * len(data)), 3.8 * len(metrics)), dpi=110, layout="constrained")
     panels = figure.subplots(len(metrics), len(data), squeeze=False)
     rows: list[Row] = []

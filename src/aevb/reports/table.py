@@ -3,16 +3,16 @@
 from collections.abc import Sequence
 
 from aevb.reports.reading import Run
-from aevb.runs import description
+from aevb.runs.description import REASON, differing_keys, status_columns
 
 Row = dict[str, str | int | float | None]
 
 NOT_THE_EXPERIMENT = ("callbacks", "logger", "trainer", "paths", "allow", "resume", "hydra", "max_samples")
-"""Roots of keys that do not define an experiment: how a run was watched, where it ran and for how long."""
+"""Roots of keys that do not define an experiment: how a run is logged, where it runs and for how long."""
 
 
-def describe(runs: Sequence[Run], ignore: Sequence[str] = ()) -> dict[str, str]:
-    """The overrides that not all runs share, by the name of the run; without the keys `ignore`, such as `seed`."""
+def labels(runs: Sequence[Run], ignore: Sequence[str] = ()) -> dict[str, str]:
+    """The overrides in which the runs differ, by the name of the run; without the keys in `ignore`, such as `seed`."""
     given = {
         run.name: {
             key: value
@@ -21,8 +21,7 @@ def describe(runs: Sequence[Run], ignore: Sequence[str] = ()) -> dict[str, str]:
         }
         for run in runs
     }
-    keys = list(dict.fromkeys(key for overrides in given.values() for key in overrides))
-    varying = [key for key in keys if len({overrides.get(key) for overrides in given.values()}) > 1]
+    varying = differing_keys(given.values())
     names = {}
     for run in runs:
         parts = [f"{key}={given[run.name][key]}" for key in varying if key in given[run.name]]
@@ -31,12 +30,12 @@ def describe(runs: Sequence[Run], ignore: Sequence[str] = ()) -> dict[str, str]:
 
 
 def table(runs: Sequence[Run]) -> list[Row]:
-    """A row for each run: by data set, then best first by the ELBO on test data."""
-    names = describe(runs)
+    """A row for each run, sorted by data set, then by the ELBO on test data, highest first."""
+    names = labels(runs)
     rows = []
     for run in runs:
-        status = description.describe(run.folder)
-        reason = status.pop(description.REASON)
+        status = status_columns(run.folder)
+        reason = status.pop(REASON)
         validated = [value for _, value in run.metrics.get("val/elbo", [])]
         row: Row = {"data": run.data, "what": names[run.name], "seed": run.seed, **status}
         row.setdefault("val/elbo", max(validated, default=None))

@@ -1,5 +1,6 @@
-"""Settings, progress and results of a run, for a row of a table."""
+"""A run as a row of a table: the settings that distinguish it, its status and its results."""
 
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -27,8 +28,14 @@ def overrides(run: RunFolder) -> dict[str, str]:
         raise ConfigError(f"{run.overrides_file} cannot be read: {error}") from error
 
 
-def describe(run: RunFolder) -> dict[str, Any]:
-    """State, samples, metrics and speed of a run, and the reason where it has not finished."""
+def differing_keys(settings: Collection[Mapping[str, str]]) -> list[str]:
+    """The keys whose values differ between runs, in the order in which they appear."""
+    keys = dict.fromkeys(key for each in settings for key in each)
+    return [key for key in keys if len({each.get(key) for each in settings}) > 1]
+
+
+def status_columns(run: RunFolder) -> dict[str, Any]:
+    """State, samples, metrics and speed of a run, and the reason why it has not finished."""
     try:
         status = run.status()
     except ConfigError as error:

@@ -20,14 +20,14 @@ CONTROL = re.compile(
 
 @contextmanager
 def logged(file: Path, command: str) -> Iterator[None]:
-    """Append what is printed, logged and warned of inside the context to a file.
+    """Append all output, log records and warnings inside the context to a file.
 
-    Of a line that is redrawn, such as a progress bar, the last state is kept. A full disk costs lines of the file, not
-    the run.
+    A line that is redrawn, such as a progress bar, is written in its last state. On a full disk, lines are lost, and
+    the run continues.
 
     Args:
-        file: train.log; its folder is there.
-        command: Goes to the head of what this process writes.
+        file: train.log, in an existing folder.
+        command: The first line that this process writes.
     """
     descriptor = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o644)
 
@@ -44,7 +44,7 @@ def logged(file: Path, command: str) -> Iterator[None]:
     try:
         yield
     except (ConfigError, Stopped) as error:
-        write(last_line(error))  # the program prints it when all else has ended
+        write(last_line(error))  # the program prints it after this context
         raise
     finally:
         sys.stdout, sys.stderr = before
@@ -55,7 +55,7 @@ def logged(file: Path, command: str) -> Iterator[None]:
 
 
 class Copy:
-    """A text stream that also passes each whole line, as a terminal would show it in the end, to a function."""
+    """A text stream that also passes each complete line, as a terminal finally displays it, to a function."""
 
     def __init__(self, stream: TextIO, write: Any) -> None:
         self.stream = stream
@@ -66,22 +66,22 @@ class Copy:
         return getattr(self.stream, name)
 
     def write(self, text: str) -> int:
-        """Write to the stream, and pass on the lines that this ends."""
+        """Write to the stream, and pass on the lines that are complete."""
         count = self.stream.write(text)
         *whole, self.pending = (self.pending + CONTROL.sub("", text)).split("\n")
         for line in whole:
-            self.write_line(shown(line))
-        self.pending = shown(self.pending) + ("\r" if self.pending.endswith("\r") else "")
+            self.write_line(displayed(line))
+        self.pending = displayed(self.pending) + ("\r" if self.pending.endswith("\r") else "")
         return count
 
     def end(self) -> None:
-        """Pass on a line that has not ended."""
-        if line := shown(self.pending):
+        """Pass on an incomplete last line."""
+        if line := displayed(self.pending):
             self.write_line(line)
 
 
-def shown(line: str) -> str:
-    """What a line shows whose beginning was overwritten after each carriage return."""
+def displayed(line: str) -> str:
+    """A line as a terminal displays it, each carriage return overwriting what came before."""
     return line.rstrip("\r").rpartition("\r")[2]
 
 
@@ -97,7 +97,7 @@ def handlers_of(stream: TextIO) -> list[logging.StreamHandler[Any]]:
 
 
 def redirect(handlers: list[list[logging.StreamHandler[Any]]], streams: Any) -> None:
-    """Let groups of handlers write to other streams, one for each group."""
+    """Redirect each group of handlers to another stream."""
     for group, stream in zip(handlers, streams, strict=True):
         for handler in group:
             handler.setStream(stream)

@@ -1,8 +1,7 @@
 """The stored configuration of a run: plain values when it is written, data of unknown origin when it is read.
 
-Interpolations are resolved when the configuration is stored, by the user whose environment they speak of, and refused
-when it is read. What a configuration may reach beyond its run folder (other folders, servers, URLs) counts only where
-the command that reads it says the same.
+Interpolations are resolved when the configuration is written, in the environment of its user, and refused when it is
+read. Other folders, servers and URLs in a stored configuration are used only if the command that reads it names them.
 """
 
 import os
@@ -23,13 +22,13 @@ OUTWARD = ("callbacks", "logger", "trainer")
 SECTIONS = {"callbacks", "data", "logger", "model", "module", "objective", "optimizer", "paths", "schedule", "trainer"}
 NULLABLE = {"schedule"}
 PATHS = ("default_root_dir", "dir", "dirpath", "folder", "log_dir", "path", "root_dir", "save_dir")
-"""Settings of theirs that name a folder to write to."""
+"""Their settings that name a folder to write to."""
 DESTINATION = ("entity", "project")
-"""Settings of a logger that say where on its server a run goes."""
+"""Settings of a logger that select the place of a run on its server."""
 PLACES = {"paths.data": "root", "data.path": "path"}
-"""Where data are now: keys of a command, and the setting of a data set that each stands for."""
+"""Keys of a command that say where the data are now, and the setting of a data set that each replaces."""
 DATA_SETS = ("FreyFace", "MNIST")
-"""Folders by which a folder of data sets is known."""
+"""Subfolders by which a folder of data sets is recognized."""
 
 
 def stored_text(config: DictConfig) -> str:
@@ -49,7 +48,7 @@ def resolved(config: DictConfig) -> DictConfig:
 
 
 def escaped(value: Any) -> Any:
-    """A plain value whose texts stay what they are when they are read as a configuration."""
+    """A plain value with its strings escaped, so that OmegaConf reads them unchanged."""
     if isinstance(value, dict):
         return {key: escaped(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -75,7 +74,7 @@ def read_config(file: Path, folder: Path) -> DictConfig:
     for key, value in leaves(content):
         if isinstance(value, str) and INTERPOLATION.search(value):
             raise ConfigError(
-                f"{file}: {key} is an interpolation, {value[:80]!r}, which a stored configuration has not"
+                f"{file}: {key} is an interpolation, {value[:80]!r}, which a stored configuration must not contain"
             )
         parents, _, last = key.rpartition(".")
         is_target = last == "_target_" and isinstance(value, str)
@@ -86,35 +85,35 @@ def read_config(file: Path, folder: Path) -> DictConfig:
     return config
 
 
-def leaves(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """The values in a container that are no mappings or lists, and lists called `_args_`, by their full keys."""
+def leaves(value: Any, prefix: str = "", split_lists: bool = True) -> Iterator[tuple[str, Any]]:
+    """The values in a nested container with their full keys; a list called `_args_` is one value."""
     if isinstance(value, dict):
         for key, item in value.items():
-            yield from leaves(item, f"{prefix}.{key}" if prefix else str(key))
-    elif isinstance(value, list) and not prefix.endswith("_args_"):
+            yield from leaves(item, f"{prefix}.{key}" if prefix else str(key), split_lists)
+    elif isinstance(value, list) and split_lists and not prefix.endswith("_args_"):
         for index, item in enumerate(value):
             yield from leaves(item, f"{prefix}.{index}")
     else:
         yield prefix, value
 
 
-def resumed(stored: DictConfig, command: DictConfig, changes: Sequence[str]) -> tuple[DictConfig, list[str]]:
-    """The configuration by which a run goes on.
+def with_changes(stored: DictConfig, command: DictConfig, changes: Sequence[str]) -> tuple[DictConfig, list[str]]:
+    """The configuration of a resumed run.
 
     Args:
         stored: The stored configuration.
         command: The configuration that the command alone would give.
-        changes: Keys of what the command changes.
+        changes: The keys that the command changes.
 
     Returns:
-        The configuration, and notes for the user on what is not as it was.
+        The configuration, and notes for the user on what differs from the stored one.
     """
     config = stored.copy()
     folder, file = (OmegaConf.select(command, key) if key in changes else None for key in PLACES)
     relocate(config, command.paths.run, folder, file)
     for key in (key for key in changes if key not in PLACES):
         OmegaConf.update(config, key, OmegaConf.select(command, key), merge=False, force_add=True)
-    # The module's arguments are other sections, in which the command may have changed something.
+    # The module's arguments refer to other sections, which the command may have changed.
     module: Any = OmegaConf.to_container(command.module, resolve=False)
     references = {key: value for key, value in module.items() if isinstance(value, str) and "${" in value}
     config.module = {**(config.get("module") or module), **references}
@@ -122,11 +121,7 @@ def resumed(stored: DictConfig, command: DictConfig, changes: Sequence[str]) -> 
 
 
 def linked(config: DictConfig) -> DictConfig:
-    """A stored configuration of a run that goes on: what it fills in for a null reaches every part that takes it.
-
-    Args:
-        config: Changed in place.
-    """
+    """Let the parts of a stored configuration refer to its sections, so that values filled in later reach them."""
     for key in config.module:
         section = "model" if key == "vae" else str(key)
         if section in config:
@@ -143,13 +138,13 @@ def linked(config: DictConfig) -> DictConfig:
 
 
 def relocate(stored: DictConfig, run: str, data: str | None, file: str | None = None) -> None:
-    """Let a stored configuration speak of the folders where run and data are now.
+    """Replace the paths in a stored configuration by those where run and data are now.
 
     Args:
-        stored: Changed in place. A `data.root` becomes the folder of data sets, whatever it was.
+        stored: Changed in place.
         run: The run folder.
-        data: The folder of data sets that this user names; None: see `data_folder`.
-        file: The file of data that this user names; None: as stored. Data of other kinds are left alone by both.
+        data: The folder of data sets, the new value of `data.root` where there is one; None: see `data_folder`.
+        file: The new value of `data.path` where there is one; None: as stored.
     """
     paths = stored.get("paths")
     paths = paths if isinstance(paths, DictConfig) else {}
@@ -168,12 +163,12 @@ def relocate(stored: DictConfig, run: str, data: str | None, file: str | None = 
 
 
 def absolute(path: str) -> str:
-    """The path from the root, so that it holds wherever a command is started."""
+    """The absolute path, with ~ expanded."""
     return str(Path(path).expanduser().absolute())
 
 
 def data_folder(stored: object) -> str:
-    """The folder of data sets where a command names none: AEVB_DATA_DIR, else the stored one that has some, or data."""
+    """The default folder of data sets: AEVB_DATA_DIR, else the stored one if it has data sets, else `data`."""
     if "AEVB_DATA_DIR" in os.environ:
         return os.environ["AEVB_DATA_DIR"]
     if isinstance(stored, str) and any(Path(stored, name).is_dir() for name in DATA_SETS):
@@ -182,14 +177,14 @@ def data_folder(stored: object) -> str:
 
 
 def confine(stored: DictConfig, command: DictConfig) -> list[str]:
-    """Keep what a resumed run writes in its folder, and what it sends to where this command would send it.
+    """Let a resumed run write only to its folder, and send only to servers that the command names.
 
     Args:
-        stored: The relocated configuration, with what the command changes in it; changed in place.
+        stored: The relocated configuration with the command's changes; changed in place.
         command: The configuration that the command alone would give.
 
     Returns:
-        What was changed, for the user to read.
+        Notes for the user on what was changed.
     """
     run = os.path.realpath(command.paths.run)
     given = dict(leaves(OmegaConf.to_container(command, resolve=True)))
@@ -199,7 +194,7 @@ def confine(stored: DictConfig, command: DictConfig) -> list[str]:
             inside = Path(os.path.realpath(value)).is_relative_to(run)
             leads_out = not inside if is_path else PurePath(value).is_absolute() or ".." in PurePath(value).parts
             if leads_out or "://" in value:
-                raise ConfigError(f"{key}: {value} is outside of the run folder {run}; to use it, say {key}={value}")
+                raise ConfigError(f"{key}: {value} is outside of the run folder {run}; to use it, add {key}={value}")
     changes: list[str] = []
     urls = OmegaConf.select(stored, "data.urls")
     if urls is not None and urls != OmegaConf.select(command, "data.urls"):

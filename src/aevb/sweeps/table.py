@@ -7,7 +7,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from aevb.errors import ConfigError
-from aevb.runs.description import REASON, describe, overrides
+from aevb.runs.description import REASON, differing_keys, overrides, status_columns
 from aevb.runs.folder import RunFolder
 
 
@@ -20,18 +20,17 @@ def table(
 
     Args:
         runs: Run folders.
-        metric: The best row, with the highest value of this metric, comes first; rows without it come last. None: the
-            metric of the runs' own configuration.
-        failures: Why jobs could not be run, by the names of their folders, of which some may not exist.
+        metric: Rows are sorted by this metric, highest first, rows without it last. None: the metric of the runs' own
+            configuration.
+        failures: Reasons of jobs that could not run, by the names of their folders, which need not exist.
 
     Returns:
         Rows with the same keys, in the order of the columns; None where a run has no such value.
     """
     settings = {run.path.name: readable_overrides(run) for run in runs}
-    results = {run.path.name: describe(run) for run in runs}
+    results = {run.path.name: status_columns(run) for run in runs}
     results |= {name: {"state": "unusable", REASON: reason} for name, reason in (failures or {}).items()}
-    keys = dict.fromkeys(key for each in settings.values() for key in each)
-    differing = [key for key in keys if len({each.get(key) for each in settings.values() if each}) > 1]
+    differing = differing_keys([overrides for overrides in settings.values() if overrides])
     columns = dict.fromkeys(column for values in results.values() for column in values if column != REASON)
     rows = [
         {"run": name}
@@ -44,7 +43,7 @@ def table(
 
 
 def metric_of(runs: Sequence[RunFolder]) -> str:
-    """The metric that the first of the runs with a readable configuration names."""
+    """The metric of the first run whose configuration can be read."""
     for run in runs:
         with suppress(ConfigError):
             return str(OmegaConf.select(run.config(), "metric"))
@@ -60,7 +59,7 @@ def readable_overrides(run: RunFolder) -> dict[str, str]:
 
 
 def as_text(rows: Sequence[Mapping[str, Any]]) -> str:
-    """The rows as a table, numbers to the right; below it a line for each run with a reason."""
+    """The rows as a table, numbers aligned right; below it a line for each run with a reason."""
     columns = [name for name in (rows[0] if rows else ()) if name not in ("run", REASON)]
     if len(columns) > 1 and columns[0] == "state":
         columns = ["run", *columns]  # no override tells the rows apart
@@ -78,7 +77,7 @@ def as_text(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def cell(value: Any) -> str:
-    """A value as it is printed."""
+    """A value as printed."""
     if value is None:
         return "-"
     if isinstance(value, float):
