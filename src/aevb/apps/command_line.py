@@ -55,7 +55,7 @@ def check_command_line(program: str, conf: Path) -> None:
     except FileNotFoundError:
         fail("error: the working directory was deleted; change to another", 2)
     parser = get_args_parser()
-    parser.error = lambda text: fail(f"error: {text}; --help lists the settings", 2)  # type: ignore[method-assign]
+    parser.error = lambda message: fail(f"error: {message}; --help lists the settings", 2)  # type: ignore[method-assign]
     arguments = parser.parse_args()
     is_sweep = arguments.multirun
     sys.argv[1:] = [quoted(argument, is_sweep) for argument in sys.argv[1:]]

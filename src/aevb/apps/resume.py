@@ -97,7 +97,7 @@ def merged(command: Command) -> DictConfig:
         elif key in PLACES:
             changes.append(key)
             if PLACES[key] not in stored.data:
-                raise ConfigError(f"{key}: the data set of {command.folder.path} has no such setting; drop it")
+                raise ConfigError(f"{key}: the data of {command.folder.path} have no such setting; drop it")
         elif key == "data" and names_file:
             continue  # data=array, which makes data.path known to Hydra
         elif not command.is_job:  # the settings of a job are compared in `require_same_settings`
