@@ -14,8 +14,10 @@ CONF = Path(__file__).parents[2] / "conf" / "data"
 
 
 def config(name: str, **values):
-    """One file of conf/data by itself, with what the rest of the configuration would give it."""
-    return OmegaConf.merge(OmegaConf.load(CONF / f"{name}.yaml"), {"seed": 3, "paths": {"data": "somewhere"}}, values)
+    """One file of conf/data and those it is based on, with what the rest of the configuration would give it."""
+    file = OmegaConf.load(CONF / f"{name}.yaml")
+    bases = [config(base) for base in file.pop("defaults", []) if base != "_self_"]
+    return OmegaConf.merge(*bases, file, {"seed": 3, "paths": {"data": "somewhere"}}, values)
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in CONF.glob("*.yaml")))
@@ -24,7 +26,7 @@ def test_a_configuration_names_every_argument(name):
     cls = hydra.utils.get_class(data._target_)
     arguments = {
         parameter
-        for part in (cls, InMemoryDataModule)
+        for part in cls.__mro__[: cls.__mro__.index(InMemoryDataModule) + 1]
         for parameter in inspect.signature(part).parameters
         if parameter != "kwargs"
     }

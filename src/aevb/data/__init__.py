@@ -1,21 +1,33 @@
 """Data sets: one file each, and what they share."""
 
 from aevb.data.array import Array
+from aevb.data.binarized_mnist import BinarizedMNIST
+from aevb.data.cifar10 import CIFAR10
 from aevb.data.counts import Counts
 from aevb.data.digits import Digits
 from aevb.data.freyface import FreyFace
+from aevb.data.idx import EMNIST, KMNIST, FashionMNIST
 from aevb.data.loader import BatchLoader
+from aevb.data.matlab import SVHN, Caltech101Silhouettes, Omniglot
 from aevb.data.mnist import MNIST
 from aevb.data.module import InMemoryDataModule, Split, Splits
 
 __all__ = [
+    "CIFAR10",
+    "EMNIST",
+    "KMNIST",
     "MNIST",
+    "SVHN",
     "Array",
     "BatchLoader",
+    "BinarizedMNIST",
+    "Caltech101Silhouettes",
     "Counts",
     "Digits",
+    "FashionMNIST",
     "FreyFace",
     "InMemoryDataModule",
+    "Omniglot",
     "Split",
     "Splits",
 ]

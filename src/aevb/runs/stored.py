@@ -27,7 +27,18 @@ DESTINATION = ("entity", "project")
 """Settings of a logger that select the place of a run on its server."""
 PLACES = {"paths.data": "root", "data.path": "path"}
 """Keys of a command that say where the data are now, and the setting of a data set that each replaces."""
-DATA_SETS = ("FreyFace", "MNIST")
+DATA_SETS = (
+    "BinarizedMNIST",
+    "CIFAR10",
+    "Caltech101Silhouettes",
+    "EMNIST",
+    "FashionMNIST",
+    "FreyFace",
+    "KMNIST",
+    "MNIST",
+    "Omniglot",
+    "SVHN",
+)
 """Subfolders by which a folder of data sets is recognized."""
 
 

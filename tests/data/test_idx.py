@@ -1,0 +1,64 @@
+"""Data sets in MNIST's format, from small files of that format that torchvision reads, too."""
+
+import gzip
+import io
+import struct
+import zipfile
+
+import numpy as np
+import pytest
+import torch
+from torchvision.datasets.mnist import read_sn3_pascalvincent_tensor
+
+from aevb.data import EMNIST, KMNIST, FashionMNIST
+from aevb.data.idx import PARTS, idx
+
+RNG = np.random.default_rng(0)
+ARRAYS = [RNG.integers(0, 256, (n, 28, 28), np.uint8) if k == 0 else RNG.integers(0, 10, n, np.uint8)
+          for n in (8, 3) for k in (0, 1)]  # fmt: skip
+
+
+def file_of(array):
+    return bytes([0, 0, 8, array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape) + array.tobytes()
+
+
+@pytest.mark.parametrize("array", ARRAYS)
+def test_files_are_read_as_torchvision_reads_them(tmp_path, array):
+    (tmp_path / "file").write_bytes(file_of(array))
+    expected = read_sn3_pascalvincent_tensor(str(tmp_path / "file"))
+    assert torch.equal(torch.from_numpy(idx(file_of(array))), expected)
+    assert np.array_equal(expected, array)
+
+
+@pytest.mark.parametrize("cls", [FashionMNIST, KMNIST])
+def test_packed_files(stand_in, cls):
+    dm = stand_in(cls, [gzip.compress(file_of(array)) for array in ARRAYS], (8, 3), 2)
+    assert np.array_equal(torch.cat([dm.splits.train.x, dm.splits.val.x])[:, 0], ARRAYS[0])
+    assert np.array_equal(dm.splits.val.y, ARRAYS[1][-2:])
+    assert np.array_equal(dm.splits.test.x[:, 0], ARRAYS[2])
+    assert np.array_equal(dm.splits.test.y, ARRAYS[3])
+
+
+def test_the_published_sizes():
+    assert FashionMNIST.sizes == KMNIST.sizes == (60_000, 10_000)
+    for cls, name in ((FashionMNIST, "FashionMNIST"), (KMNIST, "KMNIST")):
+        assert [file.name for file in cls.files] == [f"raw/{part}.gz" for part in PARTS]
+        assert cls(root="data").folder.name == name
+
+
+def test_emnist_reads_one_subset_of_the_archive(stand_in):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for subset in ("letters", "balanced"):
+            for part, array in zip(PARTS, ARRAYS, strict=True):
+                x = array if subset == "balanced" else array[:2]
+                name = f"gzip/emnist-{subset}-{part.replace('t10k', 'test')}.gz"
+                archive.writestr(name, gzip.compress(file_of(x)))
+    dm = stand_in(EMNIST, [buffer.getvalue()], (8, 3), 3)
+    # Stored column by column: what is upright here is transposed in the file.
+    assert np.array_equal(dm.splits.test.x[:, 0], ARRAYS[2].transpose(0, 2, 1))
+    assert np.array_equal(dm.splits.train.y, ARRAYS[1][:5])
+    assert EMNIST("data", subset="letters").sizes == (124_800, 20_800)
+    assert EMNIST("data").num_val == 18_800
+    with pytest.raises(ValueError, match="subset"):
+        EMNIST("data", subset="capitals")
