@@ -6,28 +6,28 @@ import sys
 from typing import NoReturn
 
 UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-"""Control characters but tab and newline, line separators, marks that change the direction of text, surrogates."""
+"""Control characters except tab and newline, line separators, marks of text direction, surrogates."""
 LONGEST_LINE = 2000
 
 
 def printable(text: object) -> str:
-    """The text with an escape sequence such as `\\x1b` in place of each character that could control a terminal."""
+    """The text with each character that could control a terminal escaped, such as `\\x1b`."""
     return UNPRINTABLE.sub(lambda match: match[0].encode("unicode_escape").decode(), str(text))
 
 
 def one_line(text: object) -> str:
-    """The printable text in one line, which is cut where it is too long to be read."""
+    """The printable text in one line, cut at `LONGEST_LINE` characters."""
     line = " ".join(printable(text).split())
     return line if len(line) <= LONGEST_LINE else f"{line[:LONGEST_LINE]} …"
 
 
 def first_line(error: BaseException) -> str:
-    """What an exception says, in one line."""
+    """The first line of an exception's message, or the name of its class."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that there is no memory left, as Python, torch and CUDA say it."""
+    """Whether an error of Python, torch or CUDA reports that no memory is left."""
     words = ("can't allocate memory", "not enough memory", "out of memory", "Storage size calculation overflowed")
     return isinstance(error, MemoryError) or (
         isinstance(error, RuntimeError) and any(word in str(error) for word in words)
@@ -35,25 +35,25 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 class ConfigError(ValueError):
-    """A setting that makes no sense; the message is one line that names the key, the value and the remedy."""
+    """An invalid setting; the message is one line that names the key, the value and the remedy."""
 
     def __str__(self) -> str:
         return one_line(super().__str__())
 
 
 class OtherRunError(ConfigError):
-    """A run folder was made with other settings than the command has."""
+    """A run folder was made with settings that differ from those of the command."""
 
 
 class DownloadError(OSError, ValueError):
-    """A file could not be downloaded. The message is one line: why, and how to get it by hand.
+    """A failed download; the message is one line with the reason and how to get the file by hand.
 
-    It is a ValueError as well, like every error that a setting (`paths.data`, `data.urls`) mends.
+    It is also a ValueError, as are all errors that a setting (`paths.data`, `data.urls`) can fix.
     """
 
 
 class LockedError(RuntimeError):
-    """Another living process holds the lock."""
+    """Another process holds the lock."""
 
 
 class NonFiniteLossError(ArithmeticError):
@@ -61,14 +61,14 @@ class NonFiniteLossError(ArithmeticError):
 
 
 class WorkerFailedError(RuntimeError):
-    """A worker ended before its run was done."""
+    """A worker process ended before its run was complete."""
 
 
 class JobFailedError(Exception):
     """A job of a sweep failed, or was lost; the message is one line."""
 
 
-class Interrupted(Exception):  # noqa: N818 - what happened is no error
+class Interrupted(Exception):  # noqa: N818 - not an error
     """Training was interrupted by a signal, after its state was saved."""
 
     def __init__(self, signum: int, samples: int) -> None:
@@ -80,8 +80,8 @@ class Interrupted(Exception):  # noqa: N818 - what happened is no error
         return f"interrupted by {signal.Signals(self.signum).name} at {self.samples:,} samples"
 
 
-class Pruned(Exception):  # noqa: N818 - what happened is no error
-    """A search has ended the training, as other trials are better."""
+class Pruned(Exception):  # noqa: N818 - not an error
+    """A search ended the training early, because other trials are better."""
 
     def __init__(self, samples: int, best_elbo: float) -> None:
         super().__init__(samples, best_elbo)
@@ -92,8 +92,12 @@ class Pruned(Exception):  # noqa: N818 - what happened is no error
         return f"pruned at {self.samples:,} samples"
 
 
-class Stopped(Exception):  # noqa: N818 - a run may stop because its user said so
-    """A run ended before it was done, for the reason that the message gives."""
+EXPECTED = (ConfigError, Interrupted, NonFiniteLossError, Pruned)
+"""Errors with which training ends for a known reason."""
+
+
+class Stopped(Exception):  # noqa: N818 - a run may stop at its user's request
+    """A run ended early, for the reason in the message."""
 
     def __init__(self, message: str, exit_code: int) -> None:
         super().__init__(message)
@@ -104,7 +108,7 @@ class Stopped(Exception):  # noqa: N818 - a run may stop because its user said s
 
 
 def last_line(error: ConfigError | Stopped) -> str:
-    """The last line that a program prints about the error that ends it."""
+    """The last line that a program prints for the error that ends it."""
     return str(error) if isinstance(error, Stopped) else f"error: {error}"
 
 
@@ -115,5 +119,5 @@ def fail(message: str, code: int) -> NoReturn:
 
 
 def file_error(error: OSError) -> str:
-    """The path and the cause of an error of the file system, in one line."""
+    """Path and cause of a file system error, in one line."""
     return one_line(f"{error.filename}: {error.strerror}" if error.filename and error.strerror else error)

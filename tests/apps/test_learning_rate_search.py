@@ -50,7 +50,7 @@ def test_candidate_that_diverges_is_not_chosen(run_train):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        (["learning_rate_search.candidates=[]"], "learning_rate_search.candidates must hold learning rates"),
+        (["learning_rate_search.candidates=[]"], "learning_rate_search.candidates must list learning rates"),
         (
             ["learning_rate_search.candidates=[-1]"],
             "learning_rate_search.candidates must be a list of positive numbers, got",

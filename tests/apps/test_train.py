@@ -156,7 +156,7 @@ def test_failed_run_keeps_its_last_good_checkpoint(run_train):
 def test_folder_is_used_once(run_train):
     folder, _ = run_train(*TINY)
     before = folder.config_file.read_bytes()
-    with pytest.raises(ConfigError, match="holds a run already; name another folder, or continue it with resume="):
+    with pytest.raises(ConfigError, match="already contains a run; name another folder, or continue it with resume="):
         run_train(*TINY, "seed=1", folder=folder.path)
     assert folder.config_file.read_bytes() == before
     assert folder.status()["state"] == "finished"
@@ -187,7 +187,7 @@ BAD_VALUES = {
     "trainer.accelerator=abacus": "trainer.accelerator must be one of auto, cpu, gpu",
     "trainer.devices=0": "trainer.devices must be a whole number of at least 1, one of auto, -1 or",
     "trainer.devices=3": "data.batch_size must be a multiple of 3, the number of processes",
-    "trainer.num_nodes=2": "trainer.num_nodes must be 1 where the processes are not started by torchrun or srun, got 2",
+    "trainer.num_nodes=2": "trainer.num_nodes must be 1 unless torchrun or srun starts the processes, got 2",
 }
 
 

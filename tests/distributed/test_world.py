@@ -66,7 +66,7 @@ def test_others_wait_for_the_first(tmp_path):
 
 def test_nothing_to_do_and_nobody_there(tmp_path, monkeypatch):
     monkeypatch.setattr(world, "PATIENCE_SECONDS", 0.1)
-    with pytest.raises(Stopped, match=r"^error: the first process has named no run folder"):
+    with pytest.raises(Stopped, match=r"^error: rank 0 has published no run folder"):
         Rendezvous(tmp_path).wait()
     Rendezvous(tmp_path).publish(None)
     assert Rendezvous(tmp_path).wait() is None

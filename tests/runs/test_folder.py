@@ -174,7 +174,7 @@ def test_own_module_can_be_allowed(folder, tmp_path, monkeypatch):
 
 def test_folder_is_claimed_once(folder):
     status = folder.status()
-    with pytest.raises(ConfigError, match="holds a run already"):
+    with pytest.raises(ConfigError, match="already contains a run"):
         folder.create(OmegaConf.create({}), [])
     assert folder.status() == status
 

@@ -23,7 +23,7 @@ def test_lock_is_held_once_and_leaves_nothing(tmp_path):
     folder = tmp_path / "new" / "run"
     with Lock(folder):
         assert is_locked(folder)
-        with pytest.raises(LockedError, match=f"^another process is at work in {folder}$"), Lock(folder):
+        with pytest.raises(LockedError, match=f"^another process uses {folder}$"), Lock(folder):
             pass
         assert is_locked(folder)
     assert not is_locked(folder)

@@ -76,7 +76,7 @@ def replace(path):
 
 def test_folder_of_another_run_by_now_is_not_written(folder, monkeypatch):
     monkeypatch.setattr(folder, "require_whole", lambda: None)
-    with pytest.raises(Stopped, match="was replaced by another"), recorded(folder):
+    with pytest.raises(Stopped, match="was replaced by that of another"), recorded(folder):
         replace(folder.path)
     assert folder.command() == ["seed=2"]
     assert RunFolder(folder.path).status()["state"] == "running"

@@ -117,7 +117,7 @@ def test_job_that_another_process_trains_is_skipped(run_job, run_train):
     folder.write_status(state="running")
     with Lock(folder.path):
         assert run_job("max_samples=1300", *TINY)[1] is None
-        with pytest.raises(ConfigError, match=r"^resume: another process is at work in "):
+        with pytest.raises(ConfigError, match=r"^resume: another process uses "):
             run_train(f"resume={folder.path}", folder=folder.path)
     assert folder.status()["state"] == "running"
 

@@ -1,4 +1,4 @@
-"""A model that has no room in memory is refused in one line, before its weights are drawn."""
+"""A model that does not fit in memory is refused in one line, before its weights are drawn."""
 
 import pytest
 import torch
@@ -24,7 +24,7 @@ def test_weights_are_counted_while_they_are_made(monkeypatch):
 def test_too_large_a_model_is_one_line(run_train, monkeypatch, override):
     monkeypatch.setattr(memory, "memory_limit", lambda: 2**24)
     with pytest.raises(
-        ConfigError, match=r"^model: it has no room in memory \(its weights need over .*; lower model"
+        ConfigError, match=r"^model: it does not fit in memory \(its weights need over .*; lower model"
     ) as error:
         run_train(*TINY, override)
     assert "\n" not in str(error.value)

@@ -1,4 +1,4 @@
-"""The programs: configuration in, work done, result out."""
+"""The programs train.py, evaluate.py and report.py."""
 
 import logging
 import os
@@ -19,8 +19,8 @@ T = TypeVar("T")
 def run(program: Callable[[DictConfig], T], config: DictConfig) -> T:
     """Call a program, and exit with one line where it fails for a known reason.
 
-    The exit code is 2 for an invalid setting, 1 for a failed run, and 128 + the signal's number for an interruption.
-    Hydra shows other exceptions. In a sweep an invalid setting ends its job alone.
+    The exit code is 2 for an invalid setting, 1 for a failed run, and 128 + signal number for an interruption. Hydra
+    shows other exceptions. In a sweep, an invalid setting ends only its own job.
     """
     try:
         return program(config)
@@ -34,7 +34,7 @@ def run(program: Callable[[DictConfig], T], config: DictConfig) -> T:
     except KeyboardInterrupt:
         fail("interrupted", 130)
     except Exception as error:
-        if HydraConfig.get().mode == RunMode.MULTIRUN:  # the sweep goes on, and its table has one line of this
+        if HydraConfig.get().mode == RunMode.MULTIRUN:  # the sweep continues, and shows one line in its table
             logging.getLogger("aevb").exception("failed")
         elif isinstance(error, OSError):
             fail(f"error: {file_error(error)}", 1)
@@ -42,11 +42,11 @@ def run(program: Callable[[DictConfig], T], config: DictConfig) -> T:
 
 
 def yield_idle_cores() -> None:
-    """Let GNU OpenMP's threads spin only briefly while they wait, unless the user has set its policy.
+    """Let waiting threads of GNU OpenMP spin only briefly, unless the user has set a policy; before torch is imported.
 
-    To be called before torch is imported. By default they spin for milliseconds, in the time slices of other processes
-    too: on two cores with other runs on them, a step of the paper's MNIST model took 40 to 600 ms, and with this 9 to
-    22 ms. On free cores it costs nothing, whereas threads that sleep at once train at little more than half the speed.
+    By default they spin for milliseconds, which blocks other processes on the same cores: on two cores shared with
+    other runs, a step of the paper's MNIST model took 40 to 600 ms, with this setting 9 to 22 ms. On free cores the
+    setting costs nothing, whereas threads that sleep at once train at little more than half the speed.
     """
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "10000")

@@ -1,4 +1,4 @@
-"""The parts of a run, made from its configuration."""
+"""The parts of a run: data, module, loggers and trainer, from its configuration."""
 
 import logging
 import re
@@ -26,7 +26,7 @@ from aevb.training.module import AEVB
 
 
 def quiet_lightning() -> None:
-    """Silence Lightning's hints that do not apply to data in memory, or repeat the summary."""
+    """Silence hints of Lightning that do not apply to data in memory, or repeat the summary."""
     for name in ("pytorch_lightning", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     for hint in (
@@ -35,14 +35,14 @@ def quiet_lightning() -> None:
         "The number of training batches",
         "`srun` command",
         "sync_dist=True",
-        "Detected call of `lr_scheduler.step()` before",  # of a run that is resumed at the end of an epoch
+        "Detected call of `lr_scheduler.step()` before",  # in a run resumed at the end of an epoch
         "callbacks used to create the checkpoint",
     ):
         warnings.filterwarnings("ignore", f".*{re.escape(hint)}.*")
 
 
 def prepared_data(config: DictConfig, folder: RunFolder) -> InMemoryDataModule:
-    """The data module with its data; shape and bounds of the data are filled into the run's configuration."""
+    """The loaded data; their shape and bounds are filled into the run's configuration."""
     data = load_data(config)
     filled: dict[str, Any] = {}
     if config.data.shape is None:
@@ -68,14 +68,14 @@ def make_module(config: DictConfig, data: InMemoryDataModule) -> AEVB:
         if not is_out_of_memory(error):
             raise
         raise ConfigError(
-            f"model: it has no room in memory ({first_line(error)}); lower model.latent_dim, model.encoder.hidden or "
+            f"model: it does not fit in memory ({first_line(error)}); lower model.latent_dim, model.encoder.hidden or "
             "objective.num_samples"
         ) from error
     return module
 
 
 def check_fit(config: DictConfig, module: AEVB, data: InMemoryDataModule) -> None:
-    """Raise a `ConfigError` where likelihood, optimizer, objective or metric do not suit the data and the model."""
+    """Raise a `ConfigError` where likelihood, optimizer, objective or metric do not fit the data and the model."""
     module.objective.num_data = data.train_size
     head = module.vae.p.head
     try:
@@ -83,7 +83,7 @@ def check_fit(config: DictConfig, module: AEVB, data: InMemoryDataModule) -> Non
         head.adapt_to(*data.value_range)
     except ValueError as error:
         is_count = head.support is constraints.nonnegative_integer
-        hint = "; uint8 is read as x / 255: save counts as int64"
+        hint = "; uint8 is scaled to x / 255: save counts as int64"
         raise ConfigError(f"{error}{hint if is_count and data.is_uint8 else ''}") from error
     try:
         module.configure_optimizers()
@@ -94,7 +94,7 @@ def check_fit(config: DictConfig, module: AEVB, data: InMemoryDataModule) -> Non
     p, q, x = module.vae.p, module.vae.q, data.examples("val", 2)[0]
     try:
         with torch.no_grad():
-            deepcopy(module.objective)(p, q, x)  # some keep averages of what they have seen
+            deepcopy(module.objective)(p, q, x)  # some objectives update running averages
             estimate = module.objective.evaluate(p, q, x)
     except ValueError as error:
         message = first_line(error)
@@ -105,7 +105,7 @@ def check_fit(config: DictConfig, module: AEVB, data: InMemoryDataModule) -> Non
 
 
 def make_loggers(config: DictConfig, folder: RunFolder, metrics_rows: int) -> list[Logger]:
-    """The run folder's own metrics file, cut to the rows of the last checkpoint, and the logger that was chosen."""
+    """The logger of metrics.csv, truncated to the rows of the last checkpoint, and the configured logger."""
     if rank():
         return []
     metrics = MetricsFile(folder.metrics_file)
@@ -116,7 +116,7 @@ def make_loggers(config: DictConfig, folder: RunFolder, metrics_rows: int) -> li
 
 
 def log_settings(config: DictConfig, loggers: list[Logger]) -> None:
-    """Give every logger the configuration; a wandb run starts here, so that no earlier error leaves one open."""
+    """Log the configuration; this starts a wandb run, late enough that no earlier error leaves one open."""
     settings: Any = OmegaConf.to_container(config, resolve=True)
     del settings["module"]  # repeats other sections
     for logger in loggers:
@@ -124,7 +124,7 @@ def log_settings(config: DictConfig, loggers: list[Logger]) -> None:
 
 
 def make_trainer(config: DictConfig, folder: RunFolder, loggers: list[Logger], status: Status) -> pl.Trainer:
-    """Lightning's trainer, with the callbacks in the order in which they must see a block end."""
+    """Lightning's trainer, with the callbacks in the order in which they handle the end of a block."""
     chosen = {name: node for name, node in config.callbacks.items() if node is not None and "_target_" in node}
     folders = {"images": folder.images, "checkpoint": folder.last_checkpoint.parent}
     callbacks = {

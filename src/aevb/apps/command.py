@@ -1,4 +1,4 @@
-"""What one call of train.py asks for, as a value: read from Hydra once, at the top."""
+"""A call of train.py as a value: everything that is read from Hydra, once."""
 
 import os
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ class Command:
     """A call of train.py, or a job of a sweep.
 
     Attributes:
-        config: The composed configuration; the logger's group is the sweep's name where the user gives none.
+        config: The composed configuration; in a sweep, its name is the default of the logger's group.
         overrides: The command line, such as `["model=gaussian", "seed=1"]`.
         folder: The run folder.
         is_job: Whether this is a job of a sweep.
@@ -34,7 +34,7 @@ class Command:
 
     @classmethod
     def of(cls, config: DictConfig) -> "Command":
-        """The command that Hydra has composed `config` for."""
+        """The command for which Hydra composed `config`."""
         hydra, config = HydraConfig.get(), config.copy()
         for key in PLACES:
             if isinstance(place := OmegaConf.select(config, key), str):
@@ -43,7 +43,7 @@ class Command:
         if is_job and config.resume is not None:
             raise ConfigError("resume: the same command again continues a sweep; drop resume, or -m")
         if is_job and "group" in config.logger:
-            # Part of the run's configuration, so that a job that is resumed on its own keeps it.
+            # Stored with the run, so that a job that is resumed alone keeps it.
             config.logger.group = config.logger.group or Path(hydra.sweep.dir).name
         folder = RunFolder(os.path.relpath(config.paths.run))
         return cls(config, list(hydra.overrides.task), folder, bool(is_job), hydra)

@@ -41,17 +41,17 @@ def evaluate(config: DictConfig) -> None:
     validate(config, "evaluate")
     folders = find_runs(Path(config.run))
     if not folders:
-        raise ConfigError(f"run: {config.run} is no run folder: it has no .hydra/config.yaml, nor has a folder in it")
+        raise ConfigError(f"run: {config.run} is no run folder: it has no .hydra/config.yaml, and contains none")
     if config.device == "cuda" and not torch.cuda.is_available():
         raise ConfigError("device=cuda: there is no GPU that torch can use; use device=cpu or auto")
-    require_places_used(config, folders)
+    require_known_places(config, folders)
     work = instantiate(config.task) if config.get("task") else [*map(instantiate, config.estimators.values())]
     try:
         skipped = 0
         for folder in folders:
             try:
                 evaluate_run(config, folder, work)
-            except Exception as error:  # whatever is wrong with one run, the others are evaluated
+            except Exception as error:  # the other runs are evaluated
                 if len(folders) == 1:
                     raise
                 log.warning("skipped %s: %s", folder.path, one_line(error))
@@ -62,16 +62,16 @@ def evaluate(config: DictConfig) -> None:
         raise Stopped("interrupted; the same command continues", 130) from None
 
 
-def require_places_used(config: DictConfig, folders: Sequence[RunFolder]) -> None:
-    """Raise a `ConfigError` where the command says where data are, and no run has such data."""
+def require_known_places(config: DictConfig, folders: Sequence[RunFolder]) -> None:
+    """Raise a `ConfigError` where the command gives a place of data for which no run has a setting."""
     for key, setting in PLACES.items():
         is_given = OmegaConf.select(config, key) is not None
-        if is_given and not any(keeps_data_by(setting, folder) for folder in folders):
+        if is_given and not any(has_data_setting(setting, folder) for folder in folders):
             raise ConfigError(f"{key}: the data of {config.run} have no such setting; drop it")
 
 
-def keeps_data_by(setting: str, folder: RunFolder) -> bool:
-    """Whether the data set of a run has a setting of this name, or its configuration cannot be read."""
+def has_data_setting(setting: str, folder: RunFolder) -> bool:
+    """Whether the data set of a run has a setting; also true where its configuration cannot be read."""
     try:
         return setting in (folder.config().get("data") or {})
     except ConfigError:
@@ -79,7 +79,7 @@ def keeps_data_by(setting: str, folder: RunFolder) -> bool:
 
 
 class Trained(NamedTuple):
-    """A trained run, and what it is evaluated on."""
+    """A trained run, and the datapoints on which it is evaluated."""
 
     folder: RunFolder
     vae: VAE
@@ -91,7 +91,7 @@ class Trained(NamedTuple):
 
 
 def evaluate_run(config: DictConfig, folder: RunFolder, work: list[Estimator] | Task) -> None:
-    """Apply a task, or all estimators, to one run; each result is written as soon as it is known."""
+    """Apply a task, or all estimators, to one run; each result is written at once."""
     require_own_files(folder.path)
     require_writable(folder.path, "run")
     remove_temporaries(folder.path)
@@ -111,8 +111,8 @@ def evaluate_run(config: DictConfig, folder: RunFolder, work: list[Estimator] | 
         print_entries(folder.path, [apply(config, trained, estimator) for estimator in work])
 
 
-def question(config: DictConfig, trained: Trained, settings: dict[str, Any]) -> dict[str, Any]:
-    """What identifies an entry of evaluation.json: data, settings and weights."""
+def identity(config: DictConfig, trained: Trained, settings: dict[str, Any]) -> dict[str, Any]:
+    """The fields that identify an entry of evaluation.json: data, settings and weights."""
     return {
         "split": config.split,
         "limit": config.limit,
@@ -126,7 +126,7 @@ def question(config: DictConfig, trained: Trained, settings: dict[str, Any]) -> 
 def apply(config: DictConfig, trained: Trained, estimator: Estimator) -> dict[str, Any]:
     """Apply an estimator to a run; returns its entry in evaluation.json."""
     name, vae = estimator.name, trained.vae
-    about = {"estimator": name, **question(config, trained, estimator.settings)}
+    about = {"estimator": name, **identity(config, trained, estimator.settings)}
     partial = PartialEstimates(trained.folder.path / "evaluation" / f"{name}-{fingerprint(about, trained)}.npz")
     with progress_bar(name, len(trained.x)) as on_progress:
         estimates, seconds = run(estimator, vae, trained.x, trained.rows, config.seed, partial, on_progress)
@@ -149,7 +149,7 @@ def perform(config: DictConfig, trained: Trained, task: Task) -> dict[str, Any]:
         raise ConfigError(str(error)) from error
     entry = {
         "task": task.name,
-        **question(config, trained, task.settings),
+        **identity(config, trained, task.settings),
         "datapoints": len(trained.x),
         "results": analysis.results,
         "words": analysis.words,
@@ -162,7 +162,7 @@ def perform(config: DictConfig, trained: Trained, task: Task) -> dict[str, Any]:
 
 
 def fingerprint(about: dict[str, Any], trained: Trained) -> str:
-    """A hash of settings, weights and data, so that unfinished estimates continue only with the same ones."""
+    """A hash of settings, weights and data: unfinished estimates continue only with the same ones."""
     digest = hashlib.sha256(json.dumps([about, trained.rows], sort_keys=True).encode())
     for tensor in (trained.x, *trained.vae.state_dict().values()):
         digest.update(tensor.cpu().contiguous().numpy().data)
@@ -170,17 +170,14 @@ def fingerprint(about: dict[str, Any], trained: Trained) -> str:
 
 
 def data_of(config: DictConfig, folder: RunFolder) -> InMemoryDataModule:
-    """The data of the run, in memory."""
+    """The data of the run, loaded."""
     stored = folder.config()
     relocate(stored, str(folder.path), config.paths.data, config.data.path)
-    stored.data.pop("urls", None)  # a download comes from where the data set is published
+    stored.data.pop("urls", None)  # downloads come from the publisher of the data set
     require_allowed(stored.data, config.allow)
     return load_stored_data(stored)
 
 
 def datapoints(data: InMemoryDataModule, split: str, limit: int | None) -> tuple[Tensor, Tensor | None]:
-    """x (N, C, H, W), float32, and labels if there are any; a smaller `limit` gives the first of a larger one.
-
-    The training set of a run with dynamic binarization is drawn once.
-    """
+    """x (N, *data_shape), float32, and labels if there are any; a smaller `limit` gives the first of a larger one."""
     return data.examples(split, limit or len(getattr(data.splits, split).x))

@@ -19,7 +19,7 @@ from aevb.training.module import AEVB
 log = logging.getLogger("aevb")
 
 DATAPOINTS = 10_000
-"""Of the training set, on which the candidates are compared."""
+"""Number of training datapoints on which the candidates are compared."""
 
 
 def choose(
@@ -30,19 +30,19 @@ def choose(
 ) -> None:
     """Set `optimizer.lr` to the candidate with the highest bound on the training set.
 
-    Each candidate trains from the same start, on the same data in the same order, for `learning_rate_search.samples`
-    samples. The choice goes into the run's configuration, so that a resumed run keeps it; what the candidates reached
-    goes into train.log and status.json, as `learning_rate`.
+    Each candidate trains from the same initial weights, on the same data in the same order, for
+    `learning_rate_search.samples` samples. The choice is written to the run's configuration, so that a resumed run
+    keeps it, and the candidates' ELBO to train.log and status.json, as `learning_rate`.
 
     Args:
         config: Of the run; changed in place.
         folder: Of the run.
         data: Loaded.
-        make_module: (config, data) → the module at its start, the same for each call.
+        make_module: (config, data) → the module with its initial weights, the same for each call.
     """
     search = config.learning_rate_search
     if not search.candidates:
-        raise ConfigError("learning_rate_search.candidates must hold learning rates, as optimizer.lr is null; got none")
+        raise ConfigError("learning_rate_search.candidates must list learning rates as optimizer.lr is null, got none")
     elbos: dict[float, float] = {}
     for lr in search.candidates:
         elbos[lr], is_first = train_briefly(config, data, make_module, lr, search.samples)
@@ -68,10 +68,10 @@ def train_briefly(
     lr: float,
     samples: int,
 ) -> tuple[float, bool]:
-    """Train from the start with a learning rate, and keep nothing but the result.
+    """Train from the initial weights with a learning rate, without a run folder.
 
     Returns:
-        The mean ELBO of the training set in nats, −∞ where training diverged, and whether this process is the first.
+        The mean ELBO of the training set in nats, −∞ where training diverged, and whether this is rank 0.
     """
     trial = config.copy()
     trial.optimizer.lr, trial.max_samples = lr, samples
@@ -93,4 +93,4 @@ QUIET: dict[str, Any] = {
     "enable_progress_bar": False,
     "use_distributed_sampler": False,
 }
-"""A trainer that trains and does nothing else."""
+"""Options of a trainer that does nothing but train."""

@@ -1,4 +1,4 @@
-"""`report.py`: run folders in, figures, tables and one page out."""
+"""`report.py`: figures, tables and one page from run folders."""
 
 import datetime
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from aevb.settings import validate
 
 
 def report(config: DictConfig) -> Path:
-    """Write the report, print where it is and what was skipped, and return the page."""
+    """Write the report, print its path and the runs that were skipped, and return the path."""
     validate(config, "report")
     patterns, metrics = as_list(config.runs), as_list(config.metrics)
     require_writable(Path(config.output), "output")
@@ -37,12 +37,12 @@ def report(config: DictConfig) -> Path:
 
 
 def as_list(value: str | Sequence[str]) -> list[str]:
-    """A setting that is a text or a list of texts, as a list."""
+    """A text or a list of texts as a list."""
     return [value] if isinstance(value, str) else list(value)
 
 
 def show_skipped(skipped: Sequence[Skipped]) -> None:
-    """Print which runs are not in the report, and why."""
+    """Print the runs that are not in the report, with the reason."""
     for path, reason in skipped:
         show(f"skipped {path}: {reason}")
 
@@ -50,12 +50,12 @@ def show_skipped(skipped: Sequence[Skipped]) -> None:
 def make(
     parts: Sequence[str], runs: Sequence[Run], metrics: Sequence[str], allow: Sequence[str]
 ) -> tuple[list[Item], list[Skipped]]:
-    """The parts that there are data for, and the runs whose models cannot be loaded."""
+    """The parts for which there are data, and the runs whose models cannot be loaded."""
     items: list[Item | None] = []
     skipped: list[Skipped] = []
     for part in parts:
         if part == "table":
-            caption = "Best first by the ELBO on test data; empty: not measured yet."
+            caption = "Sorted by the ELBO on test data, highest first; empty: not measured yet."
             items.append(Item("table", "Runs", caption, rows=reports.table(runs), show_rows=True))
         elif part == "learning_curves":
             items.append(reports.learning_curves(runs, metrics))

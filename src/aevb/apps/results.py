@@ -1,4 +1,4 @@
-"""Results of an evaluation: printed, drawn, and as entries of evaluation.json."""
+"""Results of an evaluation: entries of evaluation.json, printed tables, and pictures."""
 
 import math
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from aevb.runs.folder import RunFolder
 from aevb.runs.status import now
 
 SHORT = {"effective_sample_size": "ESS", "acceptance": "accept.", "bits_per_dim": "bits/dim", "seconds": "time"}
-"""Column heads."""
+"""Short column heads."""
 
 
 def entry_of(
@@ -67,7 +67,7 @@ def print_entries(folder: Path, entries: Sequence[dict[str, Any]]) -> None:
 
 
 def number(value: float | None) -> str:
-    """A whole number, or one with three decimals below ten; "" for None."""
+    """Three decimals below ten, none above; "" for None."""
     return "" if value is None else f"{value:.3f}" if abs(value) < 10 else f"{value:,.0f}"
 
 
@@ -83,7 +83,7 @@ def save_pictures(folder: RunFolder, samples: int, task: str, pictures: dict[str
 
 
 def print_entry(folder: Path, entry: dict[str, Any]) -> None:
-    """Print the results of a task: numbers, sentences, and where the pictures are."""
+    """Print the results of a task: numbers, sentences, and paths of pictures."""
     show(f"\n{folder}: {entry['task']}, {entry['datapoints']:,} of {entry['split']}", "bold")
     for name, value in entry["results"].items():
         if isinstance(value, int | float):

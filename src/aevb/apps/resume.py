@@ -1,4 +1,4 @@
-"""Start the run of a command, resume it, or find nothing left to train."""
+"""Start or resume the run of a command."""
 
 import logging
 import uuid

@@ -1,4 +1,4 @@
-"""What is printed at the start and at the end of a run."""
+"""The summaries that are printed at the start and at the end of a run."""
 
 import shlex
 
@@ -17,11 +17,11 @@ from aevb.training.module import AEVB
 UNITS = {"bits_per_dim": "bits per dimension", "acceptance": ""}
 """Units of the metrics that are not in nats per datapoint."""
 LIFTED = {"trainer.max_time": " trainer.max_time=null", "trainer.max_steps": " ++trainer.max_steps=-1"}
-"""Overrides without which a resumed run would stop at once."""
+"""Overrides that a resumed run needs so as not to stop at once."""
 
 COLLAPSED = """\
 warning: the posterior has collapsed: q(z|x) is the same for all x, and the model ignores z. Longer training may help;
-else raise the weight of the KL slowly (objective.beta_warmup_samples=100000), keep some of it unpenalized
+otherwise raise the weight of the KL slowly (objective.beta_warmup_samples=100000), keep some of it unpenalized
 (objective.free_bits=0.1), or use another learning rate (optimizer.lr) or initialization (model.initialization=xavier).
 """
 
@@ -34,7 +34,7 @@ def print_start(
     trainer: pl.Trainer,
     resumed_samples: int,
 ) -> None:
-    """The model's parts and sizes, the data, the device and the run folder."""
+    """Print the parts of the model and their sizes, the data, the device and the run folder."""
     if not trainer.is_global_zero:
         return
     p, q = module.vae.p, module.vae.q
@@ -69,7 +69,7 @@ def print_end(
     loggers: list[Logger],
     ended_by: str,
 ) -> None:
-    """The test's metrics with their units, what ended the training, the active units, and where to look."""
+    """Print the test metrics with their units, what ended training, the active units, and where the results are."""
     rows = {
         name: f"{value:,.2f} {UNITS.get(name.split('/')[1], 'nats per datapoint')}" for name, value in results.items()
     }
@@ -93,6 +93,6 @@ def print_end(
 
 
 def parameters(*modules: nn.Module) -> str:
-    """The number of parameters of modules, in words."""
+    """The number of parameters of modules, as text."""
     count = sum(parameter.numel() for module in modules for parameter in module.parameters())
     return f"{count:,} parameters"

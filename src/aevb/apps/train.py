@@ -1,4 +1,4 @@
-"""`train.py`: compose, fit, test, and leave a complete run folder."""
+"""`train.py`: fit, test, and leave a complete run folder."""
 
 import logging
 import sys
@@ -27,17 +27,7 @@ from aevb.data import InMemoryDataModule
 from aevb.distributed.devices import num_processes
 from aevb.distributed.processes import train_together
 from aevb.distributed.world import Rendezvous, is_one_of_many, rank
-from aevb.errors import (
-    ConfigError,
-    Interrupted,
-    LockedError,
-    NonFiniteLossError,
-    OtherRunError,
-    Pruned,
-    Stopped,
-    first_line,
-    last_line,
-)
+from aevb.errors import EXPECTED, ConfigError, LockedError, OtherRunError, Stopped, first_line, last_line
 from aevb.files import remove_temporaries, require_own_files
 from aevb.runs.folder import RunFolder
 from aevb.runs.load import build
@@ -57,8 +47,7 @@ log = logging.getLogger("aevb")
 def train(config: DictConfig) -> float | None:
     """Train, test with the best checkpoint, and return the metric that `metric` names.
 
-    In a sweep, a job that was trained before is not trained again, and one that fails returns None: the sweep's table
-    says why.
+    In a sweep, finished jobs are not trained again, and a failed job returns None; the sweep's table gives the reason.
     """
     if rank():
         follow()
@@ -116,7 +105,7 @@ def open_run(command: Command) -> Iterator[DictConfig | None]:
 
 
 def fit_in_processes(command: Command, config: DictConfig) -> None:
-    """Train in this process, or start one for each device and wait for them."""
+    """Train in this process, or start one process for each device and wait for them."""
     validate(config, "train")
     count = 1 if is_one_of_many() else num_processes(config.trainer)
     if count == 1:
@@ -128,13 +117,13 @@ def fit_in_processes(command: Command, config: DictConfig) -> None:
 
 
 def announce(folder: RunFolder, is_to_train: bool) -> None:
-    """Tell the other processes, if torchrun or srun has started some, the run folder or that there is none to train."""
+    """Publish the run folder, or None, to the other processes that torchrun or srun has started, if any."""
     if is_one_of_many():
         Rendezvous().publish(folder.path if is_to_train else None)
 
 
 def follow() -> None:
-    """Train in the run folder of the first of the processes that torchrun or srun has started."""
+    """Train as one of the processes that torchrun or srun has started, in the run folder that rank 0 publishes."""
     path = Rendezvous().wait()
     if path is not None:
         folder = RunFolder(path)
@@ -143,7 +132,7 @@ def follow() -> None:
 
 
 def fit_and_test(config: DictConfig, folder: RunFolder) -> None:
-    """Train, test with the best weights, and write the results; in each of the processes that train together."""
+    """Train, test with the best weights, and write the results; called in every rank."""
     quiet_lightning()
     torch.set_float32_matmul_precision(config.matmul_precision)
     data = prepared_data(config, folder)
@@ -151,14 +140,14 @@ def fit_and_test(config: DictConfig, folder: RunFolder) -> None:
         learning_rate_search.choose(config, folder, data, make_module)
     resumed: dict[str, Any] = folder.load_checkpoint("last")[1] if folder.last_checkpoint.exists() else {}
     if resumed:
-        build(config, resumed)  # of another size than the checkpoint's it is refused at no cost
+        build(config, resumed)  # refuses a model that is larger than its checkpoint before memory is allocated
     module = make_module(config, data)
     loggers = make_loggers(config, folder, resumed.get("metrics_rows", 0))
     status = Status(lambda samples: folder.write_status(samples=samples))
     trainer = make_trainer(config, folder, loggers, status)
     summary.print_start(config, folder, module, data, trainer, resumed.get("samples", 0))
-    with started(loggers, config, folder):
-        with restoring(module, resumed, folder):
+    with logging_started(loggers, config, folder):
+        with checkpoint_errors(module, resumed, folder):
             trainer.fit(module, data, ckpt_path=str(folder.last_checkpoint) if resumed else None, weights_only=True)
         reason = ended_by(trainer, module)
         if not module.samples_seen:
@@ -171,11 +160,11 @@ def fit_and_test(config: DictConfig, folder: RunFolder) -> None:
 
 
 @contextmanager
-def restoring(module: AEVB, resumed: dict[str, Any], folder: RunFolder) -> Iterator[None]:
-    """Blame the checkpoint, by a `ConfigError`, for what fails before a resumed run has seen a sample."""
+def checkpoint_errors(module: AEVB, resumed: dict[str, Any], folder: RunFolder) -> Iterator[None]:
+    """Attribute unexpected errors before the first sample of a resumed run to its checkpoint, as a `ConfigError`."""
     try:
         yield
-    except (ConfigError, OSError, Interrupted, NonFiniteLossError, Pruned):
+    except (*EXPECTED, OSError):
         raise
     except Exception as error:
         if not resumed or module.samples_seen > resumed["samples"]:
@@ -184,8 +173,8 @@ def restoring(module: AEVB, resumed: dict[str, Any], folder: RunFolder) -> Itera
 
 
 @contextmanager
-def started(loggers: list[Logger], config: DictConfig, folder: RunFolder) -> Iterator[None]:
-    """Start the loggers with the configuration, and give a wandb run the outcome of the training."""
+def logging_started(loggers: list[Logger], config: DictConfig, folder: RunFolder) -> Iterator[None]:
+    """Start the loggers with the configuration, and finish them with the exit code of the training."""
     exit_code = 0
     try:
         log_settings(config, loggers)

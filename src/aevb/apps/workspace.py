@@ -1,6 +1,6 @@
-"""`python -m aevb.apps.workspace`: save a wandb workspace for variational auto-encoders, or print what would be saved.
+"""`python -m aevb.apps.workspace`: a wandb workspace with the panels for a sweep of variational auto-encoders.
 
-Its panels are those by which a sweep is read. Needs the extra `workspace`.
+Needs the extra `workspace`.
 """
 
 import argparse
@@ -18,21 +18,21 @@ except ModuleNotFoundError:
     wr = None
 
 PICTURES = ("samples", "reconstructions", "manifold")
-"""What the runs draw, as `images/<name>`."""
+"""Pictures that the runs log, as `images/<name>`."""
 BY_LIKELIHOOD = "model.likelihood"
 
 
 def make_workspace(
     entity: str, project: str, group: str | None = None, columns: tuple[str, ...] = ()
 ) -> "ws.Workspace":
-    """The workspace, not saved yet; nothing is asked of wandb's server.
+    """The workspace, not saved yet; this does not contact wandb's server.
 
     Args:
         entity: User or team.
         project: wandb's project.
         group: Show one sweep; None: all runs of the project.
-        columns: Settings that the sweep varies, by wandb's names (`optimizer_lr`), for the parallel coordinates, beside
-            the likelihood and the dimensions of z.
+        columns: Further axes of the parallel coordinates: settings that the sweep varies, by wandb's names, such as
+            `optimizer_lr`.
     """
     filters = [expr.Metric("JobType") == "train"]
     if group is not None:
@@ -82,7 +82,7 @@ def curve(metric: str, log_x: bool = False) -> "wr.LinePlot":
 
 
 def parallel_coordinates(columns: tuple[str, ...]) -> "wr.ParallelCoordinatesPlot":
-    """What the sweep varies, and the bounds it led to."""
+    """Settings that the sweep varies, and the resulting bounds."""
     settings = dict.fromkeys((BY_LIKELIHOOD, "model.latent_dim", *columns))
     return wr.ParallelCoordinatesPlot(
         title="settings and bounds",
@@ -94,24 +94,20 @@ def parallel_coordinates(columns: tuple[str, ...]) -> "wr.ParallelCoordinatesPlo
 
 
 def pictures(name: str) -> "wr.MediaBrowser":
-    """One kind of picture, a column for each run and a row for each time it was drawn."""
+    """One kind of picture: a column for each run, a row for each step."""
     return wr.MediaBrowser(
         title=name, media_keys=[f"images/{name}"], mode="grid", grid_x_axis="run", grid_y_axis="step"
     )
 
 
 def specification(workspace: "ws.Workspace") -> dict[str, Any]:
-    """What wandb's server would be sent, as plain values."""
+    """The workspace as it would be sent to wandb's server, as plain values."""
     found: dict[str, Any] = workspace._to_model().model_dump(mode="json", by_alias=True, exclude_none=True)
     return found
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Build the workspace, and print it as JSON or give it to wandb.
-
-    Args:
-        arguments: Of the command line; None: those of this process.
-    """
+    """Build the workspace, and print it as JSON or save it on wandb's server."""
     parser = argparse.ArgumentParser(
         "python -m aevb.apps.workspace",
         description="Save a wandb workspace for variational auto-encoders: ELBO, KL, reconstruction, pictures, sweep.",
@@ -120,9 +116,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--project", default="aevb", help="wandb's project (default: aevb)")
     parser.add_argument("--group", help="show one sweep, by its name (default: all runs)")
     parser.add_argument(
-        "--columns", nargs="*", default=[], metavar="SETTING", help="what the sweep varies, such as optimizer_lr"
+        "--columns",
+        nargs="*",
+        default=[],
+        metavar="SETTING",
+        help="what the sweep varies, such as optimizer_lr",
     )
-    parser.add_argument("--print", action="store_true", help="print it as JSON, and ask nothing of wandb's server")
+    parser.add_argument("--print", action="store_true", help="print it as JSON instead of saving it")
     chosen = parser.parse_args(arguments)
     if wr is None:
         fail("error: this needs wandb-workspaces; install it with: pip install 'aevb[workspace]'", 2)
@@ -134,7 +134,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         workspace.save()
     except Exception as error:  # of wandb's client: no credentials, no such project, no network
-        fail(f"error: wandb did not take the workspace: {str(error).splitlines()[0]}", 1)
+        fail(f"error: wandb refused the workspace: {str(error).splitlines()[0]}", 1)
 
 
 if __name__ == "__main__":

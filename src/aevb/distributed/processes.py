@@ -1,8 +1,8 @@
-"""The workers of one run on this machine: started, watched, and ended together.
+"""The worker processes of one run on this machine: started, watched, and ended together.
 
-torch's elastic launcher does not fit. When a worker fails it sends the others SIGTERM, which here asks for the state to
-be saved; after a signal it gives them a fixed time, and sends no second one; it blames a crash on the neighbour whose
-connection broke; its workers outlive it; and it keeps the handlers of signals, which the next job of a sweep needs.
+torch's elastic launcher does not fit: when a worker fails it sends SIGTERM to the others, which here means to save the
+state; after a signal it waits for a fixed time, and forwards no second one; it attributes a crash to the worker whose
+connection broke; its workers survive it; and it does not restore signal handlers, which the next job of a sweep needs.
 """
 
 import contextlib
@@ -19,14 +19,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 
-from aevb.errors import ConfigError, Interrupted, NonFiniteLossError, Pruned, WorkerFailedError, first_line
+from aevb.errors import EXPECTED, Interrupted, WorkerFailedError, first_line
 from aevb.files import atomic_write
 
 PATIENCE_SECONDS = 3.0
-"""Time for the other workers to report their errors, once one has failed."""
+"""Time for the other workers to report their errors after one has failed."""
 ERROR_FILE = "AEVB_ERROR_FILE"
-"""Names the file to which a worker writes the error that ends it, and when."""
-KNOWN = (ConfigError, Interrupted, NonFiniteLossError, Pruned)
+"""The environment variable with the path to which a worker writes its error and the time."""
 
 Report = tuple[float, Exception]
 
@@ -34,18 +33,18 @@ Report = tuple[float, Exception]
 def train_together(folder: Path, size: int, samples: int) -> None:
     """Train the run of a folder in `size` workers on this machine, and wait for them.
 
-    Each runs `python -m aevb.apps.worker <folder>` with torchrun's environment variables. The output of the first goes
-    to the terminal, that of the others to `<folder>/rank_<rank>.log`. SIGINT and SIGTERM are passed on; a second one
-    ends all at once. When one fails the others are ended, and when this process dies they die.
+    Each runs `python -m aevb.apps.worker <folder>` with torchrun's environment variables. The output of rank 0 goes to
+    the terminal, that of the others to `<folder>/rank_<rank>.log`. SIGINT and SIGTERM are forwarded; the second kills
+    the workers. They are also killed when one of them fails, or this process ends.
 
     Args:
-        folder: A run folder, with the configuration written.
-        size: How many workers.
+        folder: A run folder with the configuration.
+        size: Number of workers.
         samples: Training samples seen before.
 
     Raises:
         ConfigError, NonFiniteLossError, Interrupted, Pruned: the error of the first worker to fail.
-        WorkerFailedError: another error, or a signal, ended a worker; the message says which and why.
+        WorkerFailedError: another error or a signal ended a worker; the message gives its rank and the cause.
     """
     shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": str(size)}
     workers: list[subprocess.Popen[bytes]] = []
@@ -58,10 +57,10 @@ def train_together(folder: Path, size: int, samples: int) -> None:
                 subprocess.Popen(
                     [sys.executable, "-m", "aevb.apps.worker", str(folder)],
                     env={"OMP_NUM_THREADS": str(threads(size)), **os.environ, **shared, **own},
-                    stdin=subprocess.PIPE,  # closed when this process dies, however it dies
+                    stdin=subprocess.PIPE,  # closed when this process ends, in whatever way
                     stdout=out,
                     stderr=out,
-                    start_new_session=True,  # Ctrl-C reaches them through this process alone, and once
+                    start_new_session=True,  # Ctrl-C reaches them only through `forwarded_signals`
                 )
             )
         with forwarded_signals(workers) as received:
@@ -69,24 +68,24 @@ def train_together(folder: Path, size: int, samples: int) -> None:
         if any(codes):
             reports = [read_report(Path(errors) / str(number)) for number in range(size)]
             error = first_failure(codes, reports, folder)
-            raise Interrupted(received[0], samples) if received and not isinstance(error, KNOWN) else error
+            raise Interrupted(received[0], samples) if received and not isinstance(error, EXPECTED) else error
 
 
 def kill(workers: Sequence["subprocess.Popen[bytes]"]) -> None:
-    """End workers at once."""
+    """Kill workers, and wait for their end."""
     for worker in workers:
         worker.kill()
         worker.communicate()
 
 
 def threads(size: int) -> int:
-    """Threads for each of `size` processes that share this one's cores."""
+    """Threads for each of `size` processes on the cores of this one."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1  # not on macOS
     return max(1, cores // size)
 
 
 def free_port() -> int:
-    """A port of this machine that nobody listens on."""
+    """An unused port of this machine."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
         return port
@@ -94,7 +93,7 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def forwarded_signals(workers: Sequence["subprocess.Popen[bytes]"]) -> Iterator[list[int]]:
-    """Pass SIGINT and SIGTERM on to workers; a second one of a kind kills them. Yields those received."""
+    """Forward SIGINT and SIGTERM to workers; the second of a kind kills them. Yields the signals received."""
     received: list[int] = []
 
     def forward(signum: int, frame: FrameType | None) -> None:
@@ -112,7 +111,7 @@ def forwarded_signals(workers: Sequence["subprocess.Popen[bytes]"]) -> Iterator[
 
 
 def wait(workers: Sequence["subprocess.Popen[bytes]"]) -> list[int | None]:
-    """The exit codes of all workers, once all have ended, or one has failed; None for those that go on."""
+    """Wait until all workers have ended or one has failed; returns their exit codes, None for those still running."""
     end = float("inf")
     while any(worker.poll() is None for worker in workers) and time.monotonic() < end:
         if end == float("inf") and any(worker.returncode for worker in workers):
@@ -122,16 +121,16 @@ def wait(workers: Sequence["subprocess.Popen[bytes]"]) -> list[int | None]:
 
 
 def first_failure(codes: Sequence[int | None], reports: Sequence[Report | None], folder: Path) -> Exception:
-    """The error that ended a run: a worker's known error, else a crash, else what the first to fail reported.
+    """The error that ended a run: an expected error of a worker, else a crash, else the first reported error.
 
-    A worker that crashes reports nothing, and the others report that their connections broke. The exit code is None
-    for a worker that was ended with the others.
+    A worker that crashes reports nothing, and the others report broken connections. Workers without an exit code were
+    still running.
     """
     failed = sorted((report[0], worker, report[1]) for worker, report in enumerate(reports) if report)
     crashed = [worker for worker, code in enumerate(codes) if code and reports[worker] is None]
-    known = [error for _, _, error in failed if isinstance(error, KNOWN)]
-    if known:
-        return known[0]
+    expected = [error for _, _, error in failed if isinstance(error, EXPECTED)]
+    if expected:
+        return expected[0]
     worker = crashed[0] if crashed else failed[0][1]
     code = codes[worker] or 0
     cause = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
@@ -141,22 +140,22 @@ def first_failure(codes: Sequence[int | None], reports: Sequence[Report | None],
 
 
 def read_report(path: Path) -> Report | None:
-    """When and why a worker failed; None where it has reported nothing."""
+    """The time and the error of a worker; None where it has reported nothing."""
     try:
-        report: Report = pickle.loads(path.read_bytes())  # written by a worker of our own
+        report: Report = pickle.loads(path.read_bytes())  # written by our own worker
     except FileNotFoundError:
         return None
     return report
 
 
 def report_error(error: BaseException) -> None:
-    """Tell the process that has started this worker why it ends."""
-    known = error if isinstance(error, KNOWN) else WorkerFailedError(first_line(error))
-    atomic_write(os.environ[ERROR_FILE], pickle.dumps((time.time(), known)))
+    """Report the error that ends this worker to the parent process."""
+    reported = error if isinstance(error, EXPECTED) else WorkerFailedError(first_line(error))
+    atomic_write(os.environ[ERROR_FILE], pickle.dumps((time.time(), reported)))
 
 
 def die_with_parent() -> None:
-    """End this process, whatever it is doing, when the one that has started it is gone."""
+    """Kill this process as soon as its parent has ended."""
 
     def watch() -> None:
         os.read(0, 1)

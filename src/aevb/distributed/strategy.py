@@ -19,12 +19,11 @@ from aevb.distributed.world import by_srun, by_torchrun, size
 
 
 class DataParallel(DDPStrategy):
-    """Keeps the weights of all processes the same: equal at the start, and with the mean of their gradients.
+    """Lightning's `DDPStrategy` without PyTorch's wrapper; weights are broadcast at the start, gradients averaged.
 
-    Lightning's `DDPStrategy` without PyTorch's wrapper. The wrapper expects one backward pass for each call of the
-    model's `forward`; a training step of `AEVB` has as many as its block has minibatches, and more with objectives that
-    work longer on one, and calls the two models itself. Here each backward pass ends with one reduction of all
-    gradients, whatever was called before.
+    The wrapper expects one backward pass for each call of `forward`. A training step of `AEVB` has at least one for
+    each minibatch of its block, and does not call `forward`. Here each backward pass ends with one reduction of all
+    gradients.
     """
 
     def configure_ddp(self) -> None:
@@ -38,14 +37,14 @@ class DataParallel(DDPStrategy):
 
 
 class Communication:
-    """Whether this process takes part in reductions now."""
+    """Whether reductions are currently executed."""
 
     on = True
 
 
 @contextmanager
 def without_communication() -> Iterator[None]:
-    """Leave reductions out, for a step that is only traced, and that other processes might not take."""
+    """Skip reductions, for a step that is only traced, which other processes might not do."""
     Communication.on = False
     try:
         yield
@@ -55,17 +54,17 @@ def without_communication() -> Iterator[None]:
 
 @torch.library.custom_op("aevb::sum_over_processes", mutates_args=("values",))
 def sum_over_processes(values: Tensor) -> None:
-    """Replace values by their sums over all processes; an operation of torch's, so that a recorded step has it too."""
+    """Replace values by their sums over all processes; a torch operator, so that recorded steps include it."""
     if Communication.on:
         all_reduce(values)
 
 
 @torch.no_grad()
 def average_gradients(parameters: Sequence[nn.Parameter]) -> None:
-    """Give each parameter the mean of its gradients over all processes.
+    """Set the gradient of each parameter to its mean over all processes.
 
-    Where a process has none it counts as zero. A parameter that has none in any process keeps none: for an optimizer
-    with momentum that is not the same as zero.
+    A missing gradient counts as zero. A parameter without a gradient in all processes keeps none: for an optimizer with
+    momentum that differs from zero.
     """
     if not _distributed_is_initialized():
         return
@@ -82,17 +81,17 @@ def average_gradients(parameters: Sequence[nn.Parameter]) -> None:
 
 
 def trainer_options(*plugins: Any) -> dict[str, Any]:
-    """Arguments of a trainer that tell it which other processes it trains with; with further plugins."""
+    """Arguments of a trainer for the processes of the run, with further plugins."""
     options: dict[str, Any] = {"plugins": [*plugins, environment()]}
     return options | ({"strategy": DataParallel()} if size() > 1 else {})
 
 
 class Srun(SLURMEnvironment):
-    """Lightning's environment for SLURM, without its demand for `--ntasks-per-node`: any number of tasks will do."""
+    """Lightning's environment for SLURM, which does not require `--ntasks-per-node`."""
 
     @staticmethod
     def _validate_srun_variables() -> None:
-        """Nothing is demanded."""
+        """Accept any variables."""
 
     def validate_settings(self, num_devices: int, num_nodes: int) -> None:
         if num_devices * num_nodes != self.world_size():
@@ -103,7 +102,7 @@ class Srun(SLURMEnvironment):
 
 
 def environment() -> ClusterEnvironment:
-    """Lightning's environment for this process; its own guess takes a single process inside SLURM for one of many."""
+    """Lightning's environment for this process; its detection takes a single process in SLURM for one of several."""
     if by_torchrun(os.environ):
         return TorchElasticEnvironment()
     if by_srun(os.environ):

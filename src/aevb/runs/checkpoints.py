@@ -16,7 +16,7 @@ MAX_BYTES = 1 << 40
 
 
 def read_checkpoint(path: Path, root: Path) -> dict[str, Any]:
-    """A checkpoint on the CPU, read without unpickling anything but tensors and plain values.
+    """A checkpoint on the CPU, which may hold only tensors and plain values.
 
     Args:
         path: The checkpoint.
@@ -29,20 +29,20 @@ def read_checkpoint(path: Path, root: Path) -> dict[str, Any]:
             require_within(checkpoint, size)
             weights, samples = checkpoint["state_dict"], checkpoint["samples"]
             if not all(isinstance(weight, Tensor) for weight in weights.values()):
-                raise ValueError("state_dict holds something else than tensors")
+                raise ValueError("state_dict has a value that is not a tensor")
             rows = checkpoint.get("metrics_rows", 0)
             if type(rows) is not int or rows < 0:
                 raise ValueError(f"metrics_rows is {rows!r}, not a number of rows")
             if type(samples) is not int or not 0 <= samples <= MAX_INTEGER:
                 raise ValueError(f"samples is {samples!r}, not a number of samples")
-        except Exception as error:  # what torch raises is not documented
+        except Exception as error:  # the exceptions of torch are not documented
             reason = f"it has no {error}" if isinstance(error, KeyError) else first_line(error)
             raise ConfigError(f"{path} is damaged: {reason}") from error
     return dict(checkpoint)
 
 
 def require_within(value: Any, size: int) -> None:
-    """Raise a `ValueError` where the tensors in a value take more than `size` bytes, or would when they are copied."""
+    """Raise a `ValueError` where the tensors in a value need more than `size` bytes, now or once they are copied."""
     seen: set[int] = set()
     storages: dict[int, int] = {}
     waiting = [value]
@@ -64,15 +64,12 @@ def require_within(value: Any, size: int) -> None:
 
 
 class SizeLimit(TorchDispatchMode):
-    """Limits the memory of tensors made inside the context to what a checkpoint warrants.
+    """Raises a `ValueError` where the tensors created inside the context exceed what a checkpoint warrants.
 
-    A stored model is built before it is known to fit its weights; an absurd size must not use up memory.
+    A stored model is built before its weights are known to fit; an absurd size must not exhaust memory.
 
     Args:
         weights: Of the checkpoint.
-
-    Raises:
-        ValueError: inside the context, by what makes more, or larger, tensors.
     """
 
     FACTORIES = ("empty", "zeros", "ones", "full", "eye", "arange", "linspace", "rand", "randn", "tril", "new_")

@@ -1,4 +1,4 @@
-"""The data of a run, and whether they still are what it was trained with."""
+"""The data of a run."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from aevb.errors import ConfigError, first_line
 
 
 def load_data(config: DictConfig) -> InMemoryDataModule:
-    """The data module of a configuration, its data loaded."""
+    """The data module of a configuration, with its data loaded."""
     data: InMemoryDataModule = instantiate(config.data)
     try:
         data.prepare_data()
@@ -21,11 +21,11 @@ def load_data(config: DictConfig) -> InMemoryDataModule:
 
 
 def load_stored_data(config: DictConfig) -> InMemoryDataModule:
-    """As `load_data`, for a configuration of unknown origin: whatever is wrong with it is said in one line."""
+    """As `load_data`, for a configuration of unknown origin: any error is a `ConfigError` of one line."""
     path = config.data.get("path")
     if isinstance(path, str) and not Path(path).exists():
         raise ConfigError(f"data.path: {path} does not exist; if the file was moved, add data.path=<its new place>")
     try:
         return load_data(config)
-    except Exception as error:  # what settings that make no sense lead to is not documented
+    except Exception as error:  # libraries do not document their exceptions for invalid settings
         raise ConfigError(first_line(error)) from error

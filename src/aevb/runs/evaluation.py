@@ -4,8 +4,8 @@
                   "value": −98.1, "standard_error": 0.01, …}],
      "tasks": [{"task": "latents", "split": "test", "limit": null, "settings": {…}, "results": {…}, …}]}
 
-All values are in nats per datapoint. `standard_error` is the estimator's own noise; `data_standard_error` is what
-another choice of datapoints would change besides.
+All values are in nats per datapoint. `standard_error` is the noise of the estimator, `data_standard_error` that of the
+choice of datapoints.
 """
 
 import json
@@ -20,7 +20,7 @@ from aevb.files import atomic_write
 from aevb.runs.formats import File, Number, read_json
 
 IDENTITY = ("estimator", "task", "split", "limit", "settings")
-"""Two entries that agree in these are about one question; the later answer replaces the earlier."""
+"""The fields that identify an entry; a later entry replaces an earlier one with the same values."""
 
 
 class Entry(File):
@@ -57,7 +57,7 @@ class EvaluationFile:
         return empty | read_json(self.path, self.path.parent, Evaluation)
 
     def add(self, kind: str, entry: dict[str, Any]) -> None:
-        """Add an entry to the list `kind`, or put it in the place of an earlier one about the same question."""
+        """Add an entry to the list `kind`, replacing an earlier one with the same identity."""
         entry = json.loads(json.dumps(finite(entry)))
         with FileLock(self.path.with_name(f".{self.path.name}.lock")):
             lists = self.read()
@@ -67,7 +67,7 @@ class EvaluationFile:
 
 
 def finite(value: Any) -> Any:
-    """The value with None in place of infinite numbers and NaN, which JSON does not know."""
+    """The value with None in place of infinite numbers and NaN, which JSON lacks."""
     if isinstance(value, dict):
         return {key: finite(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):

@@ -1,4 +1,4 @@
-"""Which folders are runs."""
+"""Finds run folders."""
 
 import os
 from pathlib import Path
@@ -7,9 +7,9 @@ from aevb.runs.folder import RunFolder
 
 
 def find_runs(path: str | Path) -> list[RunFolder]:
-    """The run folders at `path` and below, in the order of their paths; empty where there is none.
+    """The run folders at `path` and below, sorted by path.
 
-    A folder is a run's if it has a .hydra/config.yaml or a status.json, whole or not; what is below it belongs to it.
+    A folder is a run folder if it has a .hydra/config.yaml or a status.json, valid or not; it contains no other runs.
     """
     found: list[RunFolder] = []
     for folder, folders, _ in os.walk(path):

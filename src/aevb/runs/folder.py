@@ -1,8 +1,8 @@
 """The run folder: the one interface between training, evaluation, reports and users.
 
-.hydra/config.yaml overrides.yaml     configuration; hydra.yaml, of Hydra, where several processes train
-train.log                             everything the terminal said
-status.json                           how far it came, how it ended, and what its test gave
+.hydra/config.yaml overrides.yaml     configuration; with several processes also hydra.yaml, Hydra's own
+train.log                             the output of the terminal
+status.json                           progress, outcome, and test results
 metrics.csv                           metrics against samples
 checkpoints/last.ckpt best.ckpt       exact resume; best val/elbo
 images/<samples>_<what>.png           samples, reconstructions, manifold
@@ -32,7 +32,7 @@ class RunFolder:
         path: The folder; it need not exist yet.
 
     Attributes:
-        id: Of the run, once this process has begun or resumed it; None before.
+        id: Id of the run that this process has started or resumed; None before.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -50,24 +50,24 @@ class RunFolder:
 
     @property
     def has_begun(self) -> bool:
-        """Whether a run was created here: status.json, written last, says so, and a checkpoint as well."""
+        """Whether a run was created here: it has a status.json, which is written last, or a checkpoint."""
         written = self.status_file.exists() and self.status_file.stat().st_size > 0
         return written or self.last_checkpoint.exists() or self.best_checkpoint.exists()
 
     def create(self, config: DictConfig, overrides: Sequence[str]) -> None:
         """Write the configuration and the first status of a new run; the caller holds the folder's lock.
 
-        What is killed on the way leaves no run, and the same command starts again.
+        A process that is killed before the status is written leaves no run, and the same command starts again.
         """
         if self.has_begun:
             raise ConfigError(
-                f"hydra.run.dir: {self.path} holds a run already; name another folder, or continue it with "
+                f"hydra.run.dir: {self.path} already contains a run; name another folder, or continue it with "
                 f"resume={shlex.quote(str(self.path))}"
             )
         self.begin(config, overrides, uuid.uuid4().hex[:8])
 
     def begin(self, config: DictConfig, overrides: Sequence[str], run_id: str) -> None:
-        """Write the configuration and the first status of a run that starts, or starts anew under its old id."""
+        """Write the configuration and the first status of a run, which may start anew with its previous id."""
         self.path.mkdir(parents=True, exist_ok=True)
         self.config_file.parent.mkdir(exist_ok=True)
         atomic_write(self.overrides_file, OmegaConf.to_yaml(OmegaConf.create(list(overrides))))
@@ -77,19 +77,19 @@ class RunFolder:
         write_status(self.status_file, status)
 
     def resume(self, config: DictConfig) -> None:
-        """Mark a run as running again, and write the configuration that it continues with."""
+        """Mark a run as running, and write the configuration with which it continues."""
         self.id = self.status()["id"]
         self.write_status(state="running", ended=None, error=None)
         self.write_config(config)
 
     def require_whole(self) -> None:
-        """Check that the run can be loaded."""
+        """Raise a `FileNotFoundError` where a file of a complete run is missing."""
         for file in (self.status_file, self.config_file, self.last_checkpoint, self.best_checkpoint):
             if not file.is_file():
                 raise FileNotFoundError(errno.ENOENT, "is missing at the end of the run", str(file))
 
     def write_config(self, config: DictConfig) -> None:
-        """Write `.hydra/config.yaml`, interpolations resolved."""
+        """Write `.hydra/config.yaml`, with interpolations resolved."""
         atomic_write(self.config_file, stored_text(config))
 
     def write_hydra(self, hydra: DictConfig) -> None:
@@ -97,17 +97,13 @@ class RunFolder:
         atomic_write(self.hydra_file, OmegaConf.to_yaml({"hydra": hydra}))
 
     def config(self) -> DictConfig:
-        """What was asked.
-
-        Raises:
-            ConfigError: this is no run folder, or its config cannot be read.
-        """
+        """The stored configuration; a ConfigError where there is none, or it cannot be read."""
         if not self.config_file.exists():
             raise ConfigError(f"{self.path} is no run folder: it has no .hydra/config.yaml")
         return read_config(self.config_file, self.path)
 
     def command(self) -> list[str]:
-        """The overrides of the command that made the run; none where they were not written."""
+        """The overrides of the command that started the run; empty where they were not written."""
         if not self.overrides_file.exists():
             return []
         command = read_yaml(self.overrides_file, self.path)
@@ -116,11 +112,7 @@ class RunFolder:
         return command
 
     def status(self) -> dict[str, Any]:
-        """The content of status.json; see `aevb.runs.status`.
-
-        Raises:
-            ConfigError: it is missing or damaged.
-        """
+        """The content of status.json, see `aevb.runs.status`; a ConfigError where it is missing or damaged."""
         return read_status(self.status_file)
 
     def write_status(self, **fields: Any) -> None:
@@ -130,17 +122,13 @@ class RunFolder:
         status = self.status()
         if self.id not in (None, status.get("id")):
             raise FileNotFoundError(
-                errno.ENOENT, "was replaced by another run's while this one trained", str(self.path)
+                errno.ENOENT, "was replaced by that of another run while this one trained", str(self.path)
             )
         write_status(self.status_file, status | fields)
 
     def load_checkpoint(self, which: str) -> tuple[Path, dict[str, Any]]:
-        """Read a checkpoint, `best` or `last`, without unpickling anything but tensors and plain values.
-
-        Raises:
-            ConfigError: the checkpoint is missing or damaged.
-        """
-        from aevb.runs.checkpoints import read_checkpoint  # brings torch, which takes seconds
+        """The path and content of the checkpoint `best` or `last`, see `aevb.runs.checkpoints`."""
+        from aevb.runs.checkpoints import read_checkpoint  # imports torch, which takes seconds
 
         path = self.best_checkpoint if which == "best" else self.last_checkpoint
         if not path.exists():

@@ -1,7 +1,7 @@
-"""What the files of a run folder may hold: a folder is data of unknown origin, and each file is validated when read.
+"""Validation of the files of a run folder, which is data of unknown origin.
 
-Whatever is wrong with a file gives a `ConfigError` of one line. No reader takes memory or time out of proportion to
-the file, executes anything, or passes on a character that could control a terminal.
+An invalid file raises a `ConfigError` of one line. Readers execute nothing, need no more memory or time than the size
+of the file warrants, and return no character that could control a terminal.
 """
 
 import json
@@ -17,17 +17,17 @@ from aevb.errors import ConfigError, one_line, printable
 from aevb.files import read_file
 
 MAX_BYTES = {".json": 8 << 20, ".yaml": 256 << 10, ".csv": 64 << 20}
-"""Larger files are refused, by suffix."""
+"""The largest accepted file, by suffix."""
 MAX_DEPTH, MAX_YAML_EVENTS = 40, 20_000
 MAX_INTEGER = 2**63 - 1
 MAX_NUMBER = 1e30
-"""Larger measurements are as meaningless as infinite ones, and overflow where they are averaged or plotted."""
+"""Larger measurements count as infinite: they would overflow where they are averaged or plotted."""
 
 T = TypeVar("T")
 
 
 def number_or_none(value: Any) -> Any:
-    """None in place of a number that says nothing."""
+    """None in place of NaN and numbers beyond `MAX_NUMBER`."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     return None if is_number and not abs(value) <= MAX_NUMBER else value
 
@@ -38,7 +38,7 @@ Number = Annotated[float | None, BeforeValidator(number_or_none)]
 
 
 class File(BaseModel):
-    """A JSON file: known keys have their types, others are kept."""
+    """A JSON file: known keys are checked by their types, others are kept."""
 
     model_config = ConfigDict(strict=True, extra="allow")
 
@@ -47,12 +47,12 @@ Model = TypeVar("Model", bound=File)
 
 
 def read_json(path: Path, root: Path, model: type[Model]) -> dict[str, Any]:
-    """The content of a JSON file; keys that it lacks are not filled in."""
+    """The content of a JSON file, without defaults for missing keys."""
 
     def parse(text: str) -> dict[str, Any]:
         return model.model_validate(plain(json.loads(text))).model_dump(exclude_unset=True)
 
-    return parsed(path, root, parse)
+    return parse_file(path, root, parse)
 
 
 def read_yaml(path: Path, root: Path) -> Any:
@@ -62,29 +62,29 @@ def read_yaml(path: Path, root: Path) -> Any:
         require_plain_yaml(text)
         return plain(yaml.load(text, Loader=get_yaml_loader()), refuse_control_characters=True)
 
-    return parsed(path, root, parse)
+    return parse_file(path, root, parse)
 
 
-def parsed(path: Path, root: Path, parse: Callable[[str], T]) -> T:
-    """A parsed text file."""
+def parse_file(path: Path, root: Path, parse: Callable[[str], T]) -> T:
+    """The content of a text file, parsed."""
     content = read_file(path, root, MAX_BYTES[path.suffix])
     try:
         return parse(content.decode())
-    except Exception as error:  # what parsers raise is not documented
+    except Exception as error:  # the exceptions of parsers are not documented
         raise ConfigError(f"{path} cannot be read: {reason(path, error)}") from error
 
 
 def reason(path: Path, error: BaseException) -> str:
-    """Why a file is refused, in a few words."""
+    """The reason why a file is invalid, in a few words."""
     if isinstance(error, ValidationError):
         first = error.errors(include_url=False, include_input=False)[0]
         if first["type"] == "missing":
-            return f"it has no {first['loc'][-1]}, as a {path.name} of another program"
+            return f"it has no {first['loc'][-1]}; is this the {path.name} of another program?"
         return one_line(f"{'.'.join(map(str, first['loc'])) or 'the file'}: {first['msg']}")
     if isinstance(error, RecursionError) or "maximum nesting depth" in str(error):
         return "it is nested too deeply"
     if isinstance(error, UnicodeDecodeError):
-        return "it is no UTF-8 text"
+        return "it is not UTF-8 text"
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
         return one_line(f"{error.problem} in line {error.problem_mark.line + 1}")
     text = str(error) or type(error).__name__
@@ -92,7 +92,7 @@ def reason(path: Path, error: BaseException) -> str:
 
 
 def require_plain_yaml(text: str) -> None:
-    """Refuse what makes a short YAML text a large or a deep value: aliases, tags and nesting."""
+    """Raise a ValueError where a short YAML text may become a large or deep value: aliases, tags, nesting."""
     depth = 0
     for count, event in enumerate(
         yaml.parse(text, Loader=yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader)
@@ -110,12 +110,12 @@ def require_plain_yaml(text: str) -> None:
 
 
 def plain(value: Any, depth: int = 0, refuse_control_characters: bool = False) -> Any:
-    """A value of JSON or YAML whose texts are printable."""
+    """A value of JSON or YAML with printable texts."""
     if depth > MAX_DEPTH:
         raise ValueError("it is nested too deeply")
     if isinstance(value, dict):
         if not all(isinstance(key, str) for key in value):
-            raise ValueError("it has a key that is no text")
+            raise ValueError("it has a key that is not a text")
         items = ((plain(key, 0, refuse_control_characters), item) for key, item in value.items())
         return {key: plain(item, depth + 1, refuse_control_characters) for key, item in items}
     if isinstance(value, list):

@@ -16,25 +16,25 @@ from aevb.vae import VAE
 def load_run(path: str | Path, checkpoint: str = "best", allow: Sequence[str] = ()) -> VAE:
     """The trained model of a run folder, wherever the folder is now.
 
-    A run folder is data: what its configuration names is built only if `aevb.config.PARTS` or `allow` has it,
-    and checkpoints are read without unpickling code.
+    A run folder is data: only classes in `aevb.config.PARTS` or `allow` are instantiated, and checkpoints are read
+    without unpickling code.
 
     Args:
         path: The run folder.
         checkpoint: `best` (highest val/elbo) or `last`.
-        allow: Modules of your own that the configuration may name, such as `["my_heads"]`.
+        allow: Your own modules whose classes may be instantiated, such as `["my_heads"]`.
 
     Returns:
         The model in evaluation mode, on the CPU.
 
     Raises:
-        ConfigError: the folder is no run, names what is not allowed, or its checkpoint is missing or damaged.
+        ConfigError: no run folder, a class that is not allowed, or a missing or damaged checkpoint.
     """
     return load_trained(RunFolder(path), checkpoint, allow)[0]
 
 
 def load_trained(folder: RunFolder, checkpoint: str, allow: Sequence[str]) -> tuple[VAE, dict[str, Any]]:
-    """The trained model of a run, as `load_run`, and the checkpoint that it comes from."""
+    """The trained model of a run, as `load_run`, and its checkpoint."""
     if checkpoint not in ("best", "last"):
         raise ConfigError(f"checkpoint must be best or last, got {checkpoint!r}")
     config = folder.config()
@@ -54,12 +54,12 @@ def load_trained(folder: RunFolder, checkpoint: str, allow: Sequence[str]) -> tu
 
 
 def build(config: DictConfig, checkpoint: Mapping[str, Any]) -> VAE:
-    """The untrained model of a configuration, if it can be that of a checkpoint."""
+    """The untrained model of a configuration; a ConfigError where it is too large for its checkpoint."""
     try:
         with SizeLimit(checkpoint["state_dict"]):
             vae: VAE = instantiate(config.model)
     except ConfigError:
         raise
-    except Exception as error:  # what a model raises for sizes that make no sense is not documented
+    except Exception as error:  # exceptions for absurd sizes are not documented
         raise ConfigError(f"model cannot be that of the run's checkpoint: {first_line(error)}") from error
     return vae

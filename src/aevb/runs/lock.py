@@ -1,4 +1,4 @@
-"""A folder in which one process works at a time, on one machine or on many that share a file system."""
+"""A lock on a folder, for processes on one machine or on several that share a file system."""
 
 from pathlib import Path
 from types import TracebackType
@@ -9,16 +9,14 @@ from filelock import FileLock, Timeout
 from aevb.errors import LockedError
 
 PATIENCE_SECONDS = 0.5
-"""`is_locked` holds a free lock for an instant; who wants it in earnest waits so long."""
+"""`is_locked` holds a free lock for an instant, so `Lock` waits this long for it."""
 
 
 class Lock:
-    """`with Lock(folder):` marks the folder as this process's, by the file system's own lock on `<folder>/.lock`.
-
-    The system frees the lock when its process ends, however it ends.
+    """`with Lock(folder):` locks `<folder>/.lock`, by a lock of the system, which frees it when the process ends.
 
     Args:
-        folder: Made where it is missing.
+        folder: Created where it is missing.
 
     Raises:
         LockedError: on entering, where another process holds the lock.
@@ -33,18 +31,18 @@ class Lock:
         try:
             self.lock.acquire(timeout=PATIENCE_SECONDS, poll_interval=0.02)
         except Timeout:
-            raise LockedError(f"another process is at work in {self.path.parent}") from None
+            raise LockedError(f"another process uses {self.path.parent}") from None
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self.path.unlink(missing_ok=True)  # while it is held: whoever opened the file meanwhile sees that it is gone
+        self.path.unlink(missing_ok=True)  # while it is held, so that a process that has opened it sees that it is gone
         self.lock.release()
 
 
 def is_locked(folder: str | Path) -> bool:
-    """Whether a living process holds the lock of a folder."""
+    """Whether a process holds the lock of a folder."""
     path = Path(folder) / ".lock"
     if not path.is_file():
         return False
@@ -53,5 +51,5 @@ def is_locked(folder: str | Path) -> bool:
             return False
     except Timeout:
         return True
-    except OSError:  # read-only, so that nobody works there
+    except OSError:  # read-only, so that no process can hold it
         return False

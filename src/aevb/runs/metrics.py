@@ -1,4 +1,4 @@
-"""metrics.csv: a row for each logging step; the first column is `samples`, a metric that a row lacks is empty."""
+"""metrics.csv: a row for each logging step; the first column is `samples`, missing metrics are empty."""
 
 import csv
 import io
@@ -13,18 +13,14 @@ from aevb.runs.formats import MAX_BYTES, reason
 
 
 class Metrics(NamedTuple):
-    """The content of a metrics.csv: names of the columns, and rows of texts by name."""
+    """The content of a metrics.csv: the columns, and rows of texts by column."""
 
     columns: list[str]
     rows: list[dict[str, str]]
 
 
 def read_metrics(file: Path) -> Metrics:
-    """The columns, and the rows that were written whole; both empty where there is no file.
-
-    Raises:
-        ConfigError: it is another kind of file.
-    """
+    """The columns and the complete rows; both empty where there is no file, a ConfigError where it is invalid."""
     if not os.path.lexists(file):
         return Metrics([], [])
     try:
@@ -42,10 +38,10 @@ def read_metrics(file: Path) -> Metrics:
 
 
 class MetricsWriter:
-    """Appends rows to a metrics.csv; a metric that first appears later adds a column, and the file is rewritten.
+    """Appends rows to a metrics.csv; a new metric adds a column, for which the file is rewritten.
 
     Args:
-        file: It is continued if it exists.
+        file: Continued if it exists.
 
     Attributes:
         num_rows: Rows in the file.
@@ -71,7 +67,7 @@ class MetricsWriter:
         self.num_rows += 1
 
     def truncate(self, num_rows: int) -> None:
-        """Keep the first rows: a resumed run logs the others again."""
+        """Keep only the first rows; a resumed run logs the others again."""
         rows = read_metrics(self.file).rows[:num_rows]
         if self.columns:
             write_csv(self.file, self.columns, rows)
@@ -79,7 +75,7 @@ class MetricsWriter:
 
 
 def write_csv(file: str | Path, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write a CSV file with a head, in place of one that exists."""
+    """Write a CSV file with a header, replacing an existing one."""
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, columns)
     writer.writeheader()

@@ -1,4 +1,4 @@
-"""How a run ends: written to its status.json, whatever happens."""
+"""The outcome of a run, written to its status.json."""
 
 import logging
 import shlex
@@ -27,12 +27,12 @@ log = logging.getLogger("aevb")
 
 @contextmanager
 def recorded(folder: RunFolder) -> Iterator[None]:
-    """Record in status.json how the run ends inside the context; of several processes the first does.
+    """Record the outcome of the run inside the context in status.json; only rank 0 writes.
 
-    The exception of a pruned trial ends here, as the trial has a result.
+    `Pruned` is suppressed, as a pruned trial has a result.
 
     Raises:
-        ConfigError: a setting makes no sense.
+        ConfigError: a setting is invalid.
         Stopped: the run was interrupted, or failed for another reason.
     """
     try:
@@ -40,7 +40,7 @@ def recorded(folder: RunFolder) -> Iterator[None]:
         if rank() == 0:
             folder.require_whole()
             folder.write_status(state="finished", ended=now(), error=None)
-    except (Interrupted, KeyboardInterrupt, SystemExit) as stop:  # Lightning makes a SystemExit of Ctrl-C
+    except (Interrupted, KeyboardInterrupt, SystemExit) as stop:  # Lightning turns Ctrl-C into a SystemExit
         reason = str(stop) if isinstance(stop, Interrupted) else "interrupted"
         write_end(folder, state="interrupted", error=None)
         raise Stopped(
@@ -68,7 +68,7 @@ def recorded(folder: RunFolder) -> Iterator[None]:
 
 
 def write_end(folder: RunFolder, **fields: Any) -> None:
-    """Write how a run ended, where its folder is there and can be written; the error that ended it matters more."""
+    """Write the outcome if the folder still exists and is writable; errors must not hide the one that ended the run."""
     if rank():
         return
     with suppress(OSError, ConfigError):
@@ -76,7 +76,7 @@ def write_end(folder: RunFolder, **fields: Any) -> None:
 
 
 def exit_code_of(error: BaseException) -> int:
-    """128 + the signal's number for an interruption, 0 for a trial that was pruned, 1 for anything else."""
+    """128 + signal number for an interruption, 0 for a pruned trial, 1 for anything else."""
     if isinstance(error, Interrupted):
         return 128 + error.signum
     if isinstance(error, Pruned):

@@ -1,10 +1,10 @@
-"""status.json: how far a run has come, how it ended, and what its test gave.
+"""status.json: progress, outcome and test results of a run.
 
     {"id": "1f0a…", "state": "finished", "samples": 2000, "started": "2026-01-31T12:00:00+01:00", "ended": …,
      "error": null, "ended_by": "max_samples", "images_per_second": 51000.0, "results": {"val/elbo": −21.3, …}}
 
-`results` are metrics of the best validation and of the test, in nats per datapoint;
-`images_per_second` is of training without validation. A process that is killed leaves the state `running`.
+`results` are metrics of the best validation and of the test, in nats per datapoint; `images_per_second` excludes
+validation. A killed process leaves the state `running`.
 """
 
 import datetime
@@ -36,16 +36,12 @@ class Status(File):
 
 
 def read_status(file: Path) -> dict[str, Any]:
-    """The content of a status.json.
-
-    Raises:
-        ConfigError: it is missing or damaged.
-    """
+    """The content of a status.json; a ConfigError where it is missing or damaged."""
     return read_json(file, file.parent, Status)
 
 
 def write_status(file: Path, status: dict[str, Any]) -> None:
-    """Replace a status.json; on a full disk its old bytes are overwritten, which takes no new space."""
+    """Replace a status.json; on a full disk, overwrite it in place, which needs no new space."""
     text = json.dumps(status, indent=2) + "\n"
     try:
         atomic_write(file, text)
@@ -56,7 +52,7 @@ def write_status(file: Path, status: dict[str, Any]) -> None:
 
 
 def overwrite(file: Path, data: bytes) -> None:
-    """Write over the content of a file in one step, padded with spaces where it was longer."""
+    """Overwrite a file in place by one write, padded with spaces to its old size."""
     descriptor = os.open(file, os.O_WRONLY | os.O_NOFOLLOW)
     try:
         os.pwrite(descriptor, data.ljust(os.fstat(descriptor).st_size), 0)
@@ -65,5 +61,5 @@ def overwrite(file: Path, data: bytes) -> None:
 
 
 def now() -> str:
-    """The present time in ISO 8601, with the offset from UTC."""
+    """The current time in ISO 8601, with the offset from UTC."""
     return datetime.datetime.now().astimezone().isoformat(timespec="seconds")
