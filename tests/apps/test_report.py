@@ -4,6 +4,7 @@ import base64
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 from hydra import compose, initialize_config_dir
@@ -67,8 +68,10 @@ def test_report_of_real_runs_is_complete_and_needs_nothing_beside_it(run_train, 
     assert [heading.split(":")[0] for heading in page.headings] == parts
     assert len(page.pictures) == 4
     assert all(picture.startswith(b"\x89PNG") for picture in page.pictures)
-    assert all(link.startswith("data:") for link in page.links)
-    assert not re.search(r"@import|url\(|<script", text)
+    beside = [path.parent / unquote(link) for link in page.links if not link.startswith("data:")]
+    assert all(target.exists() for target in beside)
+    assert {target.name for target in beside} > {"table.csv", "figure2.svg", "latent_dim=2,a", "broken"}
+    assert not re.search(r"@import|url\((?!#)", text)
     assert "Digits &amp; &lt;more&gt;" in text
     assert "broken" in text
     assert "skipped" in capsys.readouterr().out

@@ -2,23 +2,28 @@
 
 import base64
 import csv
+import hashlib
 import io
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader
 
 from aevb import plots
 from aevb.errors import printable
 from aevb.files import atomic_write
-from aevb.reports.figures import Item
+from aevb.reports.figures import DATA, Item, grouped
 from aevb.reports.reading import Skipped
 from aevb.reports.table import Row
 
 FORMULA = re.compile(r"[=+@]|-(?!\d)")
 """Begins a formula in a spreadsheet."""
+LINE, POINT = ("runs", "method", "split"), ("samples", "mean", "deviation", "seeds")
+"""Columns of the data of curves that identify a line, and a point on it; the others identify the panel."""
 
 
 def write_page(folder: Path, title: str, note: str, items: Sequence[Item], skipped: Sequence[Skipped]) -> Path:
@@ -27,10 +32,15 @@ def write_page(folder: Path, title: str, note: str, items: Sequence[Item], skipp
     parts = [write_part(item, folder) for item in items]
     if skipped:
         rows = [{"folder": path, "reason": reason} for path, reason in skipped]
-        parts.append({"title": "Skipped", "caption": "", "png": "", "rows": rows})
-    pages = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True)
-    pages.filters |= {"columns": columns, "text": as_text}
-    page = pages.get_template("report.html.jinja").render(title=title, note=note, parts=parts)
+        parts.append({"title": "Skipped", "caption": "", "rows": rows})
+    templates = Path(__file__).parent
+    pages = Environment(loader=FileSystemLoader(templates), autoescape=True, trim_blocks=True)
+    pages.filters |= {"columns": columns, "text": as_text, "link": lambda path: link(path, folder)}
+    script = f"\n{(templates / 'report.js').read_text()}"
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    page = pages.get_template("report.html.jinja").render(
+        title=title, note=note, parts=parts, script=script, digest=digest
+    )
     path = folder / "report.html"
     atomic_write(path, printable(page))
     return path
@@ -38,15 +48,55 @@ def write_page(folder: Path, title: str, note: str, items: Sequence[Item], skipp
 
 def write_part(item: Item, folder: Path) -> dict[str, Any]:
     """Write the files of a part; returns its variables in the template."""
+    files = []
     if item.rows:
-        atomic_write(folder / f"{item.name}.csv", csv_text(item.rows))
+        files.append(folder / f"{item.name}.csv")
+        atomic_write(files[0], csv_text(item.rows))
     png = ""
     if item.figure is not None:
         picture = folder / f"{item.name}.png"
-        for path in (picture, picture.with_suffix(".svg")):
+        files += [picture, picture.with_suffix(".svg")]
+        for path in files[-2:]:
             plots.save(item.figure, path)
         png = base64.b64encode(picture.read_bytes()).decode()
-    return {"title": item.title, "caption": item.caption, "png": png, "rows": item.rows if item.show_rows else []}
+    is_curve = item.figure is not None and all(set(POINT) <= row.keys() for row in item.rows)
+    return {
+        "title": item.title,
+        "caption": item.caption,
+        "png": png,
+        "curves": panels(item.rows) if is_curve else [],
+        "rows": item.rows if item.show_rows else [],
+        "files": [path.name for path in files],
+    }
+
+
+def panels(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """The curves of each panel for the page's script: points are (samples, mean, deviation)."""
+    found = []
+    for where, in_panel in grouped(
+        rows, lambda row: tuple((k, row[k]) for k in row if k not in (*LINE, *POINT))
+    ).items():
+        lines = [
+            {
+                "name": name,
+                "dashed": name.endswith(" (test)"),
+                "points": [[row["samples"], row["mean"], row["deviation"]] for row in points],
+            }
+            for name, points in grouped(in_panel, line_name).items()
+        ]
+        words = [str(DATA.get(str(v), v)) if k in ("data", "metric") else f"{k} {v}" for k, v in where if v is not None]
+        found.append({"title": ", ".join(words) or "all training data", "lines": lines})
+    return found
+
+
+def line_name(row: Row) -> str:
+    """The name of the line that a point is on."""
+    return str(row["runs"]) if "runs" in row else f"{row['method']} ({row['split']})"
+
+
+def link(path: str, folder: Path) -> str:
+    """A relative link from a page in `folder` to a path."""
+    return f"./{quote(os.path.relpath(path, folder).replace(os.sep, '/'))}"
 
 
 def csv_text(rows: Sequence[Row]) -> str:
