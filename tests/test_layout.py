@@ -16,7 +16,6 @@ WHOLE = {
     "test_layout.py": "tests/",
     "test_project.py": "pyproject.toml",
     "test_site.py": "zensical.toml and docs/",
-    "training/steps/test_capture.py": "steps of every part, as a CUDA graph would capture them",
     "training/test_precision.py": "training in every precision",
 }
 """Tests of something other than one file of src/aevb, and what that is."""

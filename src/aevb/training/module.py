@@ -50,7 +50,8 @@ class AEVB(Checked, pl.LightningModule):
             validation.
         steps: How optimizer steps are executed, see `aevb.training.steps`: `eager`; `recorded`, faster with the same
             results to the last bit; `compiled`, faster still after half a minute of compilation, with results that
-            differ by rounding; or `auto`, recorded. What is not possible falls back, and the log says why.
+            differ by rounding; or `auto`: recorded, on a GPU captured in CUDA graphs. On a GPU, compiled steps are
+            captured, too. What is not possible falls back, and the log says why.
 
     Attributes:
         samples_seen: Training samples evaluated so far, over all ranks: the x-axis of every curve, as in the paper.
@@ -162,7 +163,7 @@ class AEVB(Checked, pl.LightningModule):
         if reason is None:
             return self.make_optimizer(self.parameters())
         log.info("the optimizer runs unfused: %s", reason)
-        return self.make_optimizer(self.parameters(), fused=False)
+        return self.make_optimizer(self.parameters(), fused=None)  # on a GPU, one kernel for many parameters
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         clip_gradients(self.trainer, optimizer)

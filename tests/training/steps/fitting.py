@@ -51,13 +51,14 @@ def train(
     torch.manual_seed(0)
     objective.num_data = 400
     callbacks, last = settings.pop("callbacks", []), settings.pop("last", 0)
+    resume = settings.pop("resume", None)
     module = AEVB(model(), objective, OPTIMIZERS[optimizer], steps=steps, **settings)
     generator = torch.Generator().manual_seed(0)
     x = torch.randint(2, (BLOCKS, BLOCK, BATCH, *module.vae.p.data_shape), generator=generator).float()
     blocks = [*x, x[0, :1, :last]] if last else [*x]
     watch = Watch()
-    trainer = quiet_trainer(max_epochs=2, callbacks=[watch, *callbacks], **(options or {}))
-    trainer.fit(module, DataLoader([(block,) for block in blocks], batch_size=None))
+    trainer = quiet_trainer(**{"max_epochs": 2, "callbacks": [watch, *callbacks]} | (options or {}))
+    trainer.fit(module, DataLoader([(block,) for block in blocks], batch_size=None), ckpt_path=resume)
     return module, watch, trainer
 
 
@@ -92,3 +93,11 @@ def dropped_model() -> VAE:
     made = small_model(SHAPE)
     made.q.encoder = Dropped(made.q.encoder, 10)
     return made
+
+
+def assert_near(one: tuple[AEVB, Watch, pl.Trainer], other: tuple[AEVB, Watch, pl.Trainer]) -> None:
+    """The same up to the rounding of learning rates and updates."""
+    (a, watch_a, trainer_a), (b, watch_b, trainer_b) = one, other
+    torch.testing.assert_close(a.state_dict(), b.state_dict(), rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(watch_a.metrics, watch_b.metrics, rtol=1e-3, atol=1e-4)
+    assert trainer_a.global_step == trainer_b.global_step

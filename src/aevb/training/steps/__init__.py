@@ -1,6 +1,6 @@
-"""How the optimizer steps of training are executed: `eager`, `recorded` or `compiled`, behind one interface.
+"""How the optimizer steps of training are executed: eager, recorded, captured or compiled, behind one interface.
 
-A `StepRunner` executes a `TrainingStep`; `make_runner` chooses it. To add one, such as a CUDA graph of a block:
+A `StepRunner` executes a `TrainingStep`; `make_runner` chooses it. To add one:
 
 1. Subclass `StepRunner`, or `Verified` if a program made from the step replaces the eager step. A runner may override
    `run`, which takes a whole block, in place of `take`, which takes one minibatch.
@@ -12,6 +12,7 @@ Results must be bitwise those of `Eager`, unless the setting's documentation say
 import logging
 from typing import Literal
 
+from aevb.training.steps.capture import Captured, CapturedProgram, CudaGraphs
 from aevb.training.steps.compiled import Compiled
 from aevb.training.steps.eager import Eager
 from aevb.training.steps.recorded import Recorded
@@ -26,7 +27,10 @@ Steps = Literal["auto", "eager", "recorded", "compiled"]
 
 
 def make_runner(steps: Steps, step: TrainingStep) -> StepRunner:
-    """The runner for the setting `steps`; `auto` records. The reason for a fallback is logged once."""
+    """The runner for the setting `steps`; the reason for a fallback is logged once.
+
+    `auto` captures blocks in CUDA graphs on a GPU, and records steps on a CPU.
+    """
     eager = Eager(step)
     if steps == "eager":
         return eager
@@ -34,5 +38,9 @@ def make_runner(steps: Steps, step: TrainingStep) -> StepRunner:
     if reason is not None:
         log.info("training steps are eager: %s", reason)
         return eager
+    if step.module.device.type == "cuda" and step.trainer.world_size == 1 and steps != "recorded":
+        graphs = CudaGraphs(step.module.device)
+        captured = Captured(step, eager, graphs)
+        return CapturedProgram(step, captured, graphs) if steps == "compiled" else captured
     recorded = Recorded(step, fallback=eager)
     return Compiled(step, fallback=recorded) if steps == "compiled" else recorded

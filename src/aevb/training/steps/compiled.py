@@ -38,13 +38,16 @@ class Compilation:
     Args:
         step: It is executed twice; the caller restores the state afterwards.
         x: A minibatch; all others must have its shape and type.
+        learning_rates: Tensors that the caller sets to the learning rate of each group; None: `__call__` does.
     """
 
     fixed_learning_rates = False
 
-    def __init__(self, step: TrainingStep, x: Tensor) -> None:
+    def __init__(self, step: TrainingStep, x: Tensor, learning_rates: list[Tensor] | None = None) -> None:
         self.given = step.learning_rates()
-        self.learning_rates = [torch.tensor(rate, dtype=torch.float64, device=x.device) for rate in self.given]
+        self.learning_rates = learning_rates or [
+            torch.tensor(rate, dtype=torch.float64, device=x.device) for rate in self.given
+        ]
         self.inputs = [*step.state(), *self.learning_rates]
         optimizer = unfused(step.optimizer, self.learning_rates)
         graph = trace(lambda x: step.bare(x, optimizer), x, self.inputs)
@@ -60,15 +63,27 @@ class Compilation:
             self.given = learning_rates
             for tensor, rate in zip(self.learning_rates, learning_rates, strict=True):
                 tensor.fill_(rate)
+        return self.take(x)
+
+    def take(self, x: Tensor) -> Metrics:
+        """Take the step of a minibatch at the learning rates as they are set."""
         metrics: Metrics = self.run(x, *self.inputs)
         return metrics
 
 
 def unfused(optimizer: Optimizer, learning_rates: list[Tensor]) -> Optimizer:
     """The optimizer with the same parameters and state, unfused for the compiler to fuse, and tensor learning rates."""
+    return with_tensor_rates(optimizer, learning_rates, {"fused": False, "foreach": False})
+
+
+def with_tensor_rates(optimizer: Optimizer, learning_rates: list[Tensor], settings: dict[str, bool]) -> Optimizer:
+    """The optimizer with the same parameters and state, other settings where it has them, and tensor learning rates.
+
+    Its step never asks a tensor for its value.
+    """
     copied = copy.copy(optimizer)
     copied.param_groups = [
-        group | dict.fromkeys({"fused", "foreach"} & group.keys(), False) | {"lr": rate}
+        group | {name: value for name, value in settings.items() if name in group} | {"lr": rate}
         for group, rate in zip(optimizer.param_groups, learning_rates, strict=True)
     ]
     take_step = copied.step

@@ -1,7 +1,7 @@
 """`TrainingStep`, the computation of a step, and `StepRunner`, the interface of its execution."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -58,9 +58,9 @@ class TrainingStep:
             self.updates += 1
         return estimate.metrics()
 
-    def count_updates(self) -> None:
-        """Count the optimizer steps of `bare` in Lightning's progress."""
-        for _ in range(self.updates):
+    def count_updates(self, minibatches: int) -> None:
+        """Count the optimizer steps of `bare` for each minibatch in Lightning's progress."""
+        for _ in range(minibatches * self.updates):
             self.lightning_optimizer._on_before_step()
             self.lightning_optimizer._on_after_step()
 
@@ -73,6 +73,29 @@ class TrainingStep:
         tensors = [*self.parts.parameters(), *self.parts.buffers()]
         slots = [value for state in self.optimizer.state.values() for value in state.values()]
         return tensors + [value for value in slots if isinstance(value, Tensor)]
+
+    def snapshot(self) -> list[Tensor]:
+        """Copies of the state and of the random generators' states."""
+        with torch.no_grad():
+            copies = [tensor.clone() for tensor in self.state()]
+        return [*copies, *(get() for get, _ in self.generators())]
+
+    def restore(self, snapshot: list[Tensor]) -> None:
+        """Set the state and the random generators back."""
+        state, generators = self.state(), self.generators()
+        with torch.no_grad():
+            for tensor, copy in zip(state, snapshot, strict=False):
+                tensor.copy_(copy)
+        for (_, set_state), copy in zip(generators, snapshot[len(state) :], strict=True):
+            set_state(copy)
+
+    def generators(self) -> list[tuple[Callable[[], Tensor], Callable[[Tensor], None]]]:
+        """How to get and to set the state of each random generator that a step may draw from."""
+        found: list[tuple[Callable[[], Tensor], Callable[[Tensor], None]]]
+        found = [(torch.get_rng_state, torch.set_rng_state)]
+        if self.module.device.type == "cuda":
+            found.append((torch.cuda.get_rng_state, torch.cuda.set_rng_state))
+        return found
 
     def settings(self) -> tuple[Any, ...]:
         """The constants of a program made from the step, except the learning rates."""
@@ -112,7 +135,7 @@ class StepRunner(ABC):
     """
 
     name: str
-    """The value of the setting `steps` that asks for it."""
+    """What the log calls steps that it executes."""
 
     def __init__(self, step: TrainingStep) -> None:
         self.step = step

@@ -2,7 +2,7 @@
 
 import logging
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -127,23 +127,23 @@ class Verified(StepRunner):
             return self.fall_back(x, "the settings of the run change too often")
         self.programs += 1
         self.made_for, self.shape = self.step.learning_rates(), (x.shape, x.dtype)
-        before = self.snapshot()
+        before = self.step.snapshot()
         try:
             with without_communication():
                 self.program = self.make(x)
         except NoProgramError as error:
             reason = str(error)
-        self.restore(before)
+        self.step.restore(before)
         return self.verify(x) if self.all_agree(self.program is not None) else self.fall_back(x, reason)
 
     def verify(self, x: Tensor) -> Metrics:
         """Take the step both ways, and keep the results of the eager one."""
-        before = self.snapshot()
+        before = self.step.snapshot()
         found = self.execute(x)
-        after = self.snapshot()
-        self.restore(before)
+        after = self.step.snapshot()
+        self.step.restore(before)
         metrics = self.step.eager(x)
-        agree = all(self.agree(*tensors) for tensors in zip(self.snapshot(), after, before, strict=True)) and all(
+        agree = all(self.agree(*tensors) for tensors in zip(self.step.snapshot(), after, before, strict=True)) and all(
             self.agree(value, found[name], torch.zeros_like(value)) for name, value in metrics.items()
         )
         if not self.all_agree(agree):
@@ -157,7 +157,7 @@ class Verified(StepRunner):
     def replay(self, x: Tensor) -> Metrics:
         """Take the step by the program."""
         metrics = self.execute(x)
-        self.step.count_updates()
+        self.step.count_updates(1)
         return metrics
 
     def execute(self, x: Tensor) -> Metrics:
@@ -180,29 +180,6 @@ class Verified(StepRunner):
     def all_agree(self, decision: bool) -> bool:
         """Whether the decision is true in all processes."""
         return self.step.trainer.strategy.reduce_boolean_decision(decision, all=True)
-
-    def snapshot(self) -> list[Tensor]:
-        """Copies of the state and of the random generators' states."""
-        with torch.no_grad():
-            copies = [tensor.clone() for tensor in self.step.state()]
-        return [*copies, *(get() for get, _ in self.generators())]
-
-    def restore(self, snapshot: list[Tensor]) -> None:
-        """Set the state and the random generators back."""
-        state, generators = self.step.state(), self.generators()
-        with torch.no_grad():
-            for tensor, copy in zip(state, snapshot, strict=False):
-                tensor.copy_(copy)
-        for (_, set_state), copy in zip(generators, snapshot[len(state) :], strict=True):
-            set_state(copy)
-
-    def generators(self) -> list[tuple[Callable[[], Tensor], Callable[[Tensor], None]]]:
-        """How to get and to set the state of each random generator that a step may draw from."""
-        found: list[tuple[Callable[[], Tensor], Callable[[Tensor], None]]]
-        found = [(torch.get_rng_state, torch.set_rng_state)]
-        if self.step.module.device.type == "cuda":
-            found.append((torch.cuda.get_rng_state, torch.cuda.set_rng_state))
-        return found
 
 
 @contextmanager

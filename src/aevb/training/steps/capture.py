@@ -1,0 +1,317 @@
+"""Many training steps captured in one CUDA graph.
+
+A step of a small model is some hundred kernels of a few microseconds each, which Python launches more slowly than a GPU
+executes them. A CUDA graph holds the kernels of many steps, with the addresses of what they read and write, and is
+launched at once. What changes between launches is therefore written to memory that stays: the data, the number of
+samples seen, the learning rates, and, by torch, the seed and the offset of the noise.
+"""
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from aevb.errors import first_line
+from aevb.training.steps.compiled import Compilation, with_tensor_rates
+from aevb.training.steps.runner import Metrics, StepRunner, TrainingStep, unvalidated_distributions
+from aevb.training.steps.verified import NoProgramError, bitwise_equal, nearly_equal, outside_autograd
+
+log = logging.getLogger("aevb")
+
+STEPS = 50
+"""Minibatches in a graph, at most; a longer block is several."""
+
+MAX_GRAPHS = 4
+"""Of minibatches of different shapes or number, such as an epoch's last; each holds memory."""
+
+Take = Callable[[Tensor], Metrics]
+"""Takes the step of a minibatch (B, *data_shape)."""
+
+
+class Graphs(Protocol):
+    """What capturing needs of a device."""
+
+    def warm_up(self) -> AbstractContextManager[None]:
+        """Where steps are launched before they are captured."""
+
+    def no_waiting(self) -> AbstractContextManager[None]:
+        """Raises an error where Python would wait for the device, which cannot be captured."""
+
+    def capture(self, compute: Callable[[], Metrics]) -> tuple[Callable[[], None], Metrics]:
+        """Capture what `compute` launches, without executing it: how to replay it, and where it leaves its results."""
+
+
+class CudaGraphs:
+    """CUDA graphs that share their memory, as no graph reads what another has written."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.pool = torch.cuda.graph_pool_handle()
+        self.stream = torch.cuda.Stream(device)
+
+    @contextmanager
+    def warm_up(self) -> Iterator[None]:
+        self.stream.wait_stream(torch.cuda.current_stream(self.device))
+        with torch.cuda.stream(self.stream):
+            yield
+        torch.cuda.current_stream(self.device).wait_stream(self.stream)
+
+    @contextmanager
+    def no_waiting(self) -> Iterator[None]:
+        before = torch.cuda.get_sync_debug_mode()
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            with self.warm_up():
+                yield
+        finally:
+            torch.cuda.set_sync_debug_mode(before)
+
+    def capture(self, compute: Callable[[], Metrics]) -> tuple[Callable[[], None], Metrics]:
+        graph = torch.cuda.CUDAGraph()
+        try:
+            with torch.cuda.graph(graph, pool=self.pool, stream=self.stream):
+                results = compute()
+        except Exception:
+            # A failed capture leaves torch's generator in a state in which nothing can be drawn.
+            generator = torch.cuda.default_generators[torch.cuda.current_device()]
+            generator.graphsafe_set_state(torch.Generator(self.device))
+            raise
+        return graph.replay, results
+
+
+class Run:
+    """The steps of some minibatches, on memory that stays where it is.
+
+    Args:
+        take: What is executed for each minibatch.
+        counter: The objective's `samples_seen`.
+        x: Minibatches (K, B, *data_shape); all others must have their shape and type.
+        batch_size: Training samples of a minibatch, over all processes.
+    """
+
+    def __init__(self, take: Take, counter: Tensor, x: Tensor, batch_size: int) -> None:
+        self.take, self.counter, self.batch_size = take, counter, batch_size
+        self.x = [torch.empty_like(each) for each in x]  # aligned alike, as rounding may depend on it
+        self.samples_seen = torch.zeros_like(counter)
+        self.launched = False
+        self.graph: Callable[[], None] | None = None
+        self.results: Metrics = {}
+
+    def fill(self, x: Tensor, samples_seen: int) -> None:
+        """Set the data, and the training samples before them."""
+        torch._foreach_copy_(self.x, list(x))
+        self.samples_seen.fill_(samples_seen)
+
+    def launch(self) -> Metrics:
+        """Take the steps one after the other; returns the metrics of each, (K,) each."""
+        found = []
+        for number, x in enumerate(self.x):
+            self.counter.copy_(self.samples_seen + number * self.batch_size)
+            found.append(self.take(x))
+        return {name: torch.stack([metrics[name] for metrics in found]) for name in found[0]}
+
+    def replay(self) -> Metrics:
+        """Take the steps by the graph."""
+        assert self.graph is not None
+        self.graph()
+        return {name: values.clone() for name, values in self.results.items()}  # the next replay overwrites them
+
+
+class Captured(StepRunner):
+    """Replays CUDA graphs of up to `STEPS` minibatches each.
+
+    The first minibatches of a number and shape are launched step by step. The second ones are so, too, with an error
+    where Python waits for the device; then their steps are captured and replayed, and parameters, buffers, the
+    optimizer's state, metrics and the random generators' states must be the same. All later ones are replayed. Where
+    steps cannot be captured, or results differ, the fallback takes over, and the log says why.
+
+    A graph holds the settings it was captured with; when one changes between blocks, the phases start anew. Learning
+    rates are tensors, and capture nothing anew.
+
+    Launched and replayed steps execute the same kernels, with the optimizer in a form that can be captured. Where
+    kernels are not deterministic, so that launching the same steps twice has two results that differ by rounding, those
+    of a graph may do so, too, and the log says it.
+
+    Args:
+        step: What is executed.
+        fallback: What replaces it.
+        graphs: Of the device.
+    """
+
+    name = "captured"
+
+    def __init__(self, step: TrainingStep, fallback: StepRunner, graphs: Graphs) -> None:
+        super().__init__(step)
+        self.fallback, self.graphs = fallback, graphs
+        device = step.module.device
+        self.learning_rates = [
+            # Fused kernels read a learning rate as float32.
+            torch.tensor(rate, dtype=torch.float32 if group.get("fused") else torch.float64, device=device)
+            for rate, group in zip(step.learning_rates(), step.optimizer.param_groups, strict=True)
+        ]
+        self.optimizer = self.capturable()
+        self.settings: tuple[Any, ...] = ()
+        self.runs: dict[tuple[Any, ...], Run] = {}
+        self.failed = False
+
+    @property
+    def active(self) -> StepRunner:
+        return self.fallback.active if self.failed else self
+
+    def run(self, block: Tensor, samples_seen: int, batch_size: int) -> Metrics:
+        found: list[Metrics] = []
+        done = 0
+        with unvalidated_distributions():
+            while not self.failed and done < len(block):
+                x = block[done : done + STEPS]
+                metrics = self.attempt(x, samples_seen + done * batch_size, batch_size)
+                if metrics is not None:
+                    self.step.count_updates(len(x))
+                    found.append(metrics)
+                    done += len(x)
+        if done < len(block):
+            found.append(self.fallback.run(block[done:], samples_seen + done * batch_size, batch_size))
+        return {name: torch.cat([metrics[name] for metrics in found]) for name in found[0]}
+
+    def attempt(self, x: Tensor, samples_seen: int, batch_size: int) -> Metrics | None:
+        """Take the steps of minibatches; None: they cannot be captured, and none has been taken."""
+        self.follow_settings()
+        run = self.run_of(x, batch_size)
+        run.fill(x, samples_seen)
+        for tensor, rate in zip(self.learning_rates, self.step.learning_rates(), strict=True):
+            tensor.fill_(rate)
+        if run.graph is not None:
+            return run.replay()
+        return self.capture(run) if run.launched else self.launch(run)
+
+    def follow_settings(self) -> None:
+        """Forget all graphs if a setting has changed since the last block."""
+        self.move_counters(self.step.module.device)
+        settings = self.step.settings()
+        if settings != self.settings:
+            self.settings = settings
+            self.runs.clear()
+            self.optimizer = self.capturable()
+
+    def capturable(self) -> Optimizer:
+        """The optimizer in a form that can be captured."""
+        return with_tensor_rates(self.step.optimizer, self.learning_rates, {"capturable": True})
+
+    def move_counters(self, device: torch.device) -> None:
+        """Move what the optimizer keeps as numbers, such as the count of its steps, to a device."""
+        for state in self.step.optimizer.state.values():
+            for name, value in state.items():
+                if isinstance(value, Tensor) and value.dim() == 0:
+                    state[name] = value.to(device)
+
+    def run_of(self, x: Tensor, batch_size: int) -> Run:
+        """The memory for minibatches like x; the oldest makes room for a new one."""
+        key = (x.shape, x.dtype, batch_size)
+        if key not in self.runs:
+            if len(self.runs) == MAX_GRAPHS:
+                del self.runs[next(iter(self.runs))]
+            self.runs[key] = Run(self.take, self.step.objective.samples_seen, x, batch_size)
+        return self.runs[key]
+
+    def take(self, x: Tensor) -> Metrics:
+        return self.step.bare(x, self.optimizer)
+
+    def launch(self, run: Run) -> Metrics:
+        """Take the steps of the first minibatches of a number and shape."""
+        with self.graphs.warm_up():
+            metrics = run.launch()
+        run.launched = True
+        settings = self.step.settings()  # the optimizer's state exists now
+        if settings[0] != self.settings[0]:
+            self.fail("an attribute of the model or the objective changes in each step")
+        self.settings = settings
+        return metrics
+
+    def capture(self, run: Run) -> Metrics | None:
+        """Launch and capture the steps, and keep the results of launching them if both agree."""
+        before = self.step.snapshot()
+        try:
+            self.before_capture(run)
+            with self.graphs.no_waiting():
+                metrics = run.launch()
+            after = self.step.snapshot()
+            self.step.restore(before)
+            self.optimizer.zero_grad()
+            run.graph, run.results = self.graphs.capture(run.launch)
+        except Exception as error:  # whatever cannot be captured, the steps themselves may be sound
+            self.step.restore(before)
+            self.fail(first_line(error))
+            return None
+        found = run.replay()
+        if not self.agree([*after, *metrics.values()], [*self.step.snapshot(), *found.values()], before, run):
+            self.fail("a graph's results differ")
+        self.step.restore(after)
+        self.optimizer.zero_grad()
+        return metrics
+
+    def before_capture(self, run: Run) -> None:
+        """Called before steps are captured."""
+
+    def agree(self, expected: list[Tensor], found: list[Tensor], before: list[Tensor], run: Run) -> bool:
+        """Whether a replay ends at the state and the metrics that launching ends at."""
+        if all(map(bitwise_equal, expected, found)):
+            return True
+        self.step.restore(before)
+        with self.graphs.warm_up():
+            metrics = run.launch()
+        again = [*self.step.snapshot(), *metrics.values()]
+        if all(map(bitwise_equal, expected, again)):
+            return False
+        starts = with_zeros(before, metrics)
+        if not all(map(nearly_equal, expected * 2, found + again, starts * 2)):
+            return False
+        log.info("kernels of this device are not deterministic: results are reproduced up to rounding")
+        return True
+
+    def fail(self, reason: str) -> None:
+        """Use the fallback from the next block on."""
+        self.failed = True
+        self.runs.clear()
+        if not any(group.get("fused") or group.get("capturable") for group in self.step.optimizer.param_groups):
+            self.move_counters(torch.device("cpu"))
+        log.info("training steps are %s, not %s: %s", self.fallback.name, self.name, reason)
+
+
+class CapturedProgram(Captured):
+    """Replays CUDA graphs of steps that are one program each: forward pass, backward pass and update, compiled.
+
+    The program must change each tensor as a launched step does, up to rounding. It is made for the second minibatches
+    of a number and shape.
+    """
+
+    name = "compiled"
+
+    def before_capture(self, run: Run) -> None:
+        before, x = self.step.snapshot(), run.x[0]
+        program = Compilation(self.step, x, self.learning_rates)
+        self.step.restore(before)
+        with self.graphs.warm_up():
+            metrics = self.take(x)
+        expected = [*self.step.snapshot(), *metrics.values()]
+        self.step.restore(before)
+
+        def take(x: Tensor) -> Metrics:
+            with outside_autograd(x.device):
+                return program.take(x)
+
+        with self.graphs.warm_up():
+            metrics = take(x)
+        found = [*self.step.snapshot(), *metrics.values()]
+        self.step.restore(before)
+        if not all(map(nearly_equal, expected, found, with_zeros(before, metrics))):
+            raise NoProgramError("a program's results differ from those of a step")
+        run.take = take
+
+
+def with_zeros(state: list[Tensor], metrics: Metrics) -> list[Tensor]:
+    """What a state and metrics are compared with to tell by how much steps changed them."""
+    return state + [torch.zeros_like(value) for value in metrics.values()]
