@@ -1,6 +1,6 @@
-"""`hydra/launcher=ray`, `submitit_slurm` and `submitit_local`: the jobs of a sweep on a cluster, or as processes here.
+"""`hydra/launcher=ray`, `submitit_slurm` and `submitit_local`: the jobs of a sweep on a cluster, or as local processes.
 
-Hydra imports this file at every start, so what is heavy is imported when a sweep is launched.
+Hydra imports this file at every start, so heavy modules are imported when a sweep is launched.
 """
 
 from abc import ABC, abstractmethod
@@ -32,15 +32,15 @@ class OnCluster(ABC):
 
     @abstractmethod
     def cluster(self) -> "Cluster":
-        """What runs the jobs."""
+        """The cluster that runs the jobs."""
 
 
 class RayLauncher(OnCluster, Launcher):
-    """Runs the jobs of a sweep as Ray's tasks, as many at once as the resources allow.
+    """Runs the jobs of a sweep as tasks of Ray, as many at once as the resources allow.
 
     Args:
         init: Arguments of `ray.init`, such as the address of a cluster.
-        remote: What each job gets: arguments of Ray's `options`, such as `num_cpus`, `num_gpus` and `memory`.
+        remote: Resources of each job: arguments of Ray's `options`, such as `num_cpus`, `num_gpus` and `memory`.
     """
 
     def __init__(self, init: Mapping[str, Any], remote: Mapping[str, Any]) -> None:
@@ -57,14 +57,14 @@ class RayLauncher(OnCluster, Launcher):
 
 
 class SubmititLauncher(OnCluster, Launcher):
-    """Runs the jobs of a sweep by submitit.
+    """Runs the jobs of a sweep with submitit.
 
     Args:
-        cluster: `slurm`, or `local`: processes of this machine.
+        cluster: `slurm`, or `local` for processes of this machine.
         folder: For submitit's files and the jobs' output.
-        jobs_at_once: Limit on the jobs that run at the same time.
-        max_requeues: Limit on how often a job is started again after a time-out or an interruption.
-        parameters: What each job gets, by submitit's names: `cpus_per_task`, `mem_gb`, `timeout_min`,
+        jobs_at_once: Maximum number of concurrent jobs.
+        max_requeues: Maximum number of requeues of a job after time-outs and interruptions.
+        parameters: Resources of each job, by submitit's names: `cpus_per_task`, `mem_gb`, `timeout_min`,
             `slurm_partition` …
     """
 

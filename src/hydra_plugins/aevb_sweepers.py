@@ -1,6 +1,6 @@
-"""What is added to Hydra's own sweeper and to Optuna's; the callback of a sweep puts these in their place.
+"""Hydra's own sweeper and Optuna's, extended; the callback `Sweep` substitutes them.
 
-Hydra imports this file at every start, so what is heavy is imported when a sweep is started.
+Hydra imports this file at every start, so heavy modules are imported when a sweep starts.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 
 
 class GridSweeper(BasicSweeper):
-    """Hydra's own sweeper, which says at once what there is to do, and which no failing job ends."""
+    """Hydra's own sweeper, which announces its jobs, and continues when one fails."""
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         from aevb.sweeps.launch import Jobs
@@ -22,16 +22,12 @@ class GridSweeper(BasicSweeper):
         self.launcher: Any = Jobs(self.launcher, hydra_context, config)
 
     def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
+        """Announce the jobs; Hydra's check composes all of them, which takes minutes for hundreds."""
         self.launcher.announce(batch)
-        self.launcher.check(batch)
 
 
 class SearchSweeper(Sweeper):
-    """Optuna's sweeper, which no failing trial ends, and not even the failure of all.
-
-    Args:
-        arguments: Of `OptunaSweeper`.
-    """
+    """Optuna's sweeper, which continues when trials fail, even all of them; takes the arguments of `OptunaSweeper`."""
 
     def __init__(self, **arguments: Any) -> None:
         from hydra_plugins.hydra_optuna_sweeper.optuna_sweeper import OptunaSweeper
@@ -52,4 +48,4 @@ class SearchSweeper(Sweeper):
         except ValueError:
             if has_result(self.sweeper.storage, self.sweeper.study_name):
                 raise
-            # Optuna looks for the best of no trials; the sweep's table says why each has failed.
+            # Without a finished trial Optuna finds no best one; the sweep's table gives the reasons.

@@ -45,6 +45,7 @@ REFUSED = {
     "metric='${'": "metric: invalid interpolation: metric='${'",
     "-m seed=1,2,-3": "seed must be a whole number from 0 to 4,294,967,295, got -3",
     "-m seed=1,2 model=gaussian,gausian": "model: there is no 'gausian'",
+    f"-m model={'bernoulli,' * 50}gausian": "model: there is no 'gausian'; did you mean gaussian?",
     "sweep=figure5 sweep.name=[1]": "sweep.name must be a text",
     "hydra.run.dir=/proc/new/run": "hydra.run.dir: /proc/new/run cannot be written: No such file or directory",
     "hydra.run.dir=/dev/null/run": "hydra.run.dir: /dev/null/run cannot be written: Not a directory",

@@ -70,20 +70,20 @@ def damage(path, what):
 @pytest.mark.parametrize(
     ("what", "reason"),
     [
-        ("missing", "nothing is there"),
-        ("empty", "there is no run in it"),
+        ("missing", "it does not exist"),
+        ("empty", "it contains no run"),
         ("claimed", "no run folder"),
         ("no status", "status.json cannot be read"),
         ("empty status", "status.json cannot be read"),
         ("other status", "status.json of another program"),
-        ("other config", "no run of aevb"),
+        ("other config", "not a run of aevb"),
         ("damaged config", "config.yaml cannot be read"),
         ("damaged overrides", "overrides.yaml cannot be read"),
         ("other metrics", "metrics.csv cannot be read"),
         ("damaged evaluation", "evaluation.json cannot be read"),
     ],
 )
-def test_what_is_no_whole_run_is_named_and_skipped(make_run, what, reason):
+def test_invalid_run_is_skipped_with_a_reason(make_run, what, reason):
     good, bad = make_run("good", ELBO), make_run("bad", ELBO)
     damage(bad, what)
     runs, skipped = find([str(good), str(bad)])

@@ -85,6 +85,7 @@ def check_command(program: str, conf: Path, arguments: argparse.Namespace) -> No
         overrides.append(parse_override(f"hydra.searchpath=[file://{Path(arguments.config_dir).absolute()}]"))
     try:
         with initialize_config_dir(str(conf.absolute()), version_base="1.3"):
+            require_options(overrides)
             config = composed(name, without_sweeps(overrides), program)
             if arguments.help or arguments.cfg or arguments.info:
                 return
@@ -161,6 +162,16 @@ def require_single(overrides: Sequence[Override]) -> None:
             raise ConfigError(f"{override.key_or_group}: {override.input_line} gives several values; {advice}")
 
 
+def require_options(overrides: Sequence[Override]) -> None:
+    """Raise a `ConfigError` where a sweep lists an option that its group does not have."""
+    loader = GlobalHydra.instance().config_loader()
+    for override in overrides:
+        if override.is_sweep_override() and loader.get_group_options(override.key_or_group.lstrip("+~").split("@")[0]):
+            for problem in (wrong_option(value, loader) for value in values_of(override, limit=None)):
+                if problem:
+                    raise ConfigError(problem)
+
+
 def without_sweeps(overrides: Sequence[Override]) -> list[Override]:
     """The overrides, each sweep replaced by its first value; intervals and globs are dropped."""
     single = (values_of(override)[:1] if override.is_sweep_override() else [override] for override in overrides)
@@ -179,11 +190,11 @@ def variants(overrides: Sequence[Override], config: DictConfig) -> Iterator[list
                 yield without_sweeps([*varied[:index], value, *varied[index + 1 :]])
 
 
-def values_of(override: Override) -> list[Override]:
+def values_of(override: Override, limit: int | None = SWEPT_VALUES + 1) -> list[Override]:
     """An override for each listed value of a sweep; none for an interval or a glob."""
     if not isinstance(override.value(), ChoiceSweep | RangeSweep):
         return []
-    values = islice(override.sweep_string_iterator(), SWEPT_VALUES + 1)
+    values = islice(override.sweep_string_iterator(), limit)
     return [parse_override(f"{override.get_key_element()}={value}") for value in values]
 
 

@@ -1,4 +1,4 @@
-"""Reports from run folders: learning curves, tables, the paper's figures, and a page with all of them."""
+"""Reports on run folders: learning curves, tables, the paper's figures, and a page with all of them."""
 
 from aevb.reports.figures import Item, bound, learning_curves, marginal_likelihood, numbers
 from aevb.reports.page import write_page

@@ -1,4 +1,4 @@
-"""Curves against training samples: any metric of any runs, and figures 2 and 3 of the paper."""
+"""Curves against training samples: metrics of runs, and figures 2 and 3 of the paper."""
 
 import math
 from collections.abc import Callable, Hashable, Iterable, Sequence
@@ -15,21 +15,21 @@ from aevb.reports.reading import Points, Run
 from aevb.reports.table import Row, labels
 
 Panel = tuple[Row, str, Sequence[Run]]
-"""What identifies a panel in the data, its title, and its runs."""
+"""The columns that identify a panel in the data, its title, and its runs."""
 
 T = TypeVar("T")
 Key = TypeVar("Key", bound=Hashable)
 
 METHODS = {"SGVB": "AEVB", "WakeSleep": "Wake-Sleep", "MonteCarloEM": "MCEM"}
-"""The paper's names of the objectives."""
+"""Names of the objectives in the paper."""
 DATA = {"FreyFace": "Frey Face"}
 COLOURS = {"AEVB": "tab:red", "Wake-Sleep": "tab:green", "MCEM": "tab:blue"}
 MAX_LEGEND = 30
-"""Curves that a legend names."""
+"""Maximum number of curves in a legend."""
 AGAINST = "against the number of training samples evaluated, on training data (solid) and test data (dashed)"
 DASHES = {"train": "-", "test": "--"}
 CURVE = ("method", "split", "samples", "mean", "deviation", "seeds")
-"""Columns that identify curves and points within a panel; the others identify the panel."""
+"""Columns of curves and points; the others identify a panel."""
 
 
 @dataclass
@@ -37,14 +37,14 @@ class Item:
     """One part of a report."""
 
     name: str
-    """Of its files."""
+    """Stem of its file names."""
     title: str
     caption: str
     figure: Figure | None = None
     rows: list[Row] = field(default_factory=list)
-    """The data in the CSV file."""
+    """The content of the CSV file."""
     show_rows: bool = False
-    """Show the rows in the page, too."""
+    """Whether the page also shows the rows."""
 
 
 class Statistics(NamedTuple):
@@ -69,7 +69,7 @@ def over_seeds(curves: Iterable[Points]) -> list[Statistics]:
 
 
 def grouped(items: Iterable[T], key: Callable[[T], Key]) -> dict[Key, list[T]]:
-    """The items of each key, in the order in which the keys appear."""
+    """The items by key, in the order in which the keys appear."""
     groups: dict[Key, list[T]] = {}
     for item in items:
         groups.setdefault(key(item), []).append(item)
@@ -77,7 +77,7 @@ def grouped(items: Iterable[T], key: Callable[[T], Key]) -> dict[Key, list[T]]:
 
 
 def draw(axes: Axes, curve: Sequence[Statistics], label: str, **style: Any) -> None:
-    """A curve with the band of one standard deviation to both sides of the mean."""
+    """Draw a curve with a band of one standard deviation on both sides of the mean."""
     x, mean = [at.samples for at in curve], [at.mean for at in curve]
     marker = "." if len(x) == 1 else ""
     (line,) = axes.plot(x, mean, label=literal(label), linewidth=1.3, marker=marker, **style)
@@ -87,12 +87,12 @@ def draw(axes: Axes, curve: Sequence[Statistics], label: str, **style: Any) -> N
 
 
 def literal(text: str, longest: int = 80) -> str:
-    """A text for matplotlib, cut at a length, in which $ begins no formula."""
+    """A text for matplotlib, cut at a length, in which $ starts no formula."""
     return (text if len(text) <= longest else f"{text[:longest]} …").replace("$", r"\$")
 
 
 def learning_curves(runs: Sequence[Run], metrics: Sequence[str]) -> Item | None:
-    """Every run's metrics against samples: a row for each metric, a column for each data set."""
+    """The metrics of all runs against samples: a row for each metric, a column for each data set."""
     runs = [run for run in runs if any(metric in run.metrics for metric in metrics)]
     if not runs:
         return None
@@ -115,7 +115,7 @@ def learning_curves(runs: Sequence[Run], metrics: Sequence[str]) -> Item | None:
         axes.grid(alpha=0.3)
         focus(axes, [row for row in rows if row["data"] == name and row["metric"] == metric])
     legend(figure, panels.flat)
-    seeds = any(int(row["seeds"] or 0) > 1 for row in rows)
+    seeds = any(row["seeds"] > 1 for row in rows)
     caption = "Nats per datapoint against training samples." + (
         " Means over seeds, with a band of one standard deviation." if seeds else ""
     )
@@ -123,9 +123,9 @@ def learning_curves(runs: Sequence[Run], metrics: Sequence[str]) -> Item | None:
 
 
 def focus(axes: Axes, rows: Sequence[Row]) -> None:
-    """Fit the vertical range to the last nine tenths of the samples, without the steep beginning."""
-    end = max((int(row["samples"] or 0) for row in rows), default=0)
-    shown = [float(row["mean"] or 0) for row in rows if int(row["samples"] or 0) >= end / 10]
+    """Fit the vertical range to the last nine tenths of the samples, leaving out the steep start."""
+    end = max((row["samples"] for row in rows), default=0)
+    shown = [row["mean"] for row in rows if row["samples"] >= end / 10]
     if shown and min(shown) < max(shown):
         margin = 0.1 * (max(shown) - min(shown))
         axes.set_ylim(min(shown) - 3 * margin, max(shown) + margin)
@@ -186,24 +186,24 @@ def draw_panels(
 
 
 def numbers(item: Item) -> Item:
-    """The curves of a figure of panels as a table: at the last number of samples that all curves of a panel have."""
+    """The curves of a figure as a table, at the last number of samples that all curves of a panel share."""
     found: list[Row] = []
     panels = grouped(item.rows, lambda row: tuple((key, row[key]) for key in row if key not in CURVE))
     for where, rows in panels.items():
         curves = {
-            f"{method} ({split})": {int(row["samples"] or 0): row["mean"] for row in curve}
+            f"{method} ({split})": {row["samples"]: row["mean"] for row in curve}
             for (method, split), curve in grouped(rows, lambda row: (row["method"], row["split"])).items()
         }
         common = set.intersection(*(set(curve) for curve in curves.values()))
         if common:
             end = max(common)
             found.append(dict(where) | {"samples": end} | {name: curve[end] for name, curve in curves.items()})
-    caption = "At the last number of training samples that all curves of a panel have."
+    caption = "At the last number of training samples that all curves of a panel share."
     return Item(f"{item.name}_numbers", f"{item.title}, in numbers", caption, rows=found, show_rows=True)
 
 
 def draw_panel(axes: Axes, runs: Sequence[Run], what: str, where: Row) -> list[Row]:
-    """Draw `curve/train_<what>` and `curve/test_<what>` of each method; returns their data."""
+    """Draw `curve/train_<what>` and `curve/test_<what>` of each method, and return their data."""
     rows: list[Row] = []
     for objective, group in grouped(runs, lambda run: run.objective).items():
         method = METHODS.get(objective, objective)
@@ -212,14 +212,14 @@ def draw_panel(axes: Axes, runs: Sequence[Run], what: str, where: Row) -> list[R
             curve = over_seeds(run.metrics.get(f"curve/{split}_{what}", []) for run in group)
             draw(axes, curve, f"{method} ({split})", linestyle=dashes, **style)
             rows += [where | {"method": method, "split": split} | at._asdict() for at in curve]
-    first, end = min(int(row["samples"] or 1) for row in rows), max(int(row["samples"] or 1) for row in rows)
+    first, end = min(row["samples"] for row in rows), max(row["samples"] for row in rows)
     axes.set(xscale="log", xlabel="# training samples evaluated", xlim=(1e5 if end > 1e6 else first, None))
     axes.grid(alpha=0.3)
     return rows
 
 
 def legend(figure: Figure, panels: Iterable[Axes]) -> None:
-    """One legend for all panels, below them; the figure grows by the legend's height, so that panels keep theirs."""
+    """Add a legend for all panels below them; the figure grows by its height, so that panels keep theirs."""
     lines = {str(line.get_label()): line for axes in panels for line in axes.get_lines()}
     shown = dict(list(lines.items())[:MAX_LEGEND])
     more = len(lines) - len(shown)

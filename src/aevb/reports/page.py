@@ -1,9 +1,7 @@
-"""Files of a report: each part as PNG, SVG and CSV, and one self-contained page."""
+"""The files of a report: each part as PNG, SVG and CSV, and one self-contained page."""
 
 import base64
-import csv
 import hashlib
-import io
 import os
 import re
 from collections.abc import Sequence
@@ -19,15 +17,16 @@ from aevb.files import atomic_write
 from aevb.reports.figures import DATA, Item, grouped
 from aevb.reports.reading import Skipped
 from aevb.reports.table import Row
+from aevb.runs.metrics import write_csv
 
 FORMULA = re.compile(r"[=+@]|-(?!\d)")
-"""Begins a formula in a spreadsheet."""
+"""The start of a formula in a spreadsheet."""
 LINE, POINT = ("runs", "method", "split"), ("samples", "mean", "deviation", "seeds")
 """Columns of the data of curves that identify a line, and a point on it; the others identify the panel."""
 
 
 def write_page(folder: Path, title: str, note: str, items: Sequence[Item], skipped: Sequence[Skipped]) -> Path:
-    """Write the files of every part, and `report.html`, whose path is returned; `note` stands below the title."""
+    """Write the files of every part, and `report.html` with a note below the title; returns the path of the page."""
     folder.mkdir(parents=True, exist_ok=True)
     parts = [write_part(item, folder) for item in items]
     if skipped:
@@ -51,7 +50,8 @@ def write_part(item: Item, folder: Path) -> dict[str, Any]:
     files = []
     if item.rows:
         files.append(folder / f"{item.name}.csv")
-        atomic_write(files[0], csv_text(item.rows))
+        escaped = [{k: f"'{v}" if FORMULA.match(str(v)) else v for k, v in row.items()} for row in item.rows]
+        write_csv(files[0], columns(item.rows), escaped)
     png = ""
     if item.figure is not None:
         picture = folder / f"{item.name}.png"
@@ -97,16 +97,6 @@ def line_name(row: Row) -> str:
 def link(path: str, folder: Path) -> str:
     """A relative link from a page in `folder` to a path."""
     return f"./{quote(os.path.relpath(path, folder).replace(os.sep, '/'))}"
-
-
-def csv_text(rows: Sequence[Row]) -> str:
-    """Rows as CSV."""
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, columns(rows))
-    writer.writeheader()
-    for row in rows:
-        writer.writerow({name: f"'{value}" if FORMULA.match(str(value)) else value for name, value in row.items()})
-    return text.getvalue()
 
 
 def columns(rows: Sequence[Row]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Reads run folders; those that cannot be read are listed with the reason."""
+"""Reads run folders; those that cannot be read are listed with a reason."""
 
 import glob
 from collections.abc import Sequence
@@ -34,7 +34,7 @@ class Run:
     folder: RunFolder
     config: DictConfig
     overrides: dict[str, str]
-    """Of the command line, by key."""
+    """Overrides of the command, by key."""
     status: dict[str, Any]
     metrics: dict[str, Points]
     """The finite values of metrics.csv, by name."""
@@ -43,7 +43,7 @@ class Run:
 
     @property
     def name(self) -> str:
-        """The folder, as it was found."""
+        """The path of the folder, as found."""
         return str(self.folder.path)
 
     @property
@@ -62,7 +62,7 @@ class Run:
 
     @property
     def train_size(self) -> int | None:
-        """Size of the subset that is trained on; None: all."""
+        """Number of training datapoints; None: all."""
         value = OmegaConf.select(self.config, "data.train_size")
         return None if value is None else whole(value, "data.train_size")
 
@@ -76,7 +76,7 @@ class Run:
         return int(self.status.get("samples", 0))
 
     def last(self, metric: str) -> float | None:
-        """The last value of a metric: the one found at the end of the run, else the last of metrics.csv."""
+        """The last value of a metric: in the results of the run, else in metrics.csv."""
         results = self.status.get("results") or {}
         value = results.get(metric)
         if value is None and self.metrics.get(metric):
@@ -91,7 +91,7 @@ class Run:
 
 
 def whole(value: object, key: str) -> int:
-    """`value`, if it is a whole number; else a ConfigError."""
+    """The value if it is a whole number, else a ConfigError."""
     if not isinstance(value, int) or isinstance(value, bool):
         raise ConfigError(f"{key} must be a whole number, got {value!r}")
     return value
@@ -101,7 +101,7 @@ def find(patterns: Sequence[str]) -> tuple[list[Run], list[Skipped]]:
     """All runs in and below folders and globs (`*`, `?`, `[…]`, and `**` for any depth), in the order of their paths.
 
     Returns:
-        The runs, each once, and what was skipped: missing, without a run, incomplete, damaged, or of another program.
+        The runs, each once, and what was skipped: missing, without runs, incomplete, damaged, or of another program.
     """
     runs: dict[Path, Run] = {}
     skipped: dict[str, Skipped] = {}
@@ -111,16 +111,16 @@ def find(patterns: Sequence[str]) -> tuple[list[Run], list[Skipped]]:
         paths = [Path(path) for path in matches] or [Path(pattern)]
         for path in paths:
             if not path.exists():
-                skipped[str(path)] = Skipped(str(path), "nothing is there")
+                skipped[str(path)] = Skipped(str(path), "it does not exist")
             for folder in [run.path for run in find_runs(path)]:
                 if folder.resolve() in runs or str(folder) in skipped:
                     continue
                 try:
                     runs[folder.resolve()] = read(folder)
-                except Exception as error:  # a damaged run must not prevent the report of the others
+                except Exception as error:  # the report shows the other runs
                     skipped[str(folder)] = Skipped(str(folder), one_line(error).removeprefix(f"{folder} "))
             if path.is_dir() and not any(known.is_relative_to(path.resolve()) for known in runs):
-                skipped.setdefault(str(path), Skipped(str(path), "there is no run in it"))
+                skipped.setdefault(str(path), Skipped(str(path), "it contains no run"))
     return [runs[path] for path in sorted(runs)], list(skipped.values())
 
 
@@ -138,7 +138,7 @@ def read(path: Path) -> Run:
     try:
         _ = run.data, run.objective, run.latent_dim, run.train_size, run.seed, run.samples
     except Exception as error:
-        raise ConfigError(f"is no run of aevb: {first_line(error)}") from error
+        raise ConfigError(f"is not a run of aevb: {first_line(error)}") from error
     return run
 
 
@@ -150,7 +150,7 @@ def metrics(path: Path) -> dict[str, Points]:
             samples = int(row.pop("samples"))
             values = {name: float(text) for name, text in row.items() if text}
             if not 0 <= samples <= MAX_INTEGER:
-                raise ValueError(f"samples is {samples:.3g}, no number of samples")
+                raise ValueError(f"samples is {samples:.3g}, not a number of samples")
         except (OverflowError, ValueError) as error:
             raise ConfigError(f"{path} cannot be read: {one_line(error)[:200]}") from error
         for name, value in values.items():

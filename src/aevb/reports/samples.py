@@ -1,4 +1,4 @@
-"""Figures 4 and 5 of the paper, from checkpoints: learned manifolds, and random samples."""
+"""Figures 4 and 5 of the paper: learned manifolds and random samples, from checkpoints."""
 
 from collections.abc import Callable, Sequence
 
@@ -62,14 +62,14 @@ def pictures(
     """Fill `item` with a grid of pictures: a row for each data set of images, a panel for each N_z.
 
     Args:
-        runs: One is shown for each panel, see `representatives`.
+        runs: Each panel shows one of them, see `representatives`.
         draw: The model → a picture (3, H, W).
-        allow: Modules of the user's own that a run's configuration may name.
-        item: Its figure and rows are set.
+        allow: The user's own modules whose classes may be instantiated.
+        item: Changed in place: its figure and rows are set.
         panel_width: In inches.
 
     Returns:
-        The item, or None if there is no picture; and runs whose model cannot be loaded.
+        The item, or None if there is no picture, and the runs whose model cannot be loaded.
     """
     drawn: dict[str, list[tuple[Run, Tensor]]] = {}
     skipped = []
@@ -103,7 +103,7 @@ def pictures(
 
 
 def representatives(runs: Sequence[Run]) -> list[Run]:
-    """For each data set and N_z the run with a checkpoint that trained longest, by AEVB where there is a choice."""
+    """For each data set and N_z, the longest run with a checkpoint, one trained by AEVB if there is one."""
     with_model = [run for run in runs if run.folder.best_checkpoint.is_file() or run.folder.last_checkpoint.is_file()]
     groups = grouped(with_model, lambda run: (run.data, run.latent_dim))
     return [

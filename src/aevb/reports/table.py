@@ -1,11 +1,12 @@
 """A table of runs: their differences, progress and results."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from aevb.reports.reading import Run
 from aevb.runs.description import REASON, differing_keys, status_columns
 
-Row = dict[str, str | int | float | None]
+Row = dict[str, Any]
 
 NOT_THE_EXPERIMENT = ("callbacks", "logger", "trainer", "paths", "allow", "resume", "hydra", "max_samples")
 """Roots of keys that do not define an experiment: how a run is logged, where it runs and for how long."""
@@ -44,7 +45,7 @@ def table(runs: Sequence[Run]) -> list[Row]:
         found = {name if name not in row else f"{name} (evaluate.py)": text for name, text in estimates(run).items()}
         rows.append(row | found | {"run": run.name, "reason": reason})
     worst = float("-inf")
-    rows.sort(key=lambda row: (str(row["data"]), -float(row["test/elbo"] or row["curve/test_elbo"] or worst)))
+    rows.sort(key=lambda row: (str(row["data"]), -(row["test/elbo"] or row["curve/test_elbo"] or worst)))
     names_of_columns = dict.fromkeys(name for row in rows for name in row)
     last = ("images_per_second", "run", "reason")
     columns = [name for name in names_of_columns if name not in last] + list(last)

@@ -1,4 +1,4 @@
-"""The start and the end of a sweep, for all launchers: a table of its jobs, and an exit code."""
+"""Start and end of a sweep, for all launchers: a table of its jobs, and an exit code."""
 
 import atexit
 import signal
@@ -20,23 +20,23 @@ from aevb.training.loggers import log_sweep_table
 
 
 class Sweep(Callback):
-    """A Hydra callback that prints the table of all jobs of a sweep, and writes it to `table.csv`, when the sweep ends.
+    """A Hydra callback that prints a table of all jobs at the end of a sweep, and writes it to `table.csv`.
 
-    It does so also after an interruption. Where the jobs are logged to wandb, the table is too. The exit code is 1 if a
-    job failed.
+    It does so also after an interruption. If the jobs are logged to wandb, so is the table. The exit code is 1 if a job
+    failed.
     """
 
     def __init__(self) -> None:
         self.folder = Path()
         self.failures: dict[str, str] = {}
-        """Why jobs could not be run, by the names of their folders."""
+        """Reasons of jobs that could not run, by the names of their folders."""
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         if is_one_of_many():
             fail("error: a sweep starts its processes itself; run it without torchrun or srun", 2)
         if config.resume is not None:
             fail("error: resume: the same command again continues a sweep; drop resume, or -m", 2)
-        # Resolved by the whole command here, and cached for the jobs.
+        # Resolved for the whole command here; the resolvers cache the names for the jobs.
         self.folder = Path(config.hydra.sweep.dir)
         OmegaConf.select(config, "hydra.sweep.subdir")
         try:
@@ -49,15 +49,15 @@ class Sweep(Callback):
             elif config.hydra.sweeper._target_.endswith(".OptunaSweeper"):
                 config.hydra.sweeper._target_ = "hydra_plugins.aevb_sweepers.SearchSweeper"
                 self.prepare_search(config)
-        signal.signal(signal.SIGTERM, end)  # by default the processes that run jobs would go on
+        signal.signal(signal.SIGTERM, end)  # by default, processes that run jobs would continue
         if "joblib" in str(config.hydra.launcher._target_):
-            signal.signal(signal.SIGINT, end)  # ends joblib's processes, too, without a traceback
+            signal.signal(signal.SIGINT, end)  # also ends joblib's processes, without a traceback
         atexit.register(self.end)
 
     def prepare_search(self, config: DictConfig) -> None:
-        """Let Optuna's sweeper do the trials that are left, while no other process does; `config` may be written to.
+        """Set up the remaining trials of Optuna's sweeper in the writable `config`, and lock the sweep's folder.
 
-        The sampler's seed grows by the number of known trials: with the same seed it would propose them again.
+        The number of known trials is added to the sampler's seed: with the same seed it would propose them again.
         """
         from aevb.sweeps.search import continue_study  # needs an extra
 

@@ -1,4 +1,4 @@
-"""The jobs of a sweep on a cluster: made so that any process can run them, submitted, and waited for."""
+"""The jobs of a sweep on a cluster: created so that any process can run them, submitted, and awaited."""
 
 import os
 import signal
@@ -20,21 +20,21 @@ from aevb.errors import ConfigError, JobFailedError, fail, first_line
 from aevb.runs.status import read_status
 
 CARRIED = ("AEVB_", "WANDB_", "NETRC")
-"""Prefixes of the environment variables that a job has on another machine, too."""
+"""Prefixes of the environment variables that a job takes to another machine."""
 
 
 @dataclass
 class Job:
     """One job of a sweep; `job()` runs it in any process, as Hydra's own launcher would.
 
-    It is pickled with what another process lacks: the command's folder, search path and environment, and Hydra's state.
+    It is pickled with the command's working directory, search path and environment, and Hydra's state.
 
     Args:
-        number: Of the job in its sweep, from 0.
-        overrides: Of the job.
+        number: Index of the job in its sweep.
+        overrides: The overrides of the job.
         sweep: The configuration of the sweep, with the `hydra` node.
         context: Hydra's loader and callbacks.
-        function: What runs a configuration.
+        function: The program.
     """
 
     number: int
@@ -50,7 +50,7 @@ class Job:
     singletons: Any = field(default_factory=Singleton.get_state)
 
     def __call__(self) -> JobReturn:
-        """Run the job, and return its exception in a form that any process can unpickle."""
+        """Run the job; an exception is returned in a form that any process can unpickle."""
         os.chdir(self.folder)
         sys.path += [path for path in self.search_path if path not in sys.path]
         os.environ.update(self.environment)
@@ -70,7 +70,7 @@ class Job:
 
     @cached_property
     def config(self) -> DictConfig:
-        """Its configuration, with the `hydra` node; composed where it runs, as hundreds take minutes."""
+        """Its configuration, with the `hydra` node; composed where it runs, as hundreds would take minutes."""
         config = self.context.config_loader.load_sweep_config(self.sweep, self.overrides)
         with open_dict(config):
             config.hydra.job.id = config.hydra.job.num = self.number
@@ -78,47 +78,47 @@ class Job:
 
     @property
     def name(self) -> str:
-        """Its number and overrides, for a person."""
+        """Its number and overrides, for messages."""
         return f"#{self.number} {' '.join(filter_overrides(self.overrides))}"
 
     @property
     def run_folder(self) -> Path:
-        """Where its run is."""
+        """Its run folder."""
         return Path(self.config.hydra.sweep.dir) / self.config.hydra.sweep.subdir
 
     def failed(self, reason: str) -> JobReturn:
-        """The result of a job that has none of its own."""
+        """The result of a job that failed without one."""
         return JobReturn(overrides=self.overrides, status=JobStatus.FAILED, _return_value=JobFailedError(reason))
 
 
 def end(signum: int, frame: FrameType | None) -> None:
-    """Exit on a signal; while a run trains, its own handler saves the state first."""
+    """Exit on a signal; during training, a handler of the run saves the state first."""
     raise SystemExit(128 + signum)
 
 
 class Cluster(Protocol):
-    """What runs jobs elsewhere."""
+    """Runs jobs in other processes."""
 
     at_once: int
-    """Limit on the jobs that are submitted at the same time."""
+    """Maximum number of submitted jobs."""
 
     def submit(self, jobs: Sequence[Job]) -> Sequence[Any]:
-        """Start jobs, and return a handle of each."""
+        """Submit jobs, and return a handle of each."""
 
     def wait(self, running: Mapping[int, Any]) -> Mapping[int, JobReturn | str]:
-        """The results of those that have ended, by the keys of their handles; a reason where one has no result."""
+        """The results of jobs that have ended, by the keys of their handles; a reason where a job has no result."""
 
     def cancel(self, handles: Sequence[Any]) -> None:
-        """Interrupt jobs, so that they save themselves."""
+        """Interrupt jobs, so that they save their state."""
 
     def close(self) -> None:
         """Leave the cluster."""
 
 
 def run_jobs(jobs: Sequence[Job], cluster: Cluster) -> list[JobReturn]:
-    """Submit jobs, report how each ends, and return their results in order.
+    """Submit jobs, print the outcome of each, and return their results in order.
 
-    A job that ends without a result has one that says so. Ctrl-C ends all of them: they save themselves first.
+    A job that ends without a result counts as failed. Ctrl-C interrupts all of them: they save their state first.
     """
     waiting = list(range(len(jobs)))
     running: dict[int, Any] = {}
@@ -141,7 +141,7 @@ def run_jobs(jobs: Sequence[Job], cluster: Cluster) -> list[JobReturn]:
 
 
 def report(job: Job, result: JobReturn) -> None:
-    """Print how a job ended."""
+    """Print the outcome of a job."""
     if result.status == JobStatus.FAILED:
         print(f"{job.name}: {first_line(result._return_value)}", file=sys.stderr, flush=True)
         return
@@ -154,6 +154,6 @@ def report(job: Job, result: JobReturn) -> None:
 
 
 def require(module: str, extra: str) -> None:
-    """Exit with a line that names the extra where a module is not installed."""
+    """Exit with a line that names the extra if a module is not installed."""
     if find_spec(module) is None:
         fail(f"error: hydra/launcher needs {module}; install it with: pip install 'aevb[{extra}]'", 2)

@@ -1,9 +1,8 @@
-"""What every sweep does around its launcher: announce its jobs, and go on where one fails."""
+"""Launching the jobs of a sweep: announcing them, and continuing when one fails."""
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from functools import cache
 from pathlib import Path
 
 from hydra.core.utils import JobReturn, JobStatus, filter_overrides
@@ -19,19 +18,19 @@ from aevb.sweeps.names import earlier_names, job_name, varying
 
 
 class Jobs:
-    """The jobs of a sweep, run by any launcher; where one fails, the others go on.
+    """The jobs of a sweep, run by any launcher; when one fails, the others continue.
 
-    A job that raises, that was lost, or whose folder cannot be used returns None, as one whose training failed does.
-    The table at the end has the reasons.
+    A job that raises, is lost, or has an unusable folder returns None, like one whose training failed. The table at the
+    end gives the reasons.
 
     Args:
-        launcher: Of Hydra.
+        launcher: A launcher of Hydra.
         context: Hydra's loader and callbacks.
-        config: Of the sweep, with the `hydra` node.
+        config: The configuration of the sweep, with the `hydra` node.
     """
 
     def __init__(self, launcher: Launcher, context: HydraContext, config: DictConfig) -> None:
-        self.launcher, self.loader, self.config = launcher, context.config_loader, config
+        self.launcher, self.config = launcher, config
         callbacks = getattr(context.callbacks, "callbacks", [])
         self.failures = next((callback.failures for callback in callbacks if isinstance(callback, Sweep)), {})
         self.folder = Path(config.hydra.sweep.dir)
@@ -45,7 +44,7 @@ class Jobs:
             if folder is not None and not folder.exists():
                 self.take_over(overrides, folder)
             if folder is not None and not folder.is_dir() and (folder.exists() or folder.is_symlink()):
-                error = JobFailedError(f"{folder} is no folder; remove it, or name another sweep by sweep.name=…")
+                error = JobFailedError(f"{folder} is not a folder; remove it, or name another sweep by sweep.name=…")
                 print(f"error: {error}", file=sys.stderr, flush=True)
                 results[index] = JobReturn(overrides=overrides, status=JobStatus.FAILED, _return_value=error)
             else:
@@ -66,43 +65,25 @@ class Jobs:
         done = sum(folder is not None and is_done(folder) for folder in folders)
         print(f"sweep   {len(folders):,} job(s), {done:,} finished already, in {self.folder}", flush=True)
 
-    def check(self, job_overrides: Iterable[Sequence[str]]) -> None:
-        """Compose the configurations of as few jobs as contain every option; all of hundreds would take minutes.
-
-        Raises:
-            HydraException: there is no such option or key.
-        """
-
-        @cache
-        def is_group(key: str) -> bool:
-            return bool(self.loader.get_group_options(key.lstrip("+~").split("@")[0]))
-
-        seen: set[str] | None = None
-        for overrides in job_overrides:
-            options = {override for override in overrides if is_group(override.split("=")[0])}
-            if seen is None or not options <= seen:
-                self.loader.load_sweep_config(self.config, list(overrides))
-                seen = (seen or set()) | options
-
     def job_folder(self, overrides: Sequence[str]) -> Path | None:
-        """The run folder of a job; None where the user names it in another way."""
+        """The run folder of a job; None where the user has set another name."""
         if "${job_name:" not in raw(self.config, "subdir"):
             return None
         return self.folder / job_name(overrides, self.keys())
 
     def keys(self) -> list[str]:
-        """The keys that tell the jobs apart."""
+        """The keys that distinguish the jobs."""
         params = OmegaConf.select(self.config, "hydra.sweeper.params")
         return varying(list(self.config.hydra.overrides.task), params)
 
     def take_over(self, overrides: Sequence[str], folder: Path) -> None:
-        """Move here the run of an earlier sweep that fixed what this one varies, and leave a link in its place."""
+        """Move the job's run here from an earlier sweep that fixed what this one varies; a link replaces it there."""
         shared = self.config.sweep.name is not None or "${sweep_name:" not in raw(self.config, "dir")
         for sweep, job in earlier_names(self.config.hydra.runtime.choices.get("sweep"), overrides, self.keys()):
             found = self.folder / job if shared else self.folder.parent / sweep / job
             if found.is_symlink() or not (found / ".hydra" / "config.yaml").is_file() or is_locked(found):
                 continue
-            with suppress(OSError):  # it is trained once more then
+            with suppress(OSError):  # then it is trained again
                 self.folder.mkdir(parents=True, exist_ok=True)
                 found.rename(folder)
                 if not shared:
@@ -111,12 +92,12 @@ class Jobs:
 
 
 def raw(config: DictConfig, key: str) -> str:
-    """A setting of `hydra.sweep` as it is written."""
+    """A setting of `hydra.sweep`, unresolved."""
     return str(OmegaConf.to_container(config.hydra.sweep, resolve=False)[key])  # type: ignore[call-overload,index]
 
 
 def is_done(folder: Path) -> bool:
-    """Whether a run has come to its end."""
+    """Whether a run is finished or pruned."""
     try:
         return read_status(folder / "status.json")["state"] in ("finished", "pruned")
     except ConfigError:

@@ -1,4 +1,4 @@
-"""Names of the folders of sweeps and jobs, made of the command, so that the same command finds the same folders.
+"""Names of the folders of sweeps and jobs, derived from the command, so that the same command finds the same folders.
 
 Importing this module registers the resolvers `${sweep_name:…}`, `${varying:…}` and `${job_name:…}`.
 """
@@ -13,14 +13,14 @@ from hydra.core.override_parser.types import Override
 from omegaconf import OmegaConf
 
 UNNAMED = ("allow", "callbacks", "logger", "sweep")
-"""Settings that change nothing in what is trained, and are not in a sweep's name."""
+"""Settings that do not affect training, and are left out of the name of a sweep."""
 
 
 def folder_name(text: str) -> str:
-    """The overrides of a job as the name of one folder, good for any file system; equal only for equal texts.
+    """The overrides of a job as the name of a folder, valid on any file system; different texts have different names.
 
-    A short text of plain characters keeps them, with @ in place of /. Any other has ~ in place of each other character,
-    and ends in ~ and a hash. A plain text has neither @ nor ~, so no two texts have one name.
+    A short text of plain characters is kept, with @ in place of /. In any other, ~ replaces each other character, and
+    the name ends in ~ and a hash. Plain texts contain neither @ nor ~, so names do not clash.
     """
     if re.fullmatch(r"[\w,=+/-][\w.,=+/-]{,119}", text, re.ASCII):
         return text.replace("/", "@")
@@ -31,13 +31,13 @@ def folder_name(text: str) -> str:
 def sweep_name(
     name: str | None, preset: str | None, command: Sequence[str], params: Mapping[str, object] | None
 ) -> str:
-    """The name of a sweep's folder: `name`, or one made of what the sweep varies and of what its command fixes.
+    """The name of a sweep's folder: `name`, or the keys that the sweep varies and the overrides that it fixes.
 
     Args:
-        name: Chosen by the user; None: made of the rest.
-        preset: The option of `sweep=`, if any; it stands for what it varies.
+        name: Chosen by the user, or None.
+        preset: The option of `sweep=`, if any, in place of the keys that it varies.
         command: The overrides of the command.
-        params: `hydra.sweeper.params`, what the preset varies.
+        params: `hydra.sweeper.params`, the sweeps of the preset.
     """
     if name is not None:
         return folder_name(str(name))
@@ -46,7 +46,7 @@ def sweep_name(
 
 
 def name_by_keys(preset: str | None, varied: Sequence[str], fixed: Mapping[str, str]) -> str:
-    """The name of a sweep that varies some keys and fixes others at values."""
+    """The name of a sweep that varies some keys and fixes the values of others."""
     what = "+".join([preset, *varied] if preset else varied)
     return folder_name(",".join(filter(None, [what, *listed(fixed)])) or "default")
 
@@ -54,21 +54,21 @@ def name_by_keys(preset: str | None, varied: Sequence[str], fixed: Mapping[str, 
 def varying(command: Sequence[str], params: Mapping[str, object] | None) -> list[str]:
     """The keys that the command or the preset (`hydra.sweeper.params`) varies, sorted.
 
-    One that the preset varies and the command fixes is among them, so that a part of a preset finds the folders that
-    the whole makes.
+    They include keys that the preset varies and the command fixes, so that part of a preset uses the same folders as
+    the whole preset.
     """
     overrides = parse([*(f"{key}={value}" for key, value in (params or {}).items()), *command])
     return sorted({override.get_key_element() for override in overrides if override.is_sweep_override()})
 
 
 def job_name(command: Sequence[str], keys: Collection[str]) -> str:
-    """The name of a job's folder: the overrides of the job whose keys vary, or all where none does."""
-    told = {key: value for key, value in single(parse(command)).items() if key in keys} or named(command)
-    return folder_name(",".join(listed(told)) or "default")
+    """The name of a job's folder: its overrides of the keys that vary, or all if none does."""
+    shown = {key: value for key, value in single(parse(command)).items() if key in keys} or named(command)
+    return folder_name(",".join(listed(shown)) or "default")
 
 
 def earlier_names(preset: str | None, command: Sequence[str], keys: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """The names of a job's sweep and of the job under each command that fixes some of the keys that this one varies."""
+    """The names of sweep and job for each command that fixes some of the keys that this one varies."""
     values = named(command)
     for size in range(len(keys)):
         for varied in combinations(keys, size):
@@ -77,12 +77,12 @@ def earlier_names(preset: str | None, command: Sequence[str], keys: Sequence[str
 
 
 def named(command: Sequence[str]) -> dict[str, str]:
-    """The single values that a command gives to keys, but for those that change nothing in what is trained."""
+    """The single values of a command by key, without the keys that do not affect training."""
     return single(override for override in parse(command) if root(override) not in UNNAMED)
 
 
 def single(overrides: Iterable[Override]) -> dict[str, str]:
-    """The single values that overrides give, by key."""
+    """The values of overrides by key, without those that list several."""
     return {o.get_key_element(): o.get_value_element_as_str() for o in overrides if not o.is_sweep_override()}
 
 
@@ -92,7 +92,7 @@ def listed(values: Mapping[str, str]) -> list[str]:
 
 
 def parse(overrides: Sequence[str]) -> list[Override]:
-    """The overrides as Hydra reads them."""
+    """The overrides as Hydra parses them."""
     return OverridesParser.create().parse_overrides(list(overrides))
 
 
@@ -101,7 +101,7 @@ def root(override: Override) -> str:
     return override.key_or_group.split(".")[0].split("/")[0]
 
 
-# Hydra hands the cached values of the command as a whole on to each job.
+# Hydra passes the cached values for the whole command on to each job.
 OmegaConf.register_new_resolver("sweep_name", sweep_name, replace=True, use_cache=True)
 OmegaConf.register_new_resolver("varying", varying, replace=True, use_cache=True)
 OmegaConf.register_new_resolver("job_name", job_name, replace=True)

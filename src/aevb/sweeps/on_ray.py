@@ -16,11 +16,11 @@ from aevb.sweeps.jobs import Job
 class RayCluster:
     """Ray, on this machine or on a cluster.
 
-    A job whose process or machine dies is started again by Ray, elsewhere if need be, and continues its run folder.
+    Ray restarts a job whose process or machine dies, possibly elsewhere, and the job continues its run folder.
 
     Args:
         init: Arguments of `ray.init`.
-        options: What each job gets: `num_cpus`, `num_gpus` …
+        options: Resources of each job: `num_cpus`, `num_gpus` …
     """
 
     at_once = sys.maxsize  # Ray queues them itself
@@ -41,12 +41,12 @@ class RayCluster:
         number = next(number for number, task in running.items() if task == ready)
         try:
             return {number: ray.get(ready)}
-        except ray.exceptions.RayError as error:  # Ray has given it up
+        except ray.exceptions.RayError as error:  # Ray has given up on it
             return {number: first_line(error)}
 
     def cancel(self, tasks: Sequence[Any]) -> None:
         for task in tasks:
-            ray.cancel(task)  # as Ctrl-C does
+            ray.cancel(task)  # raises KeyboardInterrupt in it
         ray.wait(list(tasks), num_returns=len(tasks), timeout=60)
 
     def close(self) -> None:
@@ -54,7 +54,7 @@ class RayCluster:
 
 
 def start(init: Mapping[str, Any]) -> None:
-    """Start Ray, or join a cluster; as Ray waits half a minute and a busy machine may need more, up to three times."""
+    """Start Ray, or join a cluster; up to three attempts, as a busy machine may exceed Ray's half minute."""
     for attempts_left in (2, 1, 0):
         try:
             ray.init(**init)
@@ -66,7 +66,7 @@ def start(init: Mapping[str, Any]) -> None:
 
 
 def run(job: Job) -> JobReturn:
-    """Run a job in Ray's worker; an interrupted job returns, as Ray takes a worker that exits for broken."""
+    """Run a job in a worker of Ray; an interrupted job returns, as Ray takes a worker that exits for broken."""
     try:
         return job()
     except SystemExit as stop:

@@ -1,4 +1,4 @@
-"""Jobs of a sweep as submitit runs them: as jobs of SLURM, or as processes of this machine."""
+"""Jobs of a sweep with submitit: as jobs of SLURM, or as processes of this machine."""
 
 import os
 import signal
@@ -23,17 +23,17 @@ POLL_SECONDS = 1.0
 QUERY_SECONDS = 5.0
 """Time between two queries to SLURM."""
 GRACE_SECONDS = {"slurm": 30.0, "local": 2.0}
-"""Time for the result of a job to appear on a slow file system."""
+"""Time for the result of an ended job to appear on a slow file system."""
 OVER = frozenset(
     ("BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "REVOKED", "TIMEOUT")
 )
-"""States in which SLURM is done with a job, unless it is requeued."""
+"""States of SLURM in which a job has ended, unless it is requeued."""
 TIME_OUT = signal.SIGUSR2
-"""What submitit asks SLURM to send before the time is up, and sends itself on one machine."""
-START_AGAIN = 144
-"""The exit code by which submitit's own controller, on one machine, starts a job again."""
+"""The signal before the time limit, sent by SLURM or, on one machine, by submitit."""
+RESTART = 144
+"""The exit code for which submitit's controller on one machine restarts a job."""
 PATIENCE_SECONDS = 120
-"""Time for SLURM to end a job that is requeued."""
+"""Time for SLURM to end a requeued job."""
 
 
 class SubmititCluster:
@@ -42,9 +42,9 @@ class SubmititCluster:
     Args:
         cluster: `slurm` or `local`.
         folder: For submitit's files and the jobs' output.
-        jobs_at_once: Limit on the jobs that run at the same time.
-        max_requeues: Limit on how often a job is started again.
-        parameters: For submitit.
+        jobs_at_once: Maximum number of concurrent jobs.
+        max_requeues: Maximum number of requeues of a job.
+        parameters: Parameters of submitit.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class SubmititCluster:
     ) -> None:
         self.cpus, self.max_requeues = parameters.get("cpus_per_task", 1), max_requeues
         self.at_once, self.grace = jobs_at_once, GRACE_SECONDS[cluster]
-        if cluster == "slurm":  # which counts by itself
+        if cluster == "slurm":  # which limits concurrent jobs itself
             parameters, self.at_once = {**parameters, "slurm_array_parallelism": jobs_at_once}, sys.maxsize
         try:
             self.executor = submitit.AutoExecutor(folder=folder, cluster=cluster, slurm_max_num_timeout=max_requeues)
@@ -64,7 +64,7 @@ class SubmititCluster:
         self.states: dict[str, str] = {}
 
     def submit(self, jobs: Sequence[Job]) -> Sequence["submitit.Job[JobReturn]"]:
-        """Submit jobs, as an array where that is more than one."""
+        """Submit jobs, several as an array."""
         try:
             with without_ctrl_c():
                 return self.executor.submit_array([SubmititJob(job, self.cpus, self.max_requeues) for job in jobs])
@@ -86,7 +86,7 @@ class SubmititCluster:
         return found
 
     def lost(self, jobs: Sequence["submitit.Job[JobReturn]"]) -> dict[str, str]:
-        """The last state of each job that ended for good longer ago than its result may take to appear."""
+        """The last state of each job that has ended without a result within the time for it to appear."""
         now = time.monotonic()
         if isinstance(jobs[0], submitit.SlurmJob):
             if now - self.queried > QUERY_SECONDS:
@@ -98,7 +98,7 @@ class SubmititCluster:
         return {id: over[id] for id, since in self.ended.items() if now - since > self.grace}
 
     def cancel(self, jobs: Sequence["submitit.Job[JobReturn]"]) -> None:
-        """End jobs so that they save themselves, and wait for those of this machine."""
+        """Terminate jobs, which save their state, and wait for those of this machine."""
         processes = [job._process for job in jobs if isinstance(job, submitit.LocalJob) and job._process is not None]
         for process in processes:
             process.terminate()
@@ -109,12 +109,12 @@ class SubmititCluster:
             process.wait()
 
     def close(self) -> None:
-        """Nothing is left to do."""
+        """Do nothing."""
 
 
 @contextmanager
 def without_ctrl_c() -> Iterator[None]:
-    """Processes started within do not get Ctrl-C from the terminal: they are told to end by us, and once."""
+    """Let processes started within ignore Ctrl-C of the terminal: `cancel` terminates them."""
     previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         yield
@@ -123,9 +123,9 @@ def without_ctrl_c() -> Iterator[None]:
 
 
 def slurm_states(jobs: Sequence["submitit.Job[JobReturn]"], known: Mapping[str, str]) -> dict[str, str]:
-    """What SLURM's controller says of jobs; what was known before where it does not answer.
+    """The states of jobs by SLURM's controller, or the previous ones if it does not answer.
 
-    Not sacct, which needs an accounting database that not every cluster has.
+    Not by sacct, which needs an accounting database that some clusters lack.
     """
     ids = sorted({job.job_id.split("_")[0] for job in jobs})
     command = ["squeue", "--noheader", "--array", "--states=all", f"--jobs={','.join(ids)}", "--format=%i %T"]
@@ -133,21 +133,20 @@ def slurm_states(jobs: Sequence["submitit.Job[JobReturn]"], known: Mapping[str, 
     if answer.returncode != 0 and "Invalid job id" not in answer.stderr:
         return dict(known)
     states = dict(line.split() for line in answer.stdout.splitlines())
-    return {job.job_id: states.get(job.job_id, "COMPLETED") for job in jobs}  # it forgets jobs after a while
+    return {job.job_id: states.get(job.job_id, "COMPLETED") for job in jobs}  # it forgets old jobs
 
 
 @dataclass
 class SubmititJob:
-    """Runs a job, and requeues it where a time-out or an interruption ends it.
+    """Runs a job, and requeues it after a time-out or an interruption; it then continues its run folder.
 
-    A time-out (SIGUSR2) and a SIGTERM by `scancel --signal=TERM` leave SLURM's job running, so it asks to be requeued.
-    On `scontrol requeue`, preemption and `scancel`, which come as SIGTERM too, SLURM has decided already. A started
-    again job finds its own run folder and continues it.
+    A time-out (SIGUSR2) and `scancel --signal=TERM` leave SLURM's job running, so it requeues itself. `scontrol
+    requeue`, preemption and `scancel` also send SIGTERM, but SLURM itself decides what follows.
 
     Args:
         job: The job.
-        cpus: Threads for it.
-        max_requeues: Limit on the requeues; after it the job fails.
+        cpus: Number of threads.
+        max_requeues: Maximum number of requeues, after which the job fails.
     """
 
     job: Job
@@ -164,25 +163,25 @@ class SubmititJob:
             if isinstance(stop.code, int) and stop.code > 128:
                 if int(os.environ.get("SLURM_RESTART_COUNT", 0)) >= self.max_requeues:
                     return self.job.failed(f"interrupted after {self.max_requeues} requeues")
-                start_again()
+                requeue()
             raise
 
     def checkpoint(self) -> DelayedSubmission:
-        """What submitit is to start again when a time-out comes before this has begun."""
+        """The callable that submitit submits again after a time-out before the job has started."""
         return DelayedSubmission(self)
 
 
 def as_termination(signum: int, frame: FrameType | None) -> None:
-    """End the job as SIGTERM does, and record that it was a time-out."""
+    """Raise SIGTERM in this process, and record that the reason is a time-out."""
     os.environ["AEVB_TIMED_OUT"] = "1"
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def start_again() -> None:
+def requeue() -> None:
     """Requeue this job, unless it is being cancelled."""
     if os.environ.get("SUBMITIT_EXECUTOR") == "local":
         if os.environ.get("AEVB_TIMED_OUT"):
-            sys.exit(START_AGAIN)
+            sys.exit(RESTART)
         return
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # srun's, once the first task is gone
     if os.environ.get("SLURM_PROCID", "0") == "0":
@@ -196,6 +195,6 @@ def start_again() -> None:
 
 
 def slurm_id() -> str:
-    """The id of the job this process belongs to, as SLURM's commands want it."""
+    """The id of this process's job in the form of SLURM's commands."""
     array = os.environ.get("SLURM_ARRAY_JOB_ID")
     return f"{array}_{os.environ['SLURM_ARRAY_TASK_ID']}" if array else os.environ["SLURM_JOB_ID"]

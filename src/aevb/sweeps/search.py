@@ -1,4 +1,4 @@
-"""A search by Optuna: the same command again continues it, and trials that fall behind are ended early."""
+"""A search by Optuna, which the same command continues, and which ends poor trials early."""
 
 import logging
 import warnings
@@ -15,29 +15,29 @@ from aevb.training.module import AEVB
 from aevb.types import Checked, CountOrZero
 
 INTERRUPTED = "interrupted"
-"""An attribute of trials that were interrupted; each is tried again."""
+"""An attribute of interrupted trials, which are repeated."""
 
 
 def continue_study(
     storage: str, name: str, direction: str, num_trials: int, first: Sequence[Mapping[str, Any]]
 ) -> tuple[int, int]:
-    """Make the study of a sweep, or continue one.
+    """Create or continue the study of a sweep.
 
-    Trials that a killed or interrupted command has left unfinished are tried again with the same parameters, which give
-    the job the same folder, so that it resumes.
+    Trials that a killed or interrupted command has left unfinished are repeated with the same parameters, hence in the
+    same folder, so that they resume.
 
     Args:
         storage: Optuna's URL of a database.
-        name: Of the study.
+        name: Name of the study.
         direction: `maximize` or `minimize`.
-        num_trials: Trials of the whole search.
+        num_trials: Number of trials of the whole search.
         first: Parameters of the first trials.
 
     Returns:
-        The numbers of trials left and of trials known.
+        The numbers of remaining and of known trials.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    logging.getLogger("hydra_plugins.hydra_optuna_sweeper").setLevel(logging.ERROR)  # the table says why trials failed
+    logging.getLogger("hydra_plugins.hydra_optuna_sweeper").setLevel(logging.ERROR)  # the table has the reasons
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
     study = optuna.create_study(study_name=name, storage=storage, direction=direction, load_if_exists=True)
     if not study.trials:
@@ -55,23 +55,21 @@ def continue_study(
 
 
 def has_result(storage: str, name: str) -> bool:
-    """Whether a trial of a study came to its end."""
+    """Whether a trial of a study has finished."""
     study = optuna.load_study(study_name=name, storage=storage)
     return bool(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)))
 
 
 class Pruning(Checked, pl.Callback):
-    """Reports val/elbo to Optuna, and ends a trial whose best is below the median of the others' at that point.
+    """Reports val/elbo to Optuna, and ends a trial whose best value is below the median of the others at that point.
 
-    The run's overrides tell which of the running trials it is.
-
-    Source of the rule: Golovin et al., Google Vizier (KDD 2017), section 3.2.1, as Optuna's `MedianPruner`.
+    Source: Golovin et al., Google Vizier (KDD 2017), section 3.2.1, as Optuna's `MedianPruner`.
 
     Args:
-        storage: Optuna's URL of the database of the search; None: this run belongs to no search.
+        storage: Optuna's URL of the database of the search; None: the run is not part of a search.
         study: Name of the study.
         warmup_samples: Training samples before which no trial is ended.
-        startup_trials: Number of trials that finish before any is ended.
+        startup_trials: Number of trials that must finish before any is ended.
     """
 
     def __init__(
@@ -117,5 +115,5 @@ class Pruning(Checked, pl.Callback):
 
 
 def as_overrides(parameters: Mapping[str, Any]) -> set[str]:
-    """A trial's parameters as the overrides that the sweeper makes of them."""
+    """The overrides that the sweeper derives from the parameters of a trial."""
     return {f"{name}={value}" for name, value in parameters.items()}
