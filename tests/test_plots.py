@@ -161,3 +161,15 @@ def test_latents_are_coloured_by_label():
 def test_a_thousand_latent_dimensions_have_readable_bars(tmp_path):
     figure = plots.latent_bars(torch.rand(1000), torch.rand(1000), 0.5)
     assert all(len(axes.get_xticks()) <= 51 for axes in figure.axes)
+
+
+def test_sequences_are_laid_out_as_images():
+    vectors = torch.rand(3, 5, 4)
+    assert torch.equal(plots.laid_out(vectors)[:, 0], vectors)  # a row for each step
+    frames = torch.rand(2, 30, 1, 4, 3)
+    strip = plots.laid_out(frames)
+    assert strip.shape == (2, 1, 4, 3 * plots.MAX_FRAMES)
+    assert torch.equal(strip[..., :3], frames[:, 0])
+    assert torch.equal(strip[..., -3:], frames[:, 29])
+    assert isinstance(plots.show([("", vectors), ("", vectors)], (5, 4)), Image.Image)
+    assert isinstance(plots.show([("", frames)], (30, 1, 4, 3)), Image.Image)

@@ -17,7 +17,14 @@ from omegaconf.errors import OmegaConfBaseException
 from aevb.errors import ConfigError, first_line
 
 PARTS = {
-    "model": ("aevb.vae.VAE", "aevb.likelihoods", "aevb.networks", "aevb.posteriors", "aevb.priors"),
+    "model": (
+        "aevb.vae.VAE",
+        "aevb.sequences.SequenceVAE",
+        "aevb.likelihoods",
+        "aevb.networks",
+        "aevb.posteriors",
+        "aevb.priors",
+    ),
     "objective": ("aevb.objectives",),
     "optimizer": ("torch.optim",),
     "schedule": ("aevb.training.schedules", "torch.optim.lr_scheduler"),
@@ -180,17 +187,19 @@ def option_groups(choices: Iterable[str]) -> str:
 
 
 def latent_dim(default: int | None, *, _parent_: DictConfig) -> int | None:
-    """Dimensions of z of a model: the sum over its layers where it has several, else what suits the data."""
-    layers = _parent_.get("latent_dims")
-    is_list = isinstance(layers, ListConfig) and all(isinstance(size, int) for size in layers)
-    return sum(layers) if is_list else default
+    """Dimensions of z of a model: the sum over its layers or steps where it has several, else what suits the data."""
+    layers, per_step = _parent_.get("latent_dims"), _parent_.get("step_dim")
+    if isinstance(layers, ListConfig) and all(isinstance(size, int) for size in layers):
+        return sum(layers)
+    shape = _parent_.get("data_shape") if isinstance(per_step, int) else None
+    return per_step * shape[0] if shape and isinstance(shape[0], int) else default
 
 
 def register_resolvers() -> None:
     """Register the resolvers that the YAML files use.
 
     `${reverse:list}` is the list backwards. `${unless:a,b}` is null where a is set, else b. `${latent_dim:n}` is n, or
-    the sum of `latent_dims` beside it.
+    the sum of `latent_dims` beside it, or `step_dim` beside it for each step of the data.
     `${run_folder:resume,path}` is the folder to resume, else a new folder at path. `${option_groups:choices}` lists the
     groups that a program chooses from, and their options.
     """

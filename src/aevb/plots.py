@@ -24,13 +24,15 @@ from torchvision.utils import make_grid
 from aevb.files import atomic_write
 
 Rows = Sequence[tuple[str, Tensor]]
-"""Titles of rows, and the datapoints (n, C, H, W) in each."""
+"""Titles of rows, and the datapoints (n, *data_shape) in each."""
 
 MIN_WIDTH = 640
 """Of a picture in pixels, without titles; smaller ones are enlarged by an integer factor."""
 MAX_WIDTH = 2560
 MAX_SIDE = 256
 """Of one image in a picture."""
+MAX_FRAMES = 10
+"""Of a sequence of images, drawn side by side."""
 MAX_COLUMNS = 1024
 """Of a heat map of vectors; more dimensions are averaged in groups."""
 MAX_CLASSES = 20
@@ -44,9 +46,19 @@ def is_image(shape: Sequence[int]) -> bool:
     return min(height, width) > 1 and max(height, width) <= 16 * min(height, width)
 
 
+def laid_out(x: Tensor) -> Tensor:
+    """Datapoints as images (N, C, H, W): (N, T, D) with a row for each step, (N, T, C, H, W) as frames side by side."""
+    if x.ndim == 3:
+        return x.unsqueeze(1)
+    if x.ndim == 5:
+        shown = torch.linspace(0, x.shape[1] - 1, min(x.shape[1], MAX_FRAMES)).round().long()
+        return torch.cat(x[:, shown.to(x.device)].unbind(1), dim=-1)
+    return x
+
+
 def reduced(x: Tensor) -> Tensor:
-    """Datapoints (N, C, H, W) at the resolution of a picture; vectors as (N, 1, 1, D)."""
-    x = x.detach().float().cpu()
+    """Datapoints (N, *data_shape) at the resolution of a picture, (N, C, H, W); vectors as (N, 1, 1, D)."""
+    x = laid_out(x.detach().float().cpu())
     if not is_image(x.shape[1:]):
         x = x.flatten(1)
         return functional.adaptive_avg_pool1d(x, min(MAX_COLUMNS, x.shape[1]))[:, None, None]
@@ -90,12 +102,12 @@ def show(
 
     Args:
         rows: Of equal lengths, except the last; a title may be empty, or appear more than once.
-        shape: (C, H, W) of a datapoint; those in `rows` may be `reduced` already.
+        shape: Of a datapoint; those in `rows` may be `reduced` already.
         caption: Above the picture.
         low, high: Of the values of images; a heat map has the scale of its values.
     """
-    x = torch.cat([row if row.shape[1:] != shape else reduced(row) for _, row in rows])
-    if not is_image(shape):
+    x = torch.cat([row if row.shape[1:] != tuple(shape) else reduced(row) for _, row in rows])
+    if not is_image(laid_out(torch.empty(0, *shape)).shape):
         groups: dict[str, list[Tensor]] = {}
         for (title, _), part in zip(rows, x.flatten(1).split([len(row) for _, row in rows]), strict=True):
             groups.setdefault(title, []).append(part)

@@ -41,6 +41,8 @@ def test_choice_composes_and_can_be_built(choice, tmp_path):
     overrides = [choice, f"paths.run={tmp_path}", f"paths.data={tmp_path}"]
     if choice == "data=array":
         overrides += ["data.path=own.npy", "data.shape=[1,8,8]"]
+    if choice in ("model=deep_markov", "model=static", "model=storn"):
+        overrides += ["data=mnist_rows"]
     with initialize_config_dir(str(CONF), version_base="1.3"):
         config = compose("train", overrides)
     require_allowed(config)
@@ -54,7 +56,7 @@ def test_choice_composes_and_can_be_built(choice, tmp_path):
         instantiate(config.logger)
     if "callbacks" in choice:
         assert all(instantiate(node, **folder_of(name, tmp_path)) for name, node in config.callbacks.items())
-    assert instantiate(config.data).batch_size == 100
+    assert instantiate(config.data).batch_size == config.data.batch_size
 
 
 def folder_of(callback: str, path: Path) -> dict[str, str]:

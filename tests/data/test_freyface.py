@@ -13,8 +13,8 @@ import pytest
 import scipy.io
 import torch
 
-from aevb.data import FreyFace
-from aevb.data.freyface import PIXELS_SHA256, frames
+from aevb.data import FreyFace, FreyFaceVideo
+from aevb.data.freyface import PIXELS_SHA256, frames, windows
 from aevb.errors import ConfigError
 
 FOLDER = os.environ.get("AEVB_DATA_DIR")
@@ -45,6 +45,24 @@ def test_freyface():
     pixels = splits.test.x.flatten(1).float()
     below = {width: (pixels[:, width:] - pixels[:, :-width]).abs().mean().item() for width in range(10, 40)}
     assert min(below, key=below.get) == 20
+
+
+@real_data
+def test_video_is_cut_into_windows_of_consecutive_frames_of_one_split():
+    dm = FreyFaceVideo(root=FOLDER, length=20, stride=3, shape=[20, 1, 28, 20])
+    video = torch.from_numpy(frames(Path(FOLDER, "FreyFace/frey_rawface.mat").read_bytes()))
+    train, val, test = (split.x for split in dm.splits)
+    assert (len(train), len(val), len(test)) == (516, 10, 10)  # the last of the first starts at 3 · 515 = 1545
+    for number, window in enumerate(train):
+        assert torch.equal(window, video[3 * number : 3 * number + 20])
+    assert torch.equal(val.flatten(0, 1), video[1565:1765])
+    assert torch.equal(test.flatten(0, 1), video[1765:])
+
+
+def test_rest_that_fills_no_window_is_dropped():
+    x = torch.arange(7)
+    assert windows(x, 3, 3).tolist() == [[0, 1, 2], [3, 4, 5]]
+    assert windows(x, 3, 2).tolist() == [[0, 1, 2], [2, 3, 4], [4, 5, 6]]
 
 
 @pytest.mark.parametrize("content", [b"", b"<html>not found</html>", None])

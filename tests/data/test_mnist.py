@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from aevb.data import MNIST
+from aevb.data import MNIST, MNISTRows
 
 FOLDER = os.environ.get("AEVB_DATA_DIR")
 real_data = pytest.mark.skipif(not FOLDER, reason="set AEVB_DATA_DIR to the folder with MNIST and FreyFace")
@@ -35,6 +35,13 @@ def test_mnist():
     assert torch.cat([train.y, val.y]).bincount().tolist() == [
         5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949,
     ]  # fmt: skip
+
+
+@real_data
+def test_rows_are_those_of_the_images():
+    images, rows = MNIST(root=FOLDER).splits, MNISTRows(root=FOLDER, shape=[28, 28]).splits
+    assert rows.val.x.shape == (10_000, 28, 28)
+    assert all(torch.equal(a.x[:, 0], b.x) and torch.equal(a.y, b.y) for a, b in zip(images, rows, strict=True))
 
 
 @real_data

@@ -5,11 +5,11 @@ from aevb.data.binarized_mnist import BinarizedMNIST
 from aevb.data.cifar10 import CIFAR10
 from aevb.data.counts import Counts
 from aevb.data.digits import Digits
-from aevb.data.freyface import FreyFace
+from aevb.data.freyface import FreyFace, FreyFaceVideo
 from aevb.data.idx import EMNIST, KMNIST, FashionMNIST
 from aevb.data.loader import BatchLoader
 from aevb.data.matlab import SVHN, Caltech101Silhouettes, Omniglot
-from aevb.data.mnist import MNIST
+from aevb.data.mnist import MNIST, MNISTRows
 from aevb.data.module import InMemoryDataModule, Split, Splits
 
 __all__ = [
@@ -26,7 +26,9 @@ __all__ = [
     "Digits",
     "FashionMNIST",
     "FreyFace",
+    "FreyFaceVideo",
     "InMemoryDataModule",
+    "MNISTRows",
     "Omniglot",
     "Split",
     "Splits",

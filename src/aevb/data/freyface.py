@@ -5,15 +5,18 @@ import os
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
+from annotated_types import Interval
+from torch import Tensor
 
 from aevb.data.download import download
 from aevb.data.module import InMemoryDataModule, Split, Splits, split_at_random
 from aevb.errors import ConfigError
 from aevb.files import read_file
+from aevb.types import Count
 
 SIZE = 1965 * 560
 FIRST_PIXELS = bytes.fromhex("5188a7b9bbc1cbdee0e2e2e2e2e2e2e2e1e1a04a698ba5b7becdd7e0e0e0e0e1")
@@ -54,13 +57,54 @@ class FreyFace(InMemoryDataModule):
 
     def load(self) -> Splits:
         """Read and verify the file."""
+        return split_at_random(Split(self.read()), 200, 200, self.split_seed)
+
+    def read(self) -> Tensor:
+        """The frames (1965, 1, 28, 20), uint8, in the order of the video."""
         try:
-            x = frames(read_file(self.path, None, MAX_BYTES))
+            return torch.from_numpy(frames(read_file(self.path, None, MAX_BYTES)))
         except ValueError as error:
             raise ConfigError(
                 f"data: cannot read {self.path.absolute()} ({error}); delete it to have it downloaded again"
             ) from error
-        return split_at_random(Split(torch.from_numpy(x)), 200, 200, self.split_seed)
+
+
+class FreyFaceVideo(FreyFace):
+    """Windows of consecutive frames of Frey Face: x (length, 1, 28, 20).
+
+    The first 1565 frames are trained on, the next 200 are for validation, the last 200 for the test: a split by chance
+    would put frames between their own neighbours. Windows of the training set start every `stride` frames, those of the
+    other splits follow one another, and what is left at the end is dropped. There are no labels.
+
+    Args:
+        root, urls: See `FreyFace`.
+        length: Frames of a window, T.
+        stride: Frames between the starts of two windows of the training set.
+        kwargs: See `InMemoryDataModule`.
+    """
+
+    def __init__(
+        self,
+        root: str | os.PathLike[str],
+        urls: Sequence[str] = URLS,
+        length: Annotated[int, Interval(ge=1, le=200)] = 20,
+        stride: Count = 1,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(root, urls, **kwargs)
+        self.length, self.stride = length, stride
+
+    def load(self) -> Splits:
+        """Read and verify the file, and cut windows."""
+        train, val, test = self.read().split([1565, 200, 200])
+        held_out = (Split(windows(part, self.length, self.length)) for part in (val, test))
+        return Splits(Split(windows(train, self.length, self.stride)), *held_out)
+
+
+def windows(frames: Tensor, length: int, stride: int) -> Tensor:
+    """Windows of consecutive frames (N, ...), one every `stride` frames: (M, length, ...)."""
+    starts = range(0, len(frames) - length + 1, stride)
+    return torch.stack([frames[start : start + length] for start in starts])
 
 
 def frames(file: bytes) -> np.ndarray:

@@ -74,6 +74,14 @@ class MNIST(InMemoryDataModule):
         return torch.from_numpy(np.frombuffer(content, np.uint8, offset=16).copy()).view(-1, 1, 28, 28)
 
 
+class MNISTRows(MNIST):
+    """MNIST as sequences of 28 steps, the rows of an image from top to bottom: x (28, 28); see `MNIST`."""
+
+    def load(self) -> Splits:
+        """Read the four files."""
+        return Splits(*(split._replace(x=split.x.squeeze(1)) for split in super().load()))
+
+
 def unpacked(name: str, packed: bytes) -> bytes:
     """The content of a gzipped file of `FILES`; no more is inflated than it should have.
 

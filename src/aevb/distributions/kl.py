@@ -21,6 +21,7 @@ from torch.distributions import (
 from aevb.distributions.chain import Chain
 from aevb.distributions.flows import GaussianFlow
 from aevb.distributions.logistic import LogisticDistribution
+from aevb.distributions.sequence import Autoregressive, Steps
 
 KLEstimator = Literal["auto", "analytic", "sampled"]
 
@@ -56,6 +57,14 @@ def kl_logistic_laplace(q: LogisticDistribution, p: Laplace) -> Tensor:
     return (2 * p.scale).log() + absolute_moment / p.scale - q.entropy()
 
 
+def kl_of_independent_steps(q: Steps, p: Steps) -> Tensor:
+    """Σ_t KL(q(z_t) ‖ p(z_t)) of independent steps, without padding."""
+    if isinstance(q, Autoregressive) or isinstance(p, Autoregressive):
+        raise NotImplementedError("the KL of autoregressive distributions is estimated")
+    return q.masked(kl_divergence(q.each, p.each)).sum(-1)
+
+
+register_kl(Steps, Steps)(kl_of_independent_steps)
 register_kl(MultivariateNormal, Independent)(kl_correlated_gaussian_diagonal_gaussian)
 register_kl(LowRankMultivariateNormal, Independent)(kl_correlated_gaussian_diagonal_gaussian)
 register_kl(LogisticDistribution, Normal)(kl_logistic_normal)
@@ -101,6 +110,9 @@ def sample_and_kl_terms(
         terms = kl_per_block(posterior, prior, z, kl)
         named = {f"kl_{name}": term for name, term in zip(posterior.names, terms, strict=False)}
         return z, torch.stack(terms).sum(0), named
+    if isinstance(posterior, Steps) and isinstance(prior, Steps):
+        z = posterior.rsample((num_samples,))
+        return z, kl_of_steps(posterior, prior, z, kl).sum(-1).mean(0), {}
     z, log_q = rsample_and_log_prob(posterior, (num_samples,))
     return z, (log_q - prior.log_prob(z)).mean(0), {}
 
@@ -110,6 +122,8 @@ def kl_estimate(posterior: Distribution, prior: Distribution, z: Tensor, kl: str
     divergence = analytic_kl(posterior, prior, kl)
     if divergence is None and isinstance(posterior, Chain) and isinstance(prior, Chain):
         divergence = torch.stack(kl_per_block(posterior, prior, z, kl)).sum(0)
+    if divergence is None and isinstance(posterior, Steps) and isinstance(prior, Steps):
+        divergence = kl_of_steps(posterior, prior, z, kl).sum(-1).mean(0)
     return (posterior.log_prob(z) - prior.log_prob(z)).mean(0) if divergence is None else divergence
 
 
@@ -129,6 +143,17 @@ def kl_per_block(q: Chain, p: Chain, z: Tensor, kl: str = "auto") -> list[Tensor
             term = q_l.log_prob(z_l) - p_l.log_prob(z_l)
         terms.append(term.expand(z.shape[:-1]).mean(0))
     return terms
+
+
+def kl_of_steps(q: Steps, p: Steps, z: Tensor, kl: str = "auto") -> Tensor:
+    """KL(q ‖ p) in nats split over steps, (S, B, T), 0 for padding, at draws z (S, B, T · d) of q.
+
+    The mean over draws estimates E_q[KL(q(z_t|z_<t) ‖ p(z_t|z_<t))], by the closed form at each draw where one is
+    known, otherwise by log q(z_t|z_<t) − log p(z_t|z_<t).
+    """
+    q_t, p_t, z_t = q.conditionals(z), p.conditionals(z), q.split(z)
+    term = None if kl == "sampled" else closed_form(q_t, p_t)
+    return q.masked(q_t.log_prob(z_t) - p_t.log_prob(z_t) if term is None else term)
 
 
 def analytic_kl(posterior: Distribution, prior: Distribution, kl: str) -> Tensor | None:

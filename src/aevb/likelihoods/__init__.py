@@ -14,6 +14,7 @@ from aevb.likelihoods.gaussian import (
 )
 from aevb.likelihoods.levels import Categorical, DiscretizedLogistic, DiscretizedLogisticMixture
 from aevb.likelihoods.location_scale import Laplace, LocationScale, Logistic, StudentT
+from aevb.likelihoods.sequence import PerStep, Recurrent
 
 __all__ = [
     "Bernoulli",
@@ -32,7 +33,9 @@ __all__ = [
     "Logistic",
     "NegativeBinomial",
     "OptimalGaussian",
+    "PerStep",
     "Poisson",
+    "Recurrent",
     "ScalarGaussian",
     "StudentT",
 ]

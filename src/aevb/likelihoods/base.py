@@ -3,7 +3,7 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -38,7 +38,7 @@ class Likelihood(Checked, FullPrecision, ABC):
     support: constraints.Constraint
     """Which values x may take, elementwise; the data are checked against it before training."""
 
-    discrete: ClassVar[bool] = False
+    discrete: bool = False
     """Whether p(x|z) is a probability mass function, so that bits per dimension, −log₂ p(x) / D, are meaningful."""
 
     def __init__(self, in_shape: Sequence[int], data_shape: Sequence[int], parameters_per_value: int) -> None:

@@ -6,12 +6,15 @@ from aevb.networks.gaussian import GaussianMLP
 from aevb.networks.initialization import initialize
 from aevb.networks.layered import FirstLayer, LastState
 from aevb.networks.mlp import MLP, MLPDecoder, MLPEncoder
+from aevb.networks.sequence import Context, EachStep
 
 __all__ = [
     "MLP",
     "Backbone",
+    "Context",
     "ConvDecoder",
     "ConvEncoder",
+    "EachStep",
     "FirstLayer",
     "FullPrecision",
     "GaussianMLP",

@@ -6,16 +6,19 @@ from aevb.posteriors.flow import InverseAutoregressiveFlow, SplineFlow
 from aevb.posteriors.gaussian import DiagonalGaussian, FullGaussian, LowRankGaussian
 from aevb.posteriors.hierarchical import BottomUp, Ladder, TopDown
 from aevb.posteriors.location_scale import Laplace, Logistic
+from aevb.posteriors.sequence import IndependentSteps, Markov
 
 __all__ = [
     "BottomUp",
     "DiagonalGaussian",
     "FullGaussian",
+    "IndependentSteps",
     "InverseAutoregressiveFlow",
     "Ladder",
     "Laplace",
     "Logistic",
     "LowRankGaussian",
+    "Markov",
     "Posterior",
     "RecognitionHead",
     "SplineFlow",

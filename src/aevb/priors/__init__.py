@@ -5,11 +5,14 @@ from aevb.priors.factorized import Laplace, StandardNormal, StudentT
 from aevb.priors.flow import Flow
 from aevb.priors.hierarchical import Hierarchical, TopDown
 from aevb.priors.mixture import MixtureOfGaussians, VampPrior
+from aevb.priors.sequence import IndependentSteps, Markov
 
 __all__ = [
     "Flow",
     "Hierarchical",
+    "IndependentSteps",
     "Laplace",
+    "Markov",
     "MixtureOfGaussians",
     "Prior",
     "StandardNormal",
