@@ -1,19 +1,29 @@
 """Auto-Encoding Variational Bayes (Kingma & Welling, 2013) in PyTorch Lightning, configured by Hydra."""
 
+from importlib import import_module
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from aevb.apps.compose import compose as compose
+    from aevb.apps.python import fit as fit
+    from aevb.apps.python import train as train
     from aevb.runs.load import load_run as load_run
 
 __version__ = version("aevb")
-__all__ = ["__version__", "load_run"]
+
+PUBLIC = {
+    "compose": "aevb.apps.compose",
+    "fit": "aevb.apps.python",
+    "load_run": "aevb.runs.load",
+    "train": "aevb.apps.python",
+}
+"""Names, and the modules that have them: loaded at first use, as torch takes seconds that --help need not wait for."""
+
+__all__ = ["__version__", "compose", "fit", "load_run", "train"]
 
 
 def __getattr__(name: str) -> Any:
-    # torch is loaded at first use, so that the programs' --help need not wait for it.
-    if name == "load_run":
-        from aevb.runs.load import load_run
-
-        return load_run
+    if name in PUBLIC:
+        return getattr(import_module(PUBLIC[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -124,6 +124,7 @@ Duration = Annotated[
 ]
 
 NARROWED: dict[str, dict[str, Any]] = {
+    "aevb.data.array.Array": {"path": Text, "y": Refused("is for arrays in Python; a .npz file has its own")},
     "pytorch_lightning.trainer.trainer.Trainer": {
         "accelerator": Literal["auto", "cpu", "gpu", "cuda", "mps", "tpu"],
         "devices": Count | Literal["auto", -1] | list[CountOrZero],
@@ -182,8 +183,8 @@ NARROWED: dict[str, dict[str, Any]] = {
         "step_size": Count,
     },
 }
-"""Types of arguments of other libraries' classes where their own are wider than what makes sense here, by a prefix of
-the class's name."""
+"""Types of arguments that are wider in Python, or in another library, than what makes sense in a configuration, by a
+prefix of the class's name."""
 
 HYDRA_KEYS = {"_target_": str, "_partial_": bool, "_args_": list, "_convert_": str, "_recursive_": bool}
 
@@ -197,12 +198,13 @@ class Problem(NamedTuple):
     """Whether the value comes from another key, which is more to blame."""
 
 
-def validate(config: DictConfig, program: str) -> None:
+def validate(config: DictConfig, program: str, has_data: bool = False) -> None:
     """Check every value of a composed configuration.
 
     Args:
         config: Without Hydra's own node.
         program: train, evaluate or report.
+        has_data: Whether the data are at hand, whatever the configuration says of a file.
 
     Raises:
         ConfigError: an unknown key, or a value that its key cannot have: one line that begins with the key.
@@ -212,7 +214,8 @@ def validate(config: DictConfig, program: str) -> None:
         raise ConfigError(min(problems, key=lambda problem: problem.is_reference).message)
     if program == "train":
         require_end(config)
-        require_data_file(config)
+        if not has_data:
+            require_data_file(config)
     if program == "evaluate" and not config.get("task") and not config.get("estimators"):
         raise ConfigError("estimators must name at least one, such as [elbo]")
 

@@ -315,3 +315,36 @@ def test_arguments_that_make_no_sense(tmp_path, kwargs, message):
     np.save(tmp_path / "x.npy", images(30, 4, 4))
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         load(tmp_path / "x.npy", **kwargs)
+
+
+@pytest.mark.parametrize("convert", [np.asarray, torch.from_numpy], ids=["array", "tensor"])
+def test_array_in_memory_is_read_as_one_in_a_file(convert, tmp_path):
+    x, y = images(30, 8, 6, 3), np.arange(30)
+    np.savez(tmp_path / "x.npz", x=x, y=y)
+    stored, given = load(tmp_path / "x.npz"), load(convert(x), y=convert(y))
+    assert given.fingerprint == stored.fingerprint
+    assert given.shape == (3, 8, 6)
+
+
+def test_tensors_of_any_precision_are_read():
+    x = torch.rand(30, 5, requires_grad=True)
+    for kind in (torch.bfloat16, torch.float16, torch.float64):
+        assert torch.equal(everything(load(x.to(kind))), in_order(x.detach().to(kind).float().numpy()[:, None, None]))
+
+
+@pytest.mark.parametrize(
+    ("x", "message"),
+    [
+        (np.full((30, 4), np.nan), "data: the array has values in x that are NaN, infinite or too large"),
+        (np.zeros(30), "data: the array must hold images (N, H, W), (N, C, H, W), (N, H, W, C) or vectors (N, D)"),
+        (np.zeros((2, 4)), "data: the array has only 2 datapoints, too few to split"),
+    ],
+)
+def test_wrong_array_in_memory_is_one_line(x, message):
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        load(x)
+
+
+def test_labels_of_a_file_are_in_the_file(tmp_path):
+    with pytest.raises(ValueError, match=r"^y is for an x that is given as an array"):
+        Array(tmp_path / "x.npy", y=np.zeros(3))

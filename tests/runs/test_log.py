@@ -85,3 +85,14 @@ def test_link_is_not_followed(tmp_path):
     with pytest.raises(OSError, match="symbolic links"), logged(tmp_path / "train.log", "train.py"):
         pass
     assert (tmp_path / "target").read_text() == "kept"
+
+
+def test_handler_without_a_stream_of_its_own_is_logged_too(tmp_path):
+    logger = logging.getLogger("a library")
+    logger.addHandler(handler := logging._StderrHandler())
+    try:
+        with logged(tmp_path / "train.log", "command"):
+            logger.error("what it says")
+    finally:
+        logger.removeHandler(handler)
+    assert "what it says" in (tmp_path / "train.log").read_text()

@@ -6,9 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from pytorch_lightning.loggers import CSVLogger
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 from aevb.data import BatchLoader
+from aevb.errors import ConfigError
 from aevb.likelihoods import Poisson
 from aevb.objectives import SGVB, FullVB, MonteCarloEM
 from aevb.training.module import AEVB, runs_on, seed_noise
@@ -220,3 +222,36 @@ def test_objectives_of_several_steps_take_plain_batches() -> None:
     loader = DataLoader(TensorDataset(X), batch_size=25)
     module = fit(loader, MonteCarloEM(updates=3, transitions=4, num_starts=5), max_epochs=1)
     assert (module.trainer.global_step, module.samples_seen) == (6, 50)
+
+
+def test_trainer_of_ones_own_gets_metrics_and_settings(tmp_path):
+    logger = CSVLogger(tmp_path)
+    module = make_module()
+    _, _, x = make_ppca(latent_dim=2, data_dim=3)
+    loader = DataLoader(x, batch_size=10)
+    trainer = quiet_trainer(max_epochs=2, logger=logger, log_every_n_steps=1)
+    trainer.fit(module, loader, loader)
+    (results,) = trainer.test(module, loader, verbose=False)
+    assert {"test/elbo", "test/kl", "test/log_likelihood"} <= results.keys()
+    assert results["test/elbo"] == float(trainer.callback_metrics["test/elbo"])
+    logger.save()
+    header, *rows = (tmp_path / "lightning_logs/version_0/metrics.csv").read_text().splitlines()
+    assert {"train/elbo", "val/elbo", "test/elbo"} <= set(header.split(","))
+    assert len(rows) > 4
+    assert module.hparams["optimizer"] == "Adagrad"
+    assert module.hparams["optimizer_lr"] == 0.1
+    assert "latent_dim: 2" in (tmp_path / "lightning_logs/version_0/hparams.yaml").read_text()
+
+
+def test_checkpoint_alone_is_refused_with_the_way_to_load(tmp_path):
+    _, _, x = make_ppca(latent_dim=2, data_dim=3)
+    module, trainer = make_module(), quiet_trainer(max_epochs=1)
+    trainer.fit(module, DataLoader(x, batch_size=10))
+    trainer.save_checkpoint(tmp_path / "a.ckpt")
+    with pytest.raises(
+        ConfigError, match=r"aevb\.load_run\(<run folder>\), or give .* vae=, objective= and optimizer="
+    ):
+        AEVB.load_from_checkpoint(tmp_path / "a.ckpt")
+    fresh = make_module()
+    parts = {"vae": fresh.vae, "objective": fresh.objective, "optimizer": fresh.make_optimizer}
+    assert torch.equal(weights(AEVB.load_from_checkpoint(tmp_path / "a.ckpt", **parts)), weights(module))

@@ -9,6 +9,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from aevb.apps.compose import conf_folder
 from aevb.errors import ConfigError
 from aevb.runs.folder import RunFolder
 from aevb.runs.stored import PLACES, absolute
@@ -24,6 +25,7 @@ class Command:
         folder: The run folder.
         is_job: Whether this is a job of a sweep.
         hydra: Hydra's own configuration, the values of `${hydra:…}`.
+        is_typed: Whether it comes from a command line; else a program has called `aevb.train`.
     """
 
     config: DictConfig
@@ -31,14 +33,12 @@ class Command:
     folder: RunFolder
     is_job: bool
     hydra: Any
+    is_typed: bool = True
 
     @classmethod
     def of(cls, config: DictConfig) -> "Command":
         """The command for which Hydra composed `config`."""
-        hydra, config = HydraConfig.get(), config.copy()
-        for key in PLACES:
-            if isinstance(place := OmegaConf.select(config, key), str):
-                OmegaConf.update(config, key, absolute(place))
+        hydra, config = HydraConfig.get(), with_absolute_places(config)
         is_job = hydra.mode == RunMode.MULTIRUN
         if is_job and config.resume is not None:
             raise ConfigError("resume: the same command again continues a sweep; drop resume, or -m")
@@ -48,7 +48,26 @@ class Command:
         folder = RunFolder(os.path.relpath(config.paths.run))
         return cls(config, list(hydra.overrides.task), folder, bool(is_job), hydra)
 
+    @classmethod
+    def of_call(cls, config: DictConfig) -> "Command":
+        """The command of a configuration that a program, not a command line, has composed."""
+        config = with_absolute_places(config)
+        OmegaConf.clear_cache(config)  # of the time in the name of its run folder
+        config.paths.run = str(Path(config.paths.run).absolute())
+        logging = OmegaConf.load(conf_folder() / "hydra" / "job_logging" / "aevb.yaml")
+        hydra = OmegaConf.create({"verbose": False, "runtime": {}, "job_logging": logging})
+        return cls(config, [], RunFolder(os.path.relpath(config.paths.run)), False, hydra, is_typed=False)
+
     @property
     def line(self) -> str:
         """The command line."""
-        return " ".join(["train.py", *self.overrides])
+        return " ".join(["train.py", *self.overrides]) if self.is_typed else "aevb.train(config)"
+
+
+def with_absolute_places(config: DictConfig) -> DictConfig:
+    """A copy of a configuration that says from the root where data are."""
+    config = config.copy()
+    for key in PLACES:
+        if isinstance(place := OmegaConf.select(config, key), str):
+            OmegaConf.update(config, key, absolute(place))
+    return config

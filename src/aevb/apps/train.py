@@ -142,6 +142,7 @@ def fit_and_test(config: DictConfig, folder: RunFolder) -> None:
     if resumed:
         build(config, resumed)  # refuses a model that is larger than its checkpoint before memory is allocated
     module = make_module(config, data)
+    module.logs_itself = False
     loggers = make_loggers(config, folder, resumed.get("metrics_rows", 0))
     status = Status(lambda samples: folder.write_status(samples=samples))
     trainer = make_trainer(config, folder, loggers, status)

@@ -1,4 +1,4 @@
-"""The user's own data, from a NumPy file."""
+"""The user's own data, from memory or a NumPy file."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from aevb.data.module import InMemoryDataModule, Split, Splits, split_at_random
 from aevb.data.numpy_file import read_arrays
@@ -20,7 +21,12 @@ _MAX_INTEGER = 1 << 24
 
 
 class Array(InMemoryDataModule):
-    """Images, or any other arrays, from a .npy or .npz file.
+    """Images, or any other arrays, from memory or from a .npy or .npz file.
+
+    Example:
+        >>> data = Array(np.zeros((50, 8, 8), dtype=np.uint8), batch_size=10)
+        >>> data.shape, data.train_size
+        ((1, 8, 8), 40)
 
     **The file.** A .npy file holds x. A .npz file holds either x, or the splits x_train, x_val and x_test; each may
     have labels beside it (y, y_train, y_val, y_test: integers). A .npz file with one array of any name holds x. What
@@ -35,23 +41,32 @@ class Array(InMemoryDataModule):
     both taken as they are.
 
     Args:
-        path: The file.
+        path: The file; or x itself, a NumPy array or a tensor.
         val_fraction: Of the datapoints that are not split in the file.
         test_fraction: Of the same.
         channels_last: Whether four axes are (N, H, W, C) or (N, C, H, W); None: see above.
+        y: Labels of an x that is given itself, integers (N,).
         kwargs: See `InMemoryDataModule`.
     """
 
     def __init__(
         self,
-        path: str | os.PathLike[str],
+        path: str | os.PathLike[str] | np.ndarray | Tensor,
         val_fraction: Fraction = 0.1,
         test_fraction: Fraction = 0.1,
         channels_last: bool | None = None,
+        y: np.ndarray | Tensor | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.path = Path(path).expanduser()
+        if isinstance(path, np.ndarray | Tensor):
+            self.given = {"x": as_array(path)} | ({} if y is None else {"y": as_array(y)})
+            self.place = "data: the array"
+        elif y is not None:
+            raise ValueError("y is for an x that is given as an array; a .npz file has its own")
+        else:
+            self.given, self.path = {}, Path(path).expanduser()
+            self.place = f"data.path: {self.path}"
         self.channels_last = channels_last
         self.val_fraction = val_fraction
         self.test_fraction = test_fraction
@@ -59,8 +74,8 @@ class Array(InMemoryDataModule):
             raise ValueError(f"data.val_fraction must be below 1 - data.test_fraction, got {val_fraction}")
 
     def load(self) -> Splits:
-        """Read and check the file."""
-        arrays = self._read()
+        """Read the file if there is one, and check."""
+        arrays = self.given or self._read()
         given = {name: self._split(arrays, name) for name in ("x", "x_train", "x_val", "x_test") if name in arrays}
         data = given.get("x") or given["x_train"]
         sizes = {
@@ -81,7 +96,7 @@ class Array(InMemoryDataModule):
         return splits
 
     def _error(self, what: str) -> ConfigError:
-        return ConfigError(f"data.path: {self.path} {what}")
+        return ConfigError(f"{self.place} {what}")
 
     def _read(self) -> dict[str, np.ndarray]:
         """The arrays in the file under the names that the class documents."""
@@ -169,10 +184,19 @@ class Array(InMemoryDataModule):
                 return last == few
             if not any(likely) and 2 * few <= min(middle, max(first, last)):
                 return last == few
+        place = self.place.partition(": ")[2]
         raise ConfigError(
-            f"data.channels_last must be true or false: {self.path} has {name} of shape (N, {first}, {middle}, {last}),"
+            f"data.channels_last must be true or false: {place} has {name} of shape (N, {first}, {middle}, {last}),"
             f" {first} channels of {middle}x{last} or {last} channels of {first}x{middle} (or set data.shape)"
         )
+
+
+def as_array(values: np.ndarray | Tensor) -> np.ndarray:
+    """A tensor of any device and precision as an array; NumPy has no bfloat16."""
+    if isinstance(values, Tensor):
+        values = values.detach().cpu()
+        return (values.float() if values.is_floating_point() else values).numpy()
+    return values
 
 
 def _form(array: np.ndarray) -> str:

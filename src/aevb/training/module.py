@@ -5,7 +5,7 @@ import logging
 import math
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, Self
 
 import pytorch_lightning as pl
 import torch
@@ -35,6 +35,9 @@ class AEVB(Checked, pl.LightningModule):
     step then takes K optimizer steps, so the loop's own cost is paid once per block; optimization is therefore manual
     in Lightning's sense. A batch (B, *data_shape) of any other loader is a block of one. Labels are ignored, and
     batches are converted and checked as `VAE` does it.
+
+    Loggers are given the metrics by Lightning's `self.log`; where a `Metrics` callback is there, it alone does it, at
+    the number of training samples. `hparams` names the parts and their sizes.
 
     The noise of a block is a function of (seed, rank, samples) alone, and that of validation and test is fixed: a
     resumed run draws what the uninterrupted one would have drawn, and evaluation does not disturb training.
@@ -90,8 +93,33 @@ class AEVB(Checked, pl.LightningModule):
         self.clock = Clock()
         """Of training without validation."""
         self.totals: dict[str, Tensor] = {}
+        self.logs_itself = True
+        """Whether the trainer's loggers get metrics and `hparams` from here; a `Metrics` callback clears it."""
+        self.save_hyperparameters(self.description())
         self.counts_data = objective.num_data is None
         self.checked: list[Tensor] = []
+
+    def description(self) -> dict[str, Any]:
+        """The parts by their classes, and the plain settings: what `hparams` holds."""
+        p, q = self.vae.p, self.vae.q
+        parts = {
+            "likelihood": p.head,
+            "decoder": p.decoder,
+            "prior": p.prior,
+            "posterior": q.head,
+            "encoder": q.encoder,
+        }
+        settings = getattr(self.make_optimizer, "keywords", {})
+        return {
+            "latent_dim": p.latent_dim,
+            "data_shape": list(p.data_shape),
+            **{name: type(part).__name__ for name, part in parts.items()},
+            "objective": type(self.objective).__name__,
+            "optimizer": getattr(getattr(self.make_optimizer, "func", self.make_optimizer), "__name__", "other"),
+            **{f"optimizer_{key}": value for key, value in settings.items() if isinstance(value, bool | int | float)},
+            "seed": self.seed,
+            "max_samples": self.max_samples,
+        }
 
     # Input
 
@@ -140,6 +168,7 @@ class AEVB(Checked, pl.LightningModule):
         # Under bf16-true Lightning would round the data to 8 bits before they are scored.
         self.trainer.precision_plugin.convert_input = lambda data: data  # type: ignore[method-assign]
         self.trainer.gradient_clip_val = self.clip_val
+        self._log_hyperparams = self.logs_itself
         if stage == "fit":
             self.scheduled_epoch, self.val_elbo = 0, None
 
@@ -226,6 +255,8 @@ class AEVB(Checked, pl.LightningModule):
         metrics = self.mean_over_ranks(metrics)
         self.require_finite(metrics["loss"], x.shape[1])
         self.samples_seen += x.shape[0] * x.shape[1] * self.trainer.world_size
+        if self.logs_itself:
+            self.log_dict({f"train/{name}": values[-1] for name, values in metrics.items()})
         self.trainer.should_stop = self.done
         if self.done:
             self.end = end_of_training(self.trainer, unused=len(block) - len(x))
@@ -309,9 +340,24 @@ class AEVB(Checked, pl.LightningModule):
         assert isinstance(sums, Tensor)
         *totals, datapoints = sums
         means = {f"{stage}/{name}": total / datapoints for name, total in zip(self.totals, totals, strict=False)}
-        self.log_dict(means, logger=False)
+        # None, not True: then they are returned by `trainer.test` without a warning that there is no logger.
+        self.log_dict(means, logger=None if self.logs_itself else False)
 
     # Checkpoints
+
+    @classmethod
+    def load_from_checkpoint(cls, checkpoint_path: Any, *args: Any, **kwargs: Any) -> Self:
+        """As Lightning's, with the arguments of the constructor: a checkpoint holds weights, and not how they are used.
+
+        Raises:
+            ConfigError: vae, objective or optimizer is missing; the message says how a trained model is loaded.
+        """
+        if not {"vae", "objective", "optimizer"} <= kwargs.keys():
+            raise ConfigError(
+                "a checkpoint holds the weights alone: load the model of a run folder by aevb.load_run(<run folder>), "
+                "or give load_from_checkpoint vae=, objective= and optimizer= as for AEVB(…)"
+            )
+        return super().load_from_checkpoint(checkpoint_path, *args, **kwargs)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["samples"], checkpoint["validated_samples"] = self.samples_seen, self.validated_samples

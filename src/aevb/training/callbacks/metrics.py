@@ -27,6 +27,9 @@ class Metrics(Periodic):
         self.steps = 0
         self.throughput = Throughput()
 
+    def setup(self, trainer: pl.Trainer, module: Any, stage: str) -> None:
+        module.logs_itself = False
+
     def on_train_start(self, trainer: pl.Trainer, module: Any) -> None:
         self.throughput.start(module)
 

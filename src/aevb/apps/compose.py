@@ -1,0 +1,76 @@
+"""Configurations without `hydra.main`: what `train.py` would compose, in a notebook or another program."""
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+import aevb.sweeps.names  # noqa: F401 - registers the resolvers that name folders
+from aevb.apps.command_line import check_composed, composed, parse_override, require_single
+
+CHOICE = re.compile(r"\$\{hydra:runtime\.choices\.(\w+)\}")
+
+
+def conf_folder() -> Path:
+    """The folder of YAML files: within the installed package, or at the top of a checkout."""
+    package = Path(__file__).parents[1]
+    return package / "conf" if (package / "conf").is_dir() else package.parents[1] / "conf"
+
+
+def compose(overrides: Sequence[str] = (), config_dir: str | Path | None = None) -> DictConfig:
+    """The configuration of a run, for `aevb.train`: checked, and open to changes.
+
+    Example:
+        >>> config = compose(["data=digits", "model.latent_dim=5"])
+        >>> config.model.latent_dim
+        5
+
+    Args:
+        overrides: As after `train.py`, such as `["model=gaussian", "data=freyface", "seed=1"]`.
+        config_dir: A folder with YAML files of your own, as `--config-dir`.
+
+    Raises:
+        ConfigError: the first setting that makes no sense, in one line.
+    """
+    config = compose_unchecked(overrides, config_dir)
+    with own_hydra():
+        check_composed(config.copy(), "train", is_sweep=False)
+    return without_hydra(config)
+
+
+def compose_unchecked(overrides: Sequence[str], config_dir: str | Path | None = None) -> DictConfig:
+    """The configuration of train.py with Hydra's own node; of its values only the options are checked."""
+    found = [parse_override(override) for override in overrides]
+    require_single(found)
+    if config_dir is not None:
+        found.append(parse_override(f"hydra.searchpath=['file://{Path(config_dir).absolute()}']"))
+    with own_hydra(), initialize_config_dir(str(conf_folder()), version_base="1.3"):
+        return composed("train", found, "train")
+
+
+def without_hydra(config: DictConfig) -> DictConfig:
+    """A configuration without Hydra's node; its run folder is made, under the same name, when it is first asked for."""
+    folder = config.hydra.run._get_node("dir")._value()
+    own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+    own.paths.run = CHOICE.sub(lambda match: str(config.hydra.runtime.choices[match[1]]), str(folder))
+    return own
+
+
+@contextmanager
+def own_hydra() -> Iterator[None]:
+    """A state of Hydra's global objects that does not touch the caller's, who may be a program of Hydra's as well."""
+    loaded: Any = GlobalHydra.instance()
+    settings: Any = HydraConfig.instance()
+    kept, loaded.hydra = loaded.hydra, None
+    kept_settings, settings.cfg = settings.cfg, None
+    try:
+        yield
+    finally:
+        # Hydra's own context restores a copy, in another object.
+        GlobalHydra.instance().hydra, HydraConfig.instance().cfg = kept, kept_settings

@@ -1,0 +1,260 @@
+"""The programs as functions: `aevb.fit` on arrays, `aevb.train` on a configuration."""
+
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.utilities.seed import isolate_rng
+from torch import Tensor
+
+from aevb.apps.assembly import make_module, quiet_lightning
+from aevb.apps.command import Command
+from aevb.apps.command_line import parse_override
+from aevb.apps.compose import compose_unchecked, conf_folder, without_hydra
+from aevb.apps.train import fit_in_processes, open_run
+from aevb.config import instantiate
+from aevb.console import LineHandler
+from aevb.data import InMemoryDataModule
+from aevb.distributed.devices import num_processes
+from aevb.distributed.strategy import trainer_options
+from aevb.errors import ConfigError, first_line
+from aevb.files import require_writable
+from aevb.inputs import without_labels
+from aevb.settings import validate
+from aevb.training.callbacks.best import KeepBest
+from aevb.training.module import AEVB
+from aevb.types import did_you_mean, shown
+from aevb.vae import VAE
+
+log = logging.getLogger("aevb")
+
+FOR_RUN_FOLDERS = ("callbacks.checkpoint", "callbacks.images", "callbacks.metrics")
+"""Callbacks of the default configuration that write to a run folder."""
+
+
+def train(config: DictConfig) -> Path:
+    """Train as `train.py` does, and return the run folder, for `aevb.load_run` and the other programs.
+
+    Args:
+        config: As `aevb.compose` returns it, with or without changes.
+
+    Raises:
+        ConfigError: a setting makes no sense, or the run folder cannot be used.
+    """
+    validate_values(config)
+    command = Command.of_call(config)
+    require_writable(command.folder.path, "paths.run")
+    with calm(config), open_run(command) as run_config:
+        if run_config is not None:
+            fit_in_processes(command, run_config)
+    return command.folder.path
+
+
+def fit(
+    x: Any,
+    y: Any = None,
+    *,
+    likelihood: str = "bernoulli",
+    latent_dim: int | None = None,
+    hidden: Sequence[int] | None = None,
+    batch_size: int | None = None,
+    learning_rate: float | None = None,
+    max_samples: int | None = None,
+    max_epochs: int | None = None,
+    seed: int = 0,
+    overrides: Sequence[str] = (),
+    config_dir: str | Path | None = None,
+) -> VAE:
+    """Train a variational auto-encoder on arrays, and return it with its best weights.
+
+    It is what `train.py data=array` does with the same data, settings and seed, to the last bit, but for the run
+    folder: of 10 % each the val/elbo chooses the weights, and the test/elbo is logged. What is not given here is as in
+    `conf/`.
+
+    Example:
+        >>> import numpy as np
+        >>> x = np.random.default_rng(0).normal(size=(500, 20))
+        >>> vae = fit(x, likelihood="gaussian", latent_dim=2, hidden=[16], max_epochs=2)
+        >>> vae.encode(x).mean.shape
+        torch.Size([500, 2])
+
+    Args:
+        x: A NumPy array, a tensor or nested lists: images (N, H, W), (N, C, H, W), (N, H, W, C) or vectors (N, D); see
+            `aevb.data.Array`. Or a data module, of `aevb.data` or any other of Lightning's.
+        y: Labels (N,), integers, that go with the data.
+        likelihood: An option of `conf/model/likelihood`, such as bernoulli or gaussian.
+        latent_dim: Dimensions of z.
+        hidden: Units of the encoder's hidden layers; the decoder's are the same backwards.
+        batch_size: Size of a minibatch; by default 100, or the size of a smaller training set.
+        learning_rate: Of the optimizer.
+        max_samples: Training samples evaluated before training ends.
+        max_epochs: Epochs before training ends, in place of `max_samples`.
+        seed: Of weights, order and noise.
+        overrides: Anything else, as after `train.py`: `["objective=iwae", "objective.num_samples=5"]`.
+        config_dir: A folder with YAML files of your own, as `--config-dir`.
+
+    Raises:
+        ConfigError: an argument, or the data, make no sense; one line.
+    """
+    require_likelihood(likelihood)
+    data = x if isinstance(x, pl.LightningDataModule) else None
+    settings = {
+        "model.latent_dim": latent_dim,
+        "model.encoder.hidden": None if hidden is None else list(hidden),
+        "data.batch_size": batch_size,
+        "optimizer.lr": learning_rate,
+        "max_samples": max_samples,
+        "trainer.max_epochs": max_epochs,
+        "seed": seed,
+    }
+    option = option_of(data)
+    chosen = [f"data={option}", *(["data.path=x"] if option == "array" else []), f"model={likelihood}", "logger=none"]
+    chosen += [f"{key}={value}" for key, value in settings.items() if value is not None]
+    config = without_hydra(compose_unchecked([*chosen, *overrides], config_dir))
+    validate_values(config, has_data=True)
+    require_simple(config, overrides)
+    if data is not None and (batch_size is not None or y is not None):
+        raise ConfigError(f"{'y' if batch_size is None else 'batch_size'}: a data module has its own; drop it")
+    with calm(config):
+        if data is None:
+            data = array_module(config, x, y, batch_size)
+        return fit_module(config, data)
+
+
+def fit_module(config: DictConfig, data: pl.LightningDataModule) -> VAE:
+    """Train by a configuration on a data module; returns the model with its best weights, on the CPU."""
+    try:
+        data.prepare_data()
+        data.setup("fit")
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    if isinstance(data, InMemoryDataModule):
+        lowest, highest = data.value_range
+        config.data.shape = list(data.shape)
+        if OmegaConf.select(config, "model.likelihood.bounded") == "auto":
+            config.model.likelihood.bounded = lowest >= 0 and highest <= 1
+        module = make_module(config, data)
+    else:
+        config.data.shape = list(without_labels(next(iter(data.train_dataloader()))).shape[1:])
+        pl.seed_everything(config.seed, verbose=False)
+        module = instantiate(config.module)
+    module.logs_itself = False
+    best = KeepBest()
+    trainer = make_trainer(config, best)
+    trainer.fit(module, data)
+    finish(trainer, module, data, best)
+    return module.vae.cpu().eval()
+
+
+def make_trainer(config: DictConfig, best: KeepBest) -> pl.Trainer:
+    """A trainer that writes no files."""
+    named = {f"callbacks.{name}": node for name, node in config.callbacks.items() if node is not None}
+    nodes = [node for name, node in named.items() if "_target_" in node and name not in FOR_RUN_FOLDERS]
+    trainer: pl.Trainer = instantiate(
+        config.trainer,
+        max_epochs=-1 if config.trainer.max_epochs is None else config.trainer.max_epochs,
+        callbacks=[*map(instantiate, nodes), best],
+        logger=False,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        enable_progress_bar=False,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+        **trainer_options(),
+    )
+    return trainer
+
+
+def finish(trainer: pl.Trainer, module: AEVB, data: pl.LightningDataModule, best: KeepBest) -> None:
+    """Give the module its best weights, and log the metrics; without validation data the last weights are kept."""
+    if trainer.val_dataloaders is None:
+        return
+    if module.validated_samples != module.samples_seen:
+        trainer.validate(module, data, verbose=False)
+    module.load_state_dict(best.weights)
+    results = {"val/elbo": best.elbo}
+    if isinstance(data, InMemoryDataModule):
+        trainer.test(module, data, verbose=False)
+        results["test/elbo"] = float(trainer.callback_metrics["test/elbo"])
+    found = ", ".join(f"{name} {value:.2f}" for name, value in results.items())
+    log.info("finished after %s samples: %s nats per datapoint", f"{module.samples_seen:,}", found)
+
+
+def array_module(config: DictConfig, x: Any, y: Any, batch_size: int | None) -> InMemoryDataModule:
+    """The data module of arrays; without a `batch_size`, minibatches are no larger than the training set."""
+    try:
+        x, y = (value if value is None or isinstance(value, Tensor) else np.asarray(value) for value in (x, y))
+    except ValueError as error:
+        raise ConfigError(f"data: x and y must be arrays: {first_line(error)}") from error
+    if batch_size is None and x.ndim:
+        held_out = (max(1, round(len(x) * config.data[f"{split}_fraction"])) for split in ("val", "test"))
+        config.data.batch_size = min(config.data.batch_size, max(1, len(x) - sum(held_out)))
+    settings = OmegaConf.to_container(config.data, resolve=True)
+    assert isinstance(settings, dict)
+    del settings["path"]
+    data: InMemoryDataModule = instantiate(OmegaConf.create({**settings, "_partial_": True}))(path=x, y=y)
+    return data
+
+
+def require_likelihood(name: str) -> None:
+    """Raise a `ConfigError` where there is no such likelihood, with the names of those that there are."""
+    known = sorted(file.stem for file in (conf_folder() / "model" / "likelihood").glob("*.yaml"))
+    if name not in known:
+        hint = did_you_mean(str(name), known)
+        raise ConfigError(f"likelihood must be one of {', '.join(known)}, got {shown(name)}{hint}")
+
+
+def option_of(data: pl.LightningDataModule | None) -> str:
+    """The option of `data` whose settings suit a data module: its own, or that of arrays."""
+    target = f"_target_: aevb.data.{type(data).__name__}\n"
+    files = sorted((conf_folder() / "data").glob("*.yaml"))
+    return next((file.stem for file in files if target in file.read_text()), "array")
+
+
+def validate_values(config: DictConfig, has_data: bool = False) -> None:
+    """Validate a configuration without asking for its run folder, which would make one."""
+    config = config.copy()
+    config.paths.run = "."
+    validate(config, "train", has_data)
+
+
+def require_simple(config: DictConfig, overrides: Sequence[str]) -> None:
+    """Raise a `ConfigError` for what a training without a run folder cannot do."""
+    for override in overrides:
+        key = parse_override(override).key_or_group
+        if key.split(".")[0] in ("hydra", "logger", "resume", "sweep") or key.startswith(FOR_RUN_FOLDERS):
+            raise ConfigError(f"{key} needs a run folder: use aevb.train")
+    if config.optimizer.lr is None:
+        raise ConfigError("optimizer.lr=null needs a run folder: use aevb.train, or name a learning rate")
+    if num_processes(config.trainer) > 1:
+        raise ConfigError("trainer.devices: fit trains in one process; for several use aevb.train")
+
+
+@contextmanager
+def calm(config: DictConfig) -> Iterator[None]:
+    """Training that leaves the caller's random numbers, precision, warnings and logging as they were."""
+    lightning = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning_fabric")]
+    levels = [logger.level for logger in lightning]
+    precision, level, handler = torch.get_float32_matmul_precision(), log.level, LineHandler()
+    shows_log = not log.hasHandlers()
+    with isolate_rng(), warnings.catch_warnings():
+        quiet_lightning()
+        torch.set_float32_matmul_precision(config.matmul_precision)
+        if shows_log:
+            log.addHandler(handler)
+            log.setLevel(logging.INFO)
+        try:
+            yield
+        finally:
+            log.removeHandler(handler)
+            log.setLevel(level)
+            torch.set_float32_matmul_precision(precision)
+            for logger, former in zip(lightning, levels, strict=True):
+                logger.setLevel(former)

@@ -1,0 +1,144 @@
+"""Training by functions gives what the programs give."""
+
+import logging
+import random
+
+import numpy as np
+import pytest
+import pytorch_lightning as pl
+import torch
+from torch.utils.data import DataLoader, TensorDataset
+
+import aevb
+from aevb.apps.python import option_of
+from aevb.data import MNIST, Counts, Digits, FashionMNIST
+from aevb.errors import ConfigError
+from aevb.runs.folder import RunFolder
+
+QUICK = ["max_samples=1500", "logger=none", "callbacks.images.num_samples=4", "callbacks.images.num_reconstructions=2"]
+SELDOM = "trainer.check_val_every_n_epoch=5"
+X = np.random.default_rng(0).integers(0, 256, (150, 6, 5), dtype=np.uint8)
+
+
+def equal(vae: torch.nn.Module, other: torch.nn.Module) -> bool:
+    pairs = zip(vae.state_dict().items(), other.state_dict().items(), strict=True)
+    return all(name == other_name and torch.equal(a, b) for (name, a), (other_name, b) in pairs)
+
+
+@pytest.mark.parametrize(("likelihood", "seed"), [("bernoulli", 0), ("gaussian", 3)])
+def test_fit_gives_the_bits_of_train(run_train, tmp_path, likelihood, seed):
+    np.save(tmp_path / "x.npy", X)
+    settings = [
+        f"model={likelihood}",
+        f"seed={seed}",
+        "model.encoder.hidden=[16]",
+        "model.latent_dim=3",
+        *QUICK,
+        SELDOM,
+    ]
+    folder, _ = run_train("data=array", f"data.path={tmp_path}/x.npy", *settings)
+    same = {"likelihood": likelihood, "latent_dim": 3, "hidden": [16], "max_samples": 1500, "seed": seed}
+    vae = aevb.fit(X, **same, overrides=[SELDOM])
+    assert equal(vae, aevb.load_run(folder.path))
+    assert not vae.training
+    assert equal(vae, aevb.fit(torch.from_numpy(X), **same, overrides=[SELDOM]))
+
+
+def test_fit_on_a_data_set_gives_the_bits_of_train(run_train):
+    folder, _ = run_train("data=digits", "seed=1", "model.latent_dim=3", *QUICK)
+    assert equal(aevb.fit(Digits(seed=1), latent_dim=3, max_samples=1500, seed=1), aevb.load_run(folder.path))
+
+
+class Plain(pl.LightningDataModule):
+    """As a user of Lightning writes it, with labels and without a test."""
+
+    def setup(self, stage: str | None = None) -> None:
+        x = torch.from_numpy(X).float().div(255).unsqueeze(1)
+        self.data = TensorDataset(x, torch.zeros(len(x)))
+
+    def train_dataloader(self) -> DataLoader:
+        return DataLoader(self.data, batch_size=50, shuffle=True)
+
+    def val_dataloader(self) -> DataLoader:
+        return DataLoader(self.data, batch_size=50)
+
+
+def test_fit_takes_any_data_module():
+    vae = aevb.fit(Plain(), likelihood="gaussian", latent_dim=2, hidden=[8], max_epochs=3)
+    assert vae.elbo(X).shape == (150,)
+    assert vae.p.head.bounded is True  # as the data lie in [0, 1]
+
+
+def test_fit_leaves_no_trace(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    random.seed(1), np.random.seed(1), torch.manual_seed(1)
+    expected = random.random(), np.random.rand(), torch.rand(1)
+    random.seed(1), np.random.seed(1), torch.manual_seed(1)
+    level = logging.getLogger("aevb").level
+    aevb.fit(X, latent_dim=2, hidden=[8], max_epochs=1)
+    assert (random.random(), np.random.rand(), torch.rand(1)) == expected
+    assert logging.getLogger("aevb").level == level
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_small_data_get_small_minibatches():
+    vae = aevb.fit(X[:12], latent_dim=2, hidden=[8], max_epochs=2)
+    assert vae.sample(2).shape == (2, 1, 6, 5)
+
+
+def test_the_option_of_a_data_module_is_its_own():
+    assert [option_of(data) for data in (None, Digits(), Counts(), FashionMNIST("d"), MNIST("d"), Plain())] == [
+        "array", "digits", "counts", "fashion_mnist", "mnist", "array"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("x", "settings", "message"),
+    [
+        (X, {"likelihood": "gausian"}, r"^likelihood must be one of bernoulli, .*; did you mean gaussian\?$"),
+        (X, {"latent_dim": "two"}, r"^model\.latent_dim must be a whole number .*, got 'two'$"),
+        (X, {"hidden": [0]}, r"^model\.encoder\.hidden must be a list of positive sizes .*, got \[0\]$"),
+        (X, {"batch_size": 500}, r"^data\.batch_size must be at most 120, .*, got 500$"),
+        (X, {"y": np.zeros(3, int)}, r"^data: the array needs one integer for each of the 150 in x"),
+        (X, {"overrides": ["logger=wandb"]}, r"^logger needs a run folder: use aevb\.train$"),
+        (X, {"overrides": ["callbacks.images=null"]}, r"^callbacks\.images needs a run folder"),
+        (X, {"overrides": ["optimizer.lr=null"]}, r"^optimizer\.lr=null needs a run folder"),
+        (X, {"overrides": ["objectiv=iwae"]}, r"^objectiv is no setting of train\.py; did you mean objective\?$"),
+        (X / np.nan, {}, r"^data: the array has values in x that are NaN, infinite or too large$"),
+        (X.astype(float), {}, r"^likelihood Bernoulli needs data in \[0, 1\]"),
+        (X.ravel(), {}, r"^data: the array must hold images \(N, H, W\).*; x is uint8 of shape \(4500,\)$"),
+        ([[1, 2], [3]], {}, r"^data: x and y must be arrays: "),
+        (X[:2], {}, r"^data: the array has only 2 datapoints, too few to split$"),
+        (Digits(), {"batch_size": 5}, r"^batch_size: a data module has its own; drop it$"),
+    ],
+)
+def test_wrong_argument_is_one_line(x, settings, message):
+    with pytest.raises(ConfigError, match=message) as error:
+        aevb.fit(x, **settings)
+    assert "\n" not in str(error.value)
+
+
+def test_train_leaves_the_run_folder_of_the_program(run_train, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    settings = ["data=digits", "model.latent_dim=3", *QUICK]
+    expected, _ = run_train(*settings)
+    config = aevb.compose(settings)
+    path = aevb.train(config)
+    assert path.parts[-3] == "outputs"
+    assert path.name.endswith("-digits-bernoulli")
+    folder = RunFolder(path)
+    assert folder.status()["results"] == expected.status()["results"]
+    assert equal(aevb.load_run(path), aevb.load_run(expected.path))
+    assert {file.relative_to(path) for file in path.rglob("*")} == {
+        file.relative_to(expected.path) for file in expected.path.rglob("*")
+    }
+    assert "aevb.train(config)" in folder.log_file.read_text()
+
+
+def test_a_changed_configuration_is_checked(tmp_path):
+    config = aevb.compose(["data=digits", "logger=none", f"hydra.run.dir={tmp_path}/run"])
+    config.model.latent_dims = [0]
+    config.model.latent_dim = 0
+    with pytest.raises(ConfigError, match=r"^model\.latent_dim must be"):
+        aevb.train(config)
+    assert not (tmp_path / "run").exists()
