@@ -21,11 +21,12 @@ def small_model(
     posterior: Callable[..., RecognitionHead] = DiagonalGaussian,
     prior: Callable[..., Prior] = StandardNormal,
     decoder: Callable[..., Backbone] | None = None,
+    encoder: Callable[..., Backbone] | None = None,
 ) -> VAE:
     return VAE(
         latent_dim=latent_dim,
         data_shape=data_shape,
-        encoder=partial(MLPEncoder, hidden=[hidden]),
+        encoder=encoder or partial(MLPEncoder, hidden=[hidden]),
         posterior=posterior,
         prior=prior,
         decoder=decoder or partial(MLPDecoder, hidden=[hidden]),

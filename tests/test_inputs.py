@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from aevb.inputs import as_batch, as_block, as_latents
+from aevb.inputs import as_batch, as_block, as_latents, block_of_conditions
 from aevb.likelihoods import Categorical, Gaussian, Likelihood, Poisson
 
 from .small import small_model
@@ -159,3 +159,18 @@ def test_a_head_of_ones_own_is_checked_by_its_support():
 
     with pytest.raises(ValueError, match="likelihood Mine needs data in"):
         small_model((1, 4, 4), likelihood=Mine).elbo(torch.zeros(1, 1, 4, 4))
+
+
+def test_conditions_of_a_batch_become_a_block():
+    x, c = torch.rand(3, 5, 1, 4, 4), torch.rand(3, 5, 2)
+    assert torch.equal(block_of_conditions((x, None, c), (2,), x), c)
+    one = torch.rand(1, 5, 1, 4, 4)
+    assert torch.equal(block_of_conditions((one[0], None, c[0]), (2,), one), c[:1])
+    lengths = torch.tensor([[1, 2, 3, 4, 5]])
+    assert torch.equal(block_of_conditions([one, None, lengths[0]], (), one), lengths.float())
+    assert torch.equal(block_of_conditions([one, None, lengths], (), one), lengths.float())
+    for batch in (x, (x,), (x, torch.zeros(3, 5)), (x, None, None)):
+        with pytest.raises(ValueError, match=r"^the model needs a condition of shape \[2\] .*, but none is given$"):
+            block_of_conditions(batch, (2,), x)
+    with pytest.raises(ValueError, match=r", got c of shape \(4, 2\)$"):
+        block_of_conditions((one[0], None, torch.zeros(4, 2)), (2,), one)

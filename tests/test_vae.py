@@ -18,6 +18,7 @@ from aevb.networks import ConvDecoder, ConvEncoder, MLPDecoder, MLPEncoder
 from aevb.objectives import elbo
 from aevb.vae import VAE
 
+from .cvae import linear_cvae
 from .small import pair
 
 CONF = Path(__file__).parents[1] / "conf"
@@ -173,3 +174,50 @@ def test_log_joint_is_the_sum_of_its_parts():
 def test_latent_dim_must_be_a_positive_whole_number(latent_dim):
     with pytest.raises(ValueError, match=r"^latent_dim must be a whole number"):
         small(latent_dim=latent_dim)
+
+
+def test_a_linear_model_given_a_condition_has_its_exact_marginal_likelihood():
+    model = linear_cvae()
+    vae, x, c = model
+    exact = model.log_marginal(x, c)
+    torch.testing.assert_close(vae.log_marginal(x, num_samples=1, c=c), exact)  # q is exact: one draw suffices
+    assert (vae.elbo(x, 20_000, c=c) - exact).abs().max() < 0.05
+    assert not torch.allclose(vae.log_marginal(x, 1, c=c.flip(0)), exact)
+    given = vae.given(c, len(x))
+    assert torch.equal(given.encode(x).mean, vae.encode(x, c).mean)
+    z = torch.randn(6, len(x), 2)
+    assert torch.equal(vae.decode(z, c).mean[3], vae.decode(z[3], c).mean)
+    assert vae.p.condition is None
+    assert vae.reconstruct(x, c).shape == x.shape
+
+
+def test_draws_given_a_condition_have_its_mean():
+    vae, _, c = linear_cvae(num_data=2)
+    draws = vae.sample(40_000, mean=False, c=c[:1].expand(40_000, -1)).flatten(1)
+    layer = vae.p.head.layer
+    expected = c[0] @ layer.weight[:, 2:].T + layer.bias
+    assert (draws.mean(0) - expected).abs().max() < 0.05
+
+
+@pytest.mark.parametrize(
+    ("c", "message"),
+    [
+        (None, r"^the model needs a condition of shape \[3\] for each of the 4 datapoints, but none is given$"),
+        (torch.zeros(4, 2), r"^the model needs a condition of shape \[3\] .*, got c of shape \(4, 2\)$"),
+        (torch.zeros(3, 3), r"^the model needs a condition of shape \[3\] .*, got c of shape \(3, 3\)$"),
+        (torch.full((4, 3), torch.nan), r"^c must be finite, got nan in 12 of 12 values$"),
+    ],
+)
+def test_a_condition_is_checked(c, message):
+    vae, x, _ = linear_cvae()
+    with pytest.raises(ValueError, match=message):
+        vae.elbo(x, c=c)
+
+
+def test_a_condition_in_vain_is_refused():
+    with pytest.raises(ValueError, match=r"^the model takes no condition, but one is given$"):
+        small().sample(4, c=torch.zeros(4, 3))
+    with pytest.raises(ValueError, match=r"^condition_shape must be .*, which take no condition, got \[3\]$"):
+        small(condition_shape=(3,))
+    with pytest.raises(ValueError, match=r"^prior VampPrior encodes pseudo-inputs without conditions"):
+        small(prior=priors.VampPrior, encoder=partial(MLPEncoder, hidden=[8], condition_shape=(3,)))

@@ -67,6 +67,34 @@ def without_labels(batch: Any) -> Tensor:
     return as_numbers(batch[0] if isinstance(batch, tuple | list) and len(batch) else batch, "a batch")
 
 
+def as_condition(values: Any, condition_shape: Sequence[int] | None, count: int, like: Tensor) -> Tensor | None:
+    """Conditions c (B, *condition_shape) on the device and of the type of `like`, one for each of `count` datapoints.
+
+    None where the model takes none, and none is given.
+    """
+    if condition_shape is None:
+        if values is not None:
+            raise ValueError("the model takes no condition, but one is given")
+        return None
+    wanted = f"a condition of shape {list(condition_shape)} for each of the {count} datapoints"
+    if values is None:
+        raise ValueError(f"the model needs {wanted}, but none is given")
+    c = as_numbers(values, "c")
+    if tuple(c.shape) != (count, *condition_shape):
+        raise ValueError(f"the model needs {wanted}, got c of shape {tuple(c.shape)}")
+    return converted(c, like)
+
+
+def block_of_conditions(batch: Any, condition_shape: Sequence[int], block: Tensor) -> Tensor:
+    """c of a batch (x, y, c) that a loader yields, as (K, B, *condition_shape) for its block x (K, B, *data_shape)."""
+    c = batch[2] if isinstance(batch, tuple | list) and len(batch) > 2 else None
+    if isinstance(c, Tensor) and c.ndim == len(condition_shape) + 2:
+        c = c.flatten(0, 1)
+    c = as_condition(c, condition_shape, block.shape[0] * block.shape[1], block)
+    assert c is not None
+    return c.view(*block.shape[:2], *condition_shape)
+
+
 def as_latents(values: Any, latent_dim: int, like: Tensor) -> Tensor:
     """Finite latent variables z (..., latent_dim) on the device and of the type of `like`."""
     z = as_numbers(values, "z").to(like)

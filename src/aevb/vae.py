@@ -1,5 +1,6 @@
 """The model of the paper: p_θ(x, z), q_φ(z|x), and what one asks of the two together."""
 
+import copy
 import math
 from collections.abc import Callable, Sequence
 from typing import Any, Self, cast
@@ -9,19 +10,37 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from aevb.distributions.kl import rsample_and_log_prob, sample_and_kl
-from aevb.inputs import as_batch, as_latents
+from aevb.inputs import as_batch, as_condition, as_latents, require_finite
 from aevb.likelihoods import Likelihood
-from aevb.networks import Backbone, as_weights, initialize
+from aevb.networks import Backbone, as_weights, condition_shape_of, given, initialize
 from aevb.networks.initialization import Initialization
 from aevb.posteriors import RecognitionHead
 from aevb.priors import Prior
 from aevb.types import Checked, Positive, Shape, Size, Sizes, check
 
 
-class GenerativeModel(nn.Module):
+class Model(nn.Module):
+    """A model of which some parts may take a condition c, such as a label."""
+
+    condition: Tensor | None = None
+    """c (B, *condition_shape), where the model is given one."""
+
+    def given(self, c: Tensor | None) -> Self:
+        """The model given c: a shallow copy, which shares the parameters. The model itself for None."""
+        if c is None:
+            return self
+        model = copy.copy(self)
+        model._modules = {name: part and given(part, c) for name, part in self._modules.items()}
+        model.condition = c
+        return model
+
+
+class GenerativeModel(Model):
     """p_θ(x, z) = p(z) p(x|z): a prior, a decoder and a likelihood head.
 
-    Shapes: z (S, B, latent_dim), samples first, also for S = 1.
+    Given a condition c it is p(x, z|c) = p(z|c) p(x|z, c), in those of its parts that take one.
+
+    Shapes: z (S, B, latent_dim), samples first, also for S = 1; c (B, *condition_shape).
     """
 
     def __init__(self, prior: Prior, decoder: Backbone, head: Likelihood) -> None:
@@ -40,6 +59,11 @@ class GenerativeModel(nn.Module):
         """Shape (C, H, W) of one datapoint."""
         return self.head.data_shape
 
+    def sample_prior(self, num_samples: int, count: int) -> Tensor:
+        """Draws z ~ p(z), (num_samples, count, latent_dim); count is the number of conditions, where there are some."""
+        prior = self.prior()
+        return cast(Tensor, prior.sample(torch.Size((num_samples, count)[: 2 - len(prior.batch_shape)])))
+
     def likelihood(self, z: Tensor) -> Distribution:
         """p(x|z): z (S, B, latent_dim) → batch (S, B), event `data_shape`."""
         return cast(Distribution, self.head(self.decoder(as_weights(z, self.decoder))))
@@ -49,8 +73,8 @@ class GenerativeModel(nn.Module):
         return self.likelihood(z).log_prob(x) + self.prior().log_prob(z)
 
 
-class RecognitionModel(nn.Module):
-    """q_φ(z|x): an encoder and a posterior head.
+class RecognitionModel(Model):
+    """q_φ(z|x): an encoder and a posterior head; given a condition c, q(z|x, c).
 
     Shapes: x (B, *data_shape) → batch (B,), event (latent_dim,).
     """
@@ -70,7 +94,8 @@ class VAE(Checked, nn.Module):
 
     Its methods give tensors without gradients; an objective works with `p` and `q` instead. They take tensors, NumPy
     arrays or lists, converted and checked as training data are: uint8 is read as x / 255, the channel of grey images
-    may be missing, and a `ValueError` of one line refuses another shape, NaN, and values outside the support.
+    may be missing, and a `ValueError` of one line refuses another shape, NaN, and values outside the support. Where the
+    model takes a condition, such as a label, they need one for each datapoint: c (B, *condition_shape).
 
     Example:
         >>> from functools import partial
@@ -101,13 +126,16 @@ class VAE(Checked, nn.Module):
         initialization: `normal` (the paper's), `xavier` or `pytorch`; see `aevb.networks.initialize`.
         initialization_std: σ of `normal`.
         latent_dims: Dimensions of z_1, …, z_L of a model with several layers; they add up to latent_dim.
+        condition_shape: Shape of one datapoint's condition c, which parts take that have this setting; None: none does.
 
     Attributes:
         p: The generative model, θ.
         q: The recognition model, φ.
+        condition_shape: See above.
 
     Raises:
-        ValueError: latent_dims do not add up to latent_dim, or a part refuses its settings.
+        ValueError: latent_dims do not add up to latent_dim, condition_shape is not that of the parts, or a part refuses
+            its settings.
     """
 
     p: GenerativeModel
@@ -125,6 +153,7 @@ class VAE(Checked, nn.Module):
         initialization: Initialization = "normal",
         initialization_std: Positive = 0.1,
         latent_dims: Sizes | None = None,
+        condition_shape: Shape | None = None,
     ) -> None:
         super().__init__()
         if latent_dims is not None and sum(latent_dims) != latent_dim:
@@ -135,6 +164,11 @@ class VAE(Checked, nn.Module):
         for module in (self.p, self.q):
             initialize(module, initialization, initialization_std)
         self._connect()
+        if condition_shape is not None and self.condition_shape != tuple(condition_shape):
+            got = "no condition" if self.condition_shape is None else list(self.condition_shape)
+            raise ValueError(
+                f"condition_shape must be that of the parts, which take {got}, got {list(condition_shape)}"
+            )
 
     @classmethod
     def join(cls, p: GenerativeModel, q: RecognitionModel) -> Self:
@@ -146,6 +180,7 @@ class VAE(Checked, nn.Module):
         return vae
 
     def _connect(self) -> None:
+        self.condition_shape = condition_shape_of(self.p, self.q)
         for part in (self.p.prior, self.p.head, self.q.head):
             part.connect(self.p, self.q)
         for backbone in (self.p.decoder, self.q.encoder):
@@ -162,6 +197,24 @@ class VAE(Checked, nn.Module):
         self.p.head.check(x)
         return x
 
+    def given(self, c: Any, count: int) -> Self:
+        """A shallow copy with the condition c (B, *condition_shape) of `count` datapoints, in p and q.
+
+        Itself, where c is None and the model takes no condition, or has been given one before.
+
+        Raises:
+            ValueError: c has another shape, is not finite, is missing, or is there in vain.
+        """
+        if c is None and self.p.condition is not None:
+            c = self.p.condition
+        c = as_condition(c, self.condition_shape, count, self.p.head.layer.weight)
+        if c is None:
+            return self
+        require_finite(c, "c")
+        vae = copy.copy(self)
+        vae._modules = self._modules | {"p": self.p.given(c), "q": self.q.given(c)}
+        return vae
+
     def latents(self, z: Any) -> Tensor:
         """z (..., latent_dim) as the model takes it, on its device.
 
@@ -171,48 +224,54 @@ class VAE(Checked, nn.Module):
         return as_latents(z, self.p.latent_dim, self.p.head.layer.weight)
 
     @torch.no_grad()
-    def elbo(self, x: Any, num_samples: int = 1) -> Tensor:
+    def elbo(self, x: Any, num_samples: int = 1, c: Any = None) -> Tensor:
         """The evidence lower bound of each datapoint, in nats: x (B, *data_shape) → (B,)."""
         x = self.batch(x)
-        posterior, prior = self.q(x), self.p.prior()
+        vae = self.given(c, len(x))
+        posterior, prior = vae.q(x), vae.p.prior()
         check(num_samples, Size, "num_samples")
         z, kl = sample_and_kl(posterior, prior, num_samples)
-        return self.p.likelihood(z).log_prob(x).mean(0) - kl
+        return vae.p.likelihood(z).log_prob(x).mean(0) - kl
 
     @torch.no_grad()
-    def log_marginal(self, x: Any, num_samples: int = 1000) -> Tensor:
+    def log_marginal(self, x: Any, num_samples: int = 1000, c: Any = None) -> Tensor:
         """log p(x) of each datapoint by importance sampling from q(z|x), in nats: x (B, *data_shape) → (B,).
 
         In expectation a lower bound, tight as num_samples grows (Burda et al. 2016, eq. 8). Memory grows with
-        num_samples × B; pass few datapoints at a time for a large num_samples.
+        num_samples × B; pass few datapoints at a time for a large num_samples. Given a condition it is log p(x|c).
         """
         x = self.batch(x)
+        vae = self.given(c, len(x))
         check(num_samples, Size, "num_samples")
-        z, log_q = rsample_and_log_prob(self.q(x), (num_samples,))
-        return (self.p.log_joint(x, z) - log_q).logsumexp(0) - math.log(num_samples)
+        z, log_q = rsample_and_log_prob(vae.q(x), (num_samples,))
+        return (vae.p.log_joint(x, z) - log_q).logsumexp(0) - math.log(num_samples)
 
     @torch.no_grad()
-    def encode(self, x: Any) -> Distribution:
+    def encode(self, x: Any, c: Any = None) -> Distribution:
         """q(z|x): x (B, *data_shape) → batch (B,), event (latent_dim,)."""
-        return cast(Distribution, self.q(self.batch(x)))
+        x = self.batch(x)
+        return cast(Distribution, self.given(c, len(x)).q(x))
 
     @torch.no_grad()
-    def decode(self, z: Any) -> Distribution:
-        """p(x|z): z (..., latent_dim) → batch (...), event `data_shape`."""
-        return self.p.likelihood(self.latents(z))
+    def decode(self, z: Any, c: Any = None) -> Distribution:
+        """p(x|z): z (..., latent_dim) → batch (...), event `data_shape`; with c (B, …), z is (..., B, latent_dim)."""
+        z = self.latents(z)
+        return self.given(c, z.shape[-2]).p.likelihood(z)
 
     @torch.no_grad()
-    def sample(self, num_samples: int, mean: bool = True) -> Tensor:
+    def sample(self, num_samples: int, mean: bool = True, c: Any = None) -> Tensor:
         """Draws from the model: z ~ p(z), then the mean of p(x|z) or, with mean=False, x ~ p(x|z).
 
-        Shapes: → (num_samples, *data_shape).
+        Shapes: → (num_samples, *data_shape); c (num_samples, *condition_shape).
         """
         check(num_samples, Size, "num_samples")
-        likelihood = self.p.likelihood(self.p.prior().sample(torch.Size((1, num_samples))))
+        p = self.given(c, num_samples).p
+        likelihood = p.likelihood(p.sample_prior(1, num_samples))
         return (likelihood.mean if mean else likelihood.sample())[0]
 
     @torch.no_grad()
-    def reconstruct(self, x: Any) -> Tensor:
+    def reconstruct(self, x: Any, c: Any = None) -> Tensor:
         """The mean of p(x|z) at a draw z ~ q(z|x): x (B, *data_shape) → (B, *data_shape)."""
-        z = self.encode(x).sample(torch.Size((1,)))
-        return self.p.likelihood(z).mean[0]
+        x = self.batch(x)
+        vae = self.given(c, len(x))
+        return vae.p.likelihood(vae.q(x).sample(torch.Size((1,)))).mean[0]

@@ -96,7 +96,7 @@ def test_values_are_those_of_the_loaded_model(folder):
 
     data = Digits()
     data.setup()
-    x, _ = data.examples("val", 200)
+    x, *_ = data.examples("val", 200)
     expected = load_run(folder.path).elbo(x, 200)
     assert entry["value"] == pytest.approx(float(expected.mean()), abs=8 * entry["standard_error"])
 

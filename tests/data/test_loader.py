@@ -279,3 +279,25 @@ def test_another_number_of_ranks_goes_on_with_the_order():
 def test_arguments_that_make_no_sense(change, message):
     with pytest.raises(ValueError, match=message):
         BatchLoader(numbered(10), **({"batch_size": 5, "block_size": 1} | change))
+
+
+@pytest.mark.parametrize("labels", [True, False])
+@pytest.mark.parametrize("world_size", [1, 2])
+def test_conditions_stay_with_their_datapoints(labels, world_size):
+    n = 60
+    c = torch.stack([torch.arange(n), -torch.arange(n)], 1).float()
+    y = torch.arange(n) if labels else None
+    for rank in range(world_size):
+        options = {"batch_size": 5, "shuffle": True, "rank": rank, "world_size": world_size}
+        blocks = BatchLoader(numbered(n), y, c, block_size=4, **options)
+        for x, label, condition in blocks:
+            assert condition.shape == (*x.shape[:2], 2)
+            assert condition[..., 0].flatten().tolist() == number(x)
+            assert label is None if not labels else torch.equal(label, condition[..., 0].long())
+        for x, _, condition in BatchLoader(numbered(n), y, c, **options):
+            assert condition[:, 0].tolist() == number(x)
+
+
+def test_there_is_a_condition_for_each_datapoint():
+    with pytest.raises(ValueError, match="there are 3 conditions for 4 datapoints"):
+        BatchLoader(numbered(4), c=torch.zeros(3, 1), batch_size=2)

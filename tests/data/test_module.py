@@ -147,14 +147,14 @@ def test_dynamic_binarization_draws_the_training_set_anew_and_the_others_once():
 
 def test_examples_are_fixed():
     dm = grey()
-    x, y = dm.examples("test", 4)
+    x, y, _ = dm.examples("test", 4)
     assert torch.equal(x, GREY[y] / 255)
     assert all(110 <= i < 120 for i in y.tolist())
     assert len(set(y.tolist())) == 4
-    more, _ = grey(seed=5, batch_size=20).examples("test", 8)
+    more, *_ = grey(seed=5, batch_size=20).examples("test", 8)
     assert torch.equal(more[:4], x)
     assert len(dm.examples("val", 100)[0]) == 10
-    x, y = Floats(batch_size=1).examples("train", 2)
+    x, y, _ = Floats(batch_size=1).examples("train", 2)
     assert x.shape == (2, 1, 2, 2)
     assert y is None
 

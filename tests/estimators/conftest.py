@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from aevb.data import Split
 from aevb.estimators import Estimator
 from aevb.estimators.runner import run
 from aevb.vae import VAE
@@ -25,7 +26,7 @@ def ppca() -> PPCA:
 
 
 def found(estimator: Estimator, ppca: PPCA, rows: int = 10_000):
-    return run(estimator, VAE.join(ppca.p, ppca.q), ppca.x, rows)[0]
+    return run(estimator, VAE.join(ppca.p, ppca.q), Split(ppca.x), rows)[0]
 
 
 def assert_within_errors(estimates, exact, limit: float = LIMIT) -> None:

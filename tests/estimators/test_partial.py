@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from aevb.data import Split
 from aevb.estimators import ImportanceSampling
 from aevb.estimators.partial import PartialEstimates
 from aevb.estimators.runner import run
@@ -18,7 +19,7 @@ def ppca():
 
 def test_an_interrupted_evaluation_ends_like_one_that_was_not(ppca, tmp_path):
     model, estimator = VAE.join(ppca.p, ppca.q), ImportanceSampling(num_samples=10)
-    whole, _ = run(estimator, model, ppca.x, rows=30)
+    whole, _ = run(estimator, model, Split(ppca.x), rows=30)
     partial = PartialEstimates(tmp_path / "evaluation" / "part.npz")
 
     def interrupt(done: int) -> None:
@@ -26,13 +27,13 @@ def test_an_interrupted_evaluation_ends_like_one_that_was_not(ppca, tmp_path):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run(estimator, model, ppca.x, 30, partial=partial, on_progress=interrupt)
+        run(estimator, model, Split(ppca.x), 30, partial=partial, on_progress=interrupt)
     before, seconds = partial.load()
     assert before is not None
     assert len(before.value) == 9
     assert seconds > 0
     progress: list[int] = []
-    continued, total = run(estimator, model, ppca.x, 30, partial=partial, on_progress=progress.append)
+    continued, total = run(estimator, model, Split(ppca.x), 30, partial=partial, on_progress=progress.append)
     assert progress == [9, 12, 15, 18, 20]
     assert total > seconds
     assert torch.equal(continued.value, whole.value)
@@ -45,7 +46,7 @@ def test_an_interrupted_evaluation_ends_like_one_that_was_not(ppca, tmp_path):
 @pytest.mark.parametrize("content", [b"", b"no archive", None])
 def test_a_damaged_part_counts_as_none(ppca, tmp_path, content):
     partial = PartialEstimates(tmp_path / "part.npz")
-    whole, _ = run(ImportanceSampling(5), VAE.join(ppca.p, ppca.q), ppca.x, 30, partial=partial)
+    whole, _ = run(ImportanceSampling(5), VAE.join(ppca.p, ppca.q), Split(ppca.x), 30, partial=partial)
     partial.save(whole, 1.0)
     partial.path.write_bytes(partial.path.read_bytes()[:300] if content is None else content)
     assert partial.load() == (None, 0.0)

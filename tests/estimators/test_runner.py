@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from aevb.data import Split
 from aevb.estimators import ImportanceSampling
 from aevb.estimators.runner import rows_at_once, run, values_per_sample
 from aevb.vae import VAE
@@ -18,7 +19,7 @@ def ppca():
 
 def test_noise_depends_on_the_seed(ppca):
     model, estimator = VAE.join(ppca.p, ppca.q), ImportanceSampling(num_samples=10)
-    a, b, c = (run(estimator, model, ppca.x, 100, seed)[0].value for seed in (0, 0, 1))
+    a, b, c = (run(estimator, model, Split(ppca.x), 100, seed)[0].value for seed in (0, 0, 1))
     assert torch.equal(a, b)
     assert not torch.equal(a, c)
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, Normal
 
+from aevb.data import Split
 from aevb.posteriors import FullGaussian, InverseAutoregressiveFlow
 from aevb.tasks import Latents
 from aevb.tasks.latents import variance_of_means
@@ -77,7 +78,7 @@ class WithoutMean(Distribution):
 @pytest.mark.parametrize("scale", [0.0, 0.5])
 def test_variance_of_estimated_means_does_not_count_the_noise_of_draws(scale):
     vae = small_model((1, 1, 5))
-    vae.encode = lambda x: WithoutMean(x, scale)
+    vae.encode = lambda x, c: WithoutMean(x, scale)
     torch.manual_seed(0)
-    variance = variance_of_means(vae, normal_data(4000))
+    variance = variance_of_means(vae, Split(normal_data(4000)))
     assert torch.allclose(variance, torch.full((2,), scale**2, dtype=torch.float64), atol=max(0.002, 0.1 * scale**2))

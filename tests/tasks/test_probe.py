@@ -14,7 +14,7 @@ def test_probe_reads_labels_that_are_in_z_and_only_those():
     seen, unseen = (x[..., 0].flatten() > 0).long(), (x[..., 3].flatten() > 0).long()
     for labels, low, high in ((seen, 0.97, 1.0), (unseen, 0.4, 0.62)):
         train, test = Split(x[:600], labels[:600]), Split(x[600:], labels[600:])
-        found = run(Probe(), collapsed_model(2), *test, train=train).results
+        found = run(Probe(), collapsed_model(2), test.x, test.y, train).results
         assert low <= found["accuracy"] <= high
         assert found["fitted_to"] == 600
         assert 0.4 < found["most_common_label"] < 0.6

@@ -22,7 +22,7 @@ from aevb.runs.folder import RunFolder
 from aevb.training.callbacks import AtomicCheckpointIO, Checkpoint, Interruption, Status
 from aevb.training.loggers import MetricsFile, make_logger
 from aevb.training.memory import weights_within_memory
-from aevb.training.module import AEVB
+from aevb.training.module import AEVB, evaluation
 
 
 def quiet_lightning() -> None:
@@ -42,11 +42,13 @@ def quiet_lightning() -> None:
 
 
 def prepared_data(config: DictConfig, folder: RunFolder) -> InMemoryDataModule:
-    """The loaded data; their shape and bounds are filled into the run's configuration."""
+    """The loaded data; their shapes and bounds are filled into the run's configuration."""
     data = load_data(config)
     filled: dict[str, Any] = {}
     if config.data.shape is None:
         filled["data.shape"] = list(data.shape)
+    if "condition_shape" in config.model and config.model.condition_shape is None and data.condition_shape is not None:
+        filled["model.condition_shape"] = list(data.condition_shape)
     if OmegaConf.select(config, "model.likelihood.bounded") == "auto":
         lowest, highest = data.value_range
         filled["model.likelihood.bounded"] = lowest >= 0 and highest <= 1
@@ -91,11 +93,11 @@ def check_fit(config: DictConfig, module: AEVB, data: InMemoryDataModule) -> Non
         raise
     except (TypeError, ValueError) as error:
         raise ConfigError(f"optimizer: {error}") from error
-    p, q, x = module.vae.p, module.vae.q, data.examples("val", 2)[0]
+    x, _, c = data.examples("val", 2)
     try:
         with torch.no_grad():
-            deepcopy(module.objective)(p, q, x)  # some objectives update running averages
-            estimate = module.objective.evaluate(p, q, x)
+            deepcopy(module.objective)(module.vae.p.given(c), module.vae.q.given(c), x)  # may update running averages
+            estimate = evaluation(module, x, c)
     except ValueError as error:
         message = first_line(error)
         raise ConfigError(message if message.startswith("objective") else f"objective: {message}") from error

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 import torch
 from omegaconf import DictConfig, OmegaConf
-from torch import Tensor
 
 from aevb.apps.results import entry_of, print_entries, print_entry, save_pictures
 from aevb.config import instantiate, require_allowed
@@ -85,8 +84,7 @@ class Trained(NamedTuple):
     vae: VAE
     samples: int
     data: InMemoryDataModule
-    x: Tensor
-    y: Tensor | None
+    datapoints: Split
     rows: int
 
 
@@ -102,9 +100,9 @@ def evaluate_run(config: DictConfig, folder: RunFolder, work: list[Estimator] | 
     vae.to(device)
     data = data_of(config, folder)
     data.require_same(checkpoint)
-    x, y = datapoints(data, config.split, config.limit)
+    chosen = datapoints(data, config.split, config.limit).to(device)
     rows = rows_at_once(vae.p, config.max_batch_values)
-    trained = Trained(folder, vae, checkpoint["samples"], data, x.to(device), y, rows)
+    trained = Trained(folder, vae, checkpoint["samples"], data, chosen, rows)
     if isinstance(work, Task):
         print_entry(folder.path, perform(config, trained, work))
     else:
@@ -125,11 +123,11 @@ def identity(config: DictConfig, trained: Trained, settings: dict[str, Any]) -> 
 
 def apply(config: DictConfig, trained: Trained, estimator: Estimator) -> dict[str, Any]:
     """Apply an estimator to a run; returns its entry in evaluation.json."""
-    name, vae = estimator.name, trained.vae
+    name, vae, data = estimator.name, trained.vae, trained.datapoints
     about = {"estimator": name, **identity(config, trained, estimator.settings)}
     partial = PartialEstimates(trained.folder.path / "evaluation" / f"{name}-{fingerprint(about, trained)}.npz")
-    with progress_bar(name, len(trained.x)) as on_progress:
-        estimates, seconds = run(estimator, vae, trained.x, trained.rows, config.seed, partial, on_progress)
+    with progress_bar(name, len(data.x)) as on_progress:
+        estimates, seconds = run(estimator, vae, data, trained.rows, config.seed, partial, on_progress)
     entry = entry_of(about, estimator, estimates, vae.p.head, seconds)
     EvaluationFile(trained.folder.path).add("entries", entry)
     partial.remove()
@@ -138,19 +136,19 @@ def apply(config: DictConfig, trained: Trained, estimator: Estimator) -> dict[st
 
 def perform(config: DictConfig, trained: Trained, task: Task) -> dict[str, Any]:
     """Apply a task to a run; returns its entry in evaluation.json."""
-    start = time.monotonic()
+    if trained.vae.condition_shape is not None and not task.takes_condition:
+        raise ConfigError(f"task={task.name} does not support models that take a condition, as this run's does")
+    start, data = time.monotonic(), trained.datapoints
     torch.manual_seed(config.seed)
-    train_x, train_y = datapoints(trained.data, "train", task.train_limit)
+    train = datapoints(trained.data, "train", task.train_limit).to(data.x.device)
     try:
-        analysis = task.run(
-            trained.vae, Split(trained.x, trained.y), Split(train_x.to(trained.x.device), train_y), trained.rows
-        )
+        analysis = task.run(trained.vae, data, train, trained.rows)
     except ValueError as error:
         raise ConfigError(str(error)) from error
     entry = {
         "task": task.name,
         **identity(config, trained, task.settings),
-        "datapoints": len(trained.x),
+        "datapoints": len(data.x),
         "results": analysis.results,
         "words": analysis.words,
         "pictures": save_pictures(trained.folder, trained.samples, task.name, analysis.pictures),
@@ -164,7 +162,8 @@ def perform(config: DictConfig, trained: Trained, task: Task) -> dict[str, Any]:
 def fingerprint(about: dict[str, Any], trained: Trained) -> str:
     """A hash of settings, weights and data: unfinished estimates continue only with the same ones."""
     digest = hashlib.sha256(json.dumps([about, trained.rows], sort_keys=True).encode())
-    for tensor in (trained.x, *trained.vae.state_dict().values()):
+    x, _, c = trained.datapoints
+    for tensor in (x, *trained.vae.state_dict().values(), *([] if c is None else [c])):
         digest.update(tensor.cpu().contiguous().numpy().data)
     return digest.hexdigest()[:16]
 
@@ -178,6 +177,6 @@ def data_of(config: DictConfig, folder: RunFolder) -> InMemoryDataModule:
     return load_stored_data(stored)
 
 
-def datapoints(data: InMemoryDataModule, split: str, limit: int | None) -> tuple[Tensor, Tensor | None]:
-    """x (N, *data_shape), float32, and labels if there are any; a smaller `limit` gives the first of a larger one."""
+def datapoints(data: InMemoryDataModule, split: str, limit: int | None) -> Split:
+    """Datapoints of a split, x float32; a smaller `limit` gives the first of a larger one."""
     return data.examples(split, limit or len(getattr(data.splits, split).x))

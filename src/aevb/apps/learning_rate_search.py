@@ -81,7 +81,7 @@ def train_briefly(
         trainer.fit(module, data)
     except NonFiniteLossError:
         return float("-inf"), trainer.is_global_zero
-    elbo = mean_elbo(module, data.examples("train", DATAPOINTS)[0])
+    elbo = mean_elbo(module, data.examples("train", DATAPOINTS))
     return (elbo if math.isfinite(elbo) else float("-inf")), trainer.is_global_zero
 
 

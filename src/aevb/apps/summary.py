@@ -78,7 +78,7 @@ def print_end(
         of = f" of {module.max_samples:,}" if module.max_samples else ""
         resume = f"python train.py resume={shlex.quote(str(folder.path))}{LIFTED.get(ended_by, '')}"
         rows["ended by"] += f" at {module.samples_seen:,}{of} samples; continue with: {resume}"
-    variance = variance_of_means(module.vae, data.examples("test", 1000)[0])
+    variance = variance_of_means(module.vae, data.examples("test", 1000))
     active = int((variance > ACTIVE).sum())
     rows["active units"] = f"{active} of {len(variance)} latent variables"
     if any(folder.images.glob("*.png")):

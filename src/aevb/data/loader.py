@@ -12,6 +12,9 @@ from aevb.types import Checked, Count
 
 _ORDER, _BINARIZATION = 0, 1
 
+Item = tuple[Tensor | None, ...]
+"""x; x and y; or x, y and c, where y may be None."""
+
 
 def value_range(x: Tensor) -> tuple[float, float]:
     """The lowest and the highest value of x at rest, as in a batch."""
@@ -57,6 +60,7 @@ class BatchLoader(Checked):
     Args:
         x: (N, *shape), as uint8 (of 255), bool or floats.
         y: (N,) labels, if any.
+        c: (N, *condition_shape) conditions, if any.
         batch_size: Datapoints in a minibatch of one rank.
         shuffle: Another order in each epoch, or the order of `x`.
         seed: Of the orders and of the draws.
@@ -67,13 +71,15 @@ class BatchLoader(Checked):
         rank: This process among those that share the data.
         world_size: Number of these processes.
 
-    A batch is `(x,)` or `(x, y)`: x float32 (B, *shape), y (B,); in blocks (K, B, *shape) and (K, B).
+    A batch is `(x,)`, `(x, y)` or `(x, y, c)`, in the last of which y may be None: x float32 (B, *shape), y (B,) and
+    c (B, *condition_shape); in blocks (K, B, *shape), (K, B) and (K, B, *condition_shape).
     """
 
     def __init__(
         self,
         x: Tensor,
         y: Tensor | None = None,
+        c: Tensor | None = None,
         *,
         batch_size: Count,
         shuffle: bool = False,
@@ -90,9 +96,11 @@ class BatchLoader(Checked):
             raise ValueError(f"rank must be between 0 and world_size - 1 = {world_size - 1}, got {rank}")
         if y is not None and len(y) != len(x):
             raise ValueError(f"there are {len(y)} labels for {len(x)} datapoints")
+        if c is not None and len(c) != len(x):
+            raise ValueError(f"there are {len(c)} conditions for {len(x)} datapoints")
         if block_size is not None and len(x) < batch_size * world_size:
             raise ValueError(f"batch_size must be at most {len(x) // world_size} for the datapoints, got {batch_size}")
-        self.x, self.y = x, y
+        self.x, self.y, self.c = x, y, c
         self.shuffle, self.seed, self.binarize = shuffle, seed, binarize
         self.rank, self.world_size = rank, world_size
         self.device = x.device if device is None else torch.device(device)
@@ -118,7 +126,7 @@ class BatchLoader(Checked):
             return -(-(stop - start) // self.batch_size)
         return -(-(len(self.x) // self._step) // self.block_size)
 
-    def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
+    def __iter__(self) -> Iterator[Item]:
         # A generator's body runs at its first `next`: an iterator that is never used, as Lightning makes, is no epoch.
         if not self._resume or self._position >= self.epoch_size:
             self._epoch, self._position = self._epoch + 1, 0
@@ -145,7 +153,7 @@ class BatchLoader(Checked):
             return self.x
         return bernoulli(self.x, generator(self.seed, self._epoch, _BINARIZATION, device=self.x.device))
 
-    def _blocks(self, x: Tensor, order: Tensor | None) -> Iterator[tuple[Tensor, ...]]:
+    def _blocks(self, x: Tensor, order: Tensor | None) -> Iterator[Item]:
         assert self.block_size is not None
         order = torch.arange(len(x), device=x.device) if order is None else order
         mine = order[: self.epoch_size].view(-1, self.world_size, self.batch_size)[:, self.rank]
@@ -155,12 +163,13 @@ class BatchLoader(Checked):
             # rounding may depend on the alignment of a minibatch in memory.
             start = used - used % self.block_size
             index = mine[start : start + self.block_size]
-            item = tuple(part[used - start :] for part in self._item(x, index.reshape(-1), index.shape))
+            item = self._item(x, index.reshape(-1), index.shape)
+            item = tuple(part if part is None else part[used - start :] for part in item)
             used = start + len(index)
             self._position = used * self._step
             yield item
 
-    def _batches(self, x: Tensor, order: Tensor | None) -> Iterator[tuple[Tensor, ...]]:
+    def _batches(self, x: Tensor, order: Tensor | None) -> Iterator[Item]:
         start, stop = self._part
         first = -(-self._position // self._step)
         for step, at in enumerate(range(start + first * self.batch_size, stop, self.batch_size), first + 1):
@@ -170,12 +179,14 @@ class BatchLoader(Checked):
             self._position = min(step * self._step, len(x))
             yield item
 
-    def _item(self, x: Tensor, index: Tensor | slice, shape: tuple[int, ...]) -> tuple[Tensor, ...]:
-        """The datapoints at `index` (and their labels), as a batch: leading dimensions `shape`, on the device."""
-        item = [to_float(self._move(_take(x, index))).view(*shape, *x.shape[1:])]
-        if self.y is not None:
-            item.append(self._move(_take(self.y, index)).view(shape))
-        return tuple(item)
+    def _item(self, x: Tensor, index: Tensor | slice, shape: tuple[int, ...]) -> Item:
+        """The datapoints at `index` and what comes with them: leading dimensions `shape`, on the device."""
+
+        def batch(part: Tensor) -> Tensor:
+            return self._move(_take(part, index)).view(*shape, *part.shape[1:])
+
+        item = (to_float(batch(x)), *(part if part is None else batch(part) for part in (self.y, self.c)))
+        return item if self.c is not None else item[:2] if self.y is not None else item[:1]
 
     def _move(self, rows: Tensor) -> Tensor:
         if self.device == rows.device:

@@ -2,7 +2,7 @@
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, Self
 
 import pytorch_lightning as pl
@@ -20,18 +20,31 @@ _SPLIT, _SUBSET, _BINARIZATION, _EXAMPLES = range(4)
 
 
 class Split(NamedTuple):
-    """Datapoints x (N, C, H, W), as uint8 (of 255), bool or float32, and their labels y (N,), int64, if any."""
+    """Datapoints x (N, C, H, W), as uint8 (of 255), bool or float32, and what may come with them.
+
+    These are labels y (N,), int64, and conditions c (N, *condition_shape), floats, which a conditional model takes.
+    """
 
     x: Tensor
     y: Tensor | None = None
+    c: Tensor | None = None
 
-    def take(self, index: Tensor) -> Self:
+    def take(self, index: Tensor | slice) -> Self:
         """The datapoints at `index`, in its order."""
-        return self._replace(x=self.x[index], y=None if self.y is None else self.y[index])
+        return self._map(lambda part: part[index])
 
-    def to(self, device: torch.device) -> Self:
+    def to(self, device: torch.device | str) -> Self:
         """The same datapoints on `device`."""
-        return self._replace(x=self.x.to(device), y=None if self.y is None else self.y.to(device))
+        return self._map(lambda part: part.to(device))
+
+    def _map(self, change: Callable[[Tensor], Tensor]) -> Self:
+        x, *others = self
+        return type(self)(change(x), *(part if part is None else change(part) for part in others))
+
+    def chunks(self, size: int) -> Iterator[Self]:
+        """The datapoints in parts of at most `size`."""
+        for start in range(0, len(self.x), size):
+            yield self.take(slice(start, start + size))
 
 
 class Splits(NamedTuple):
@@ -54,8 +67,9 @@ class InMemoryDataModule(Checked, pl.LightningDataModule, ABC):
     A data set is a subclass with two methods: `prepare_data` downloads files (several processes may call it at once),
     `load` returns the splits on the CPU.
 
-    Training batches come in blocks, x (K, B, C, H, W) and y (K, B), see `BatchLoader`; batches of the other splits are
-    x (B, C, H, W) and y (B,). x is float32; without labels where the data set has none.
+    Training batches come in blocks, x (K, B, C, H, W), y (K, B) and c (K, B, *condition_shape), see `BatchLoader`;
+    batches of the other splits are x (B, C, H, W), y (B,) and c (B, *condition_shape). x is float32; without labels or
+    conditions where the data set has none.
 
     Binarization turns grey values into black and white:
 
@@ -130,6 +144,12 @@ class InMemoryDataModule(Checked, pl.LightningDataModule, ABC):
         return self._wanted_shape or tuple(self.splits.train.x.shape[1:])
 
     @property
+    def condition_shape(self) -> tuple[int, ...] | None:
+        """Shape of one datapoint's condition; None where there are none."""
+        c = self.splits.train.c
+        return None if c is None else tuple(c.shape[1:])
+
+    @property
     def train_size(self) -> int:
         """The number of training datapoints."""
         return len(self.splits.train.x)
@@ -144,8 +164,8 @@ class InMemoryDataModule(Checked, pl.LightningDataModule, ABC):
         """Whether values at rest are uint8, which a batch has as x / 255."""
         return self.splits.train.x.dtype == torch.uint8
 
-    def examples(self, split: str, n: int) -> tuple[Tensor, Tensor | None]:
-        """Fixed datapoints x (n, C, H, W) and labels (n,) or None of a split, as in a batch; all if there are fewer.
+    def examples(self, split: str, n: int) -> Split:
+        """Fixed datapoints of a split, x float32 as in a batch; all if there are fewer than n.
 
         They are the same in each run, and the first of a larger `n`. Under dynamic binarization, those of the training
         set are a draw that training does not see.
@@ -156,7 +176,7 @@ class InMemoryDataModule(Checked, pl.LightningDataModule, ABC):
         order = torch.randperm(len(part.x), generator=generator(self.split_seed, _EXAMPLES))
         chosen = part.take(order[:n].to(part.x.device))
         chosen = chosen.to(self._device())
-        return to_float(chosen.x), chosen.y
+        return chosen._replace(x=to_float(chosen.x))
 
     def train_dataloader(self) -> BatchLoader:
         """Blocks of full minibatches, in another order in each epoch; of each minibatch, this rank's part."""
@@ -239,9 +259,9 @@ class InMemoryDataModule(Checked, pl.LightningDataModule, ABC):
         return splits
 
     def _digest(self, split: Split) -> str:
-        """A hash of datapoints, labels and the kind of binarization."""
+        """A hash of datapoints, labels, conditions and the kind of binarization."""
         digest = hashlib.sha256(self.binarization.encode())
-        for tensor in (split.x, split.y):
+        for tensor in split:
             if tensor is not None:
                 digest.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
                 digest.update(tensor.contiguous().numpy().data)

@@ -49,7 +49,10 @@ class Estimates(NamedTuple):
 
 @dataclass(frozen=True)
 class Estimator(Checked, ABC):
-    """Estimates log p(x), or a bound on it, for many datapoints at once; its fields are its settings."""
+    """Estimates log p(x), or a bound on it, for many datapoints at once; its fields are its settings.
+
+    A model that takes conditions has been given those of the datapoints, and the estimate is of log p(x|c).
+    """
 
     name: ClassVar[str]
 

@@ -9,8 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from aevb.data.module import Split
 from aevb.estimators.base import Estimates, Estimator
 from aevb.estimators.partial import PartialEstimates
+from aevb.networks import condition_shape_of
 from aevb.types import Count, check
 from aevb.vae import VAE, GenerativeModel
 
@@ -23,7 +25,7 @@ SECONDS_BETWEEN_SAVES = 5.0
 def run(
     estimator: Estimator,
     vae: VAE,
-    x: Tensor,
+    data: Split,
     rows: int,
     seed: int = 0,
     partial: PartialEstimates | None = None,
@@ -37,7 +39,7 @@ def run(
     Args:
         estimator: What to compute.
         vae: The model, on the device to compute on.
-        x: Datapoints (N, *data_shape), on the same device.
+        data: Datapoints x (N, *data_shape), float32, and conditions where the model takes them, on the same device.
         rows: Samples of z at once, see `rows_at_once`.
         seed: Of the noise.
         partial: The file of intermediate results, to continue from and to save to.
@@ -53,10 +55,11 @@ def run(
             partial.save(Estimates.join(parts), seconds + time.monotonic() - start)
 
     try:
-        for first in range(sum(len(part.value) for part in parts), len(x), size):
+        for first in range(sum(len(part.value) for part in parts), len(data.x), size):
+            x, _, c = data.take(slice(first, first + size))
             on_progress(first)
             torch.manual_seed(int(np.random.SeedSequence((seed, first)).generate_state(1)[0]))
-            found = estimator.estimate(vae, x[first : first + size], rows)
+            found = estimator.estimate(vae.given(c, len(x)), x, rows)
             diagnostics = {name: values.cpu() for name, values in found.diagnostics.items()}
             parts.append(Estimates(found.value.cpu(), found.variance.cpu(), diagnostics))
             if time.monotonic() - saved > SECONDS_BETWEEN_SAVES:
@@ -65,7 +68,7 @@ def run(
     except BaseException:
         save()
         raise
-    on_progress(len(x))
+    on_progress(len(data.x))
     return Estimates.join(parts), seconds + time.monotonic() - start
 
 
@@ -91,8 +94,10 @@ def values_per_sample(p: GenerativeModel) -> int:
             sizes.append(output.numel())
 
     hooks = [module.register_forward_hook(note) for module in p.modules()]
+    shape = condition_shape_of(p)
     try:
-        p.likelihood(p.prior().sample(torch.Size((1, 1))))
+        p = p if shape is None else p.given(next(p.parameters()).new_ones(1, *shape))
+        p.likelihood(p.sample_prior(1, 1))
     finally:
         for hook in hooks:
             hook.remove()

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import lru_cache
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -26,8 +27,9 @@ def log_likelihood(p: GenerativeModel, x: Tensor) -> LogLikelihood:
 
     Of an MLP with Bernoulli outputs it is computed by `BernoulliMLP`, of any other model by its distribution.
     """
-    if type(p.head) is Bernoulli and type(p.decoder) is MLPDecoder and isinstance(p.head.layer, nn.Linear):
-        return BernoulliMLP(p, p.decoder.layers, p.head.layer, x)
+    is_mlp = type(p.decoder) is MLPDecoder and p.condition is None
+    if is_mlp and type(p.head) is Bernoulli and isinstance(p.head.layer, nn.Linear):
+        return BernoulliMLP(p, cast(MLPDecoder, p.decoder).layers, p.head.layer, x)
     return lambda z: p.likelihood(z).log_prob(x)
 
 

@@ -16,7 +16,7 @@ class Start:
 
     def __init__(self, vae: VAE, x: Tensor, kind: StartKind) -> None:
         self.distribution = vae.q(x) if kind == "posterior" else vae.p.prior()
-        self.batch = () if kind == "posterior" else (len(x),)
+        self.batch = () if self.distribution.batch_shape else (len(x),)
 
     def sample(self, count: int) -> Tensor:
         """Draws (count, B, latent_dim)."""

@@ -11,14 +11,13 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, constraints
 
 from aevb.inputs import require_finite
-from aevb.networks import FullPrecision
-from aevb.types import Checked
+from aevb.networks import FullPrecision, Part
 
 MAX_SCALE = 1e6
 """Upper limit of every scale, far above that of any data, so that no network output overflows."""
 
 
-class Likelihood(Checked, FullPrecision, ABC):
+class Likelihood(Part, FullPrecision, ABC):
     """A head that turns the decoder's features into the distribution p(x|z).
 
     A subclass says how many parameters each value of x has, and builds the distribution from them. From a vector of
@@ -82,9 +81,6 @@ class Likelihood(Checked, FullPrecision, ABC):
     @abstractmethod
     def distribution(self, *parameters: Any, **_: Any) -> Distribution:  # any arguments: a subclass names its own
         """The distribution of every value of x, given what `project` returns; or of x as a whole."""
-
-    def connect(self, p: Any, q: Any) -> None:
-        """Called once with the model, before the optimizer is made; for heads that depend on its other parts."""
 
     def check(self, x: Tensor) -> None:
         """Check that every value of the data is in the support.

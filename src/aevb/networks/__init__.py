@@ -1,6 +1,7 @@
 """Backbones of encoders and decoders (`model/encoder=`, `model/decoder=`), and the initialisation of their weights."""
 
-from aevb.networks.base import Backbone, FullPrecision, as_weights
+from aevb.networks.base import Backbone, FullPrecision, Part, as_weights
+from aevb.networks.condition import beside, condition_shape_of, given
 from aevb.networks.convolutional import ConvDecoder, ConvEncoder
 from aevb.networks.gaussian import GaussianMLP
 from aevb.networks.initialization import initialize
@@ -21,6 +22,10 @@ __all__ = [
     "LastState",
     "MLPDecoder",
     "MLPEncoder",
+    "Part",
     "as_weights",
+    "beside",
+    "condition_shape_of",
+    "given",
     "initialize",
 ]

@@ -21,14 +21,21 @@ ACTIVATIONS: dict[Activation, type[nn.Module]] = {
 }
 
 
-class Backbone(Checked, nn.Module):
+class Part(Checked, nn.Module):
+    """A part of a model: a backbone, a likelihood or posterior head, or a prior."""
+
+    condition_shape: tuple[int, ...] | None = None
+    """Shape of one datapoint's condition c, which `forward(…, c)` takes as its last argument; None: it takes none."""
+
+    def connect(self, p: Any, q: Any) -> None:
+        """Called once with the model, before the optimizer is made; for parts that read its other parts."""
+
+
+class Backbone(Part):
     """A network from a tensor to features, which a head (a likelihood or a posterior) turns into a distribution."""
 
     out_shape: tuple[int, ...]
     """Shape of one datapoint's features: (features,) for vectors, (channels, H, W) for maps."""
-
-    def connect(self, p: Any, q: Any) -> None:
-        """Called once with the model, before the optimizer is made; for backbones that read its other parts."""
 
 
 class FullPrecision(nn.Module):

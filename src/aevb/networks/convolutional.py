@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from aevb.networks.base import ACTIVATIONS, Activation, Backbone
 from aevb.networks.mlp import MLP
-from aevb.types import Sizes
+from aevb.types import Shape, Sizes
 
 
 class ResidualBlock(nn.Module):
@@ -62,6 +62,7 @@ class ConvEncoder(Backbone):
         hidden: Units of each fully connected layer.
         activation: A name from `ACTIVATIONS`.
         residual: Add a `ResidualBlock` after each convolution.
+        condition_shape: Of a condition c, which the fully connected layers see; None: there is none.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class ConvEncoder(Backbone):
         hidden: Sizes = (500,),
         activation: Activation = "tanh",
         residual: bool = False,
+        condition_shape: Shape | None = None,
     ) -> None:
         super().__init__()
         channels = list(channels)
@@ -81,13 +83,13 @@ class ConvEncoder(Backbone):
             layers += [ResidualBlock(fan_out, activation)] if residual else []
             layers += [ACTIVATIONS[activation]()]
         self.convolutions = nn.Sequential(*layers)
-        self.dense = MLP((channels[-1], *sizes[-1]), hidden, activation)
-        self.out_shape = self.dense.out_shape
+        self.dense = MLP((channels[-1], *sizes[-1]), hidden, activation, condition_shape)
+        self.condition_shape, self.out_shape = self.dense.condition_shape, self.dense.out_shape
 
-    def forward(self, x: Tensor) -> Tensor:
-        maps = self.convolutions(x.reshape(-1, *x.shape[-3:]))
-        features: Tensor = self.dense(maps)
-        return features.view(*x.shape[:-3], *self.out_shape)
+    def forward(self, x: Tensor, c: Tensor | None = None) -> Tensor:
+        maps: Tensor = self.convolutions(x.reshape(-1, *x.shape[-3:]))
+        features: Tensor = self.dense(maps.reshape(*x.shape[:-3], *maps.shape[1:]), c)
+        return features
 
 
 class ConvDecoder(Backbone):
@@ -105,6 +107,7 @@ class ConvDecoder(Backbone):
         hidden: Units of each fully connected layer.
         activation: A name from `ACTIVATIONS`.
         residual: Add a `ResidualBlock` after each transposed convolution.
+        condition_shape: Of a condition c, which the fully connected layers see; None: there is none.
     """
 
     def __init__(
@@ -115,11 +118,13 @@ class ConvDecoder(Backbone):
         hidden: Sizes = (500,),
         activation: Activation = "tanh",
         residual: bool = False,
+        condition_shape: Shape | None = None,
     ) -> None:
         super().__init__()
         channels = list(channels)
         sizes = halved_sizes(data_shape, len(channels), "decoder")[::-1]
-        self.dense = MLP((latent_dim,), hidden, activation)
+        self.dense = MLP((latent_dim,), hidden, activation, condition_shape)
+        self.condition_shape = self.dense.condition_shape
         self.in_shape = (channels[0], *sizes[0])
         self.expand = nn.Sequential(
             nn.Linear(self.dense.out_shape[0], math.prod(self.in_shape)),
@@ -134,8 +139,8 @@ class ConvDecoder(Backbone):
         self.convolutions = nn.Sequential(*layers)
         self.out_shape = (channels[-1], *sizes[-1])
 
-    def forward(self, z: Tensor) -> Tensor:
-        maps: Tensor = self.expand(self.dense(z))
+    def forward(self, z: Tensor, c: Tensor | None = None) -> Tensor:
+        maps: Tensor = self.expand(self.dense(z, c))
         images: Tensor = self.convolutions(maps.reshape(-1, *self.in_shape))
         return images.view(*z.shape[:-1], *self.out_shape)
 

@@ -42,6 +42,8 @@ class Estimate(NamedTuple):
 class Objective(Checked, FullPrecision, ABC):
     """A callable (p, q, x) → `Estimate` whose loss is minimised in training.
 
+    A condition c of each datapoint, where there is one, has been given to p and q: an objective need not know of it.
+
     An objective may have parameters of its own, which are trained with those of the model: they are made in the
     constructor, or in `connect` where their shapes follow from the model.
 

@@ -110,7 +110,7 @@ class MonteCarloEM(Objective):
 
     def starts(self, p: GenerativeModel, x: Tensor) -> Tensor:
         """Where chains start, (1, B, latent_dim): draws from the prior, resampled by their likelihood."""
-        z = p.prior().sample(torch.Size((self.num_starts, len(x))))
+        z = p.sample_prior(self.num_starts, len(x))
         return hmc.resample(z, p.likelihood(z).log_prob(x), 1)
 
     def maximization(self, p: GenerativeModel, x: Tensor, draws: hmc.Draws, report: Estimate) -> Estimate:

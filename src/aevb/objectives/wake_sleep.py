@@ -51,7 +51,6 @@ class WakeSleep(Objective):
     def dream(self, p: GenerativeModel, q: RecognitionModel, count: int) -> Tensor:
         """log q(z|x) of dreams z, x ~ p(x, z), with a gradient for φ only: (num_samples × count,)."""
         with torch.no_grad():
-            z = p.prior().sample(torch.Size((1, self.num_samples * count)))
-            x = p.likelihood(z).sample()[0]
-        log_q: Tensor = q(x).log_prob(z[0])
-        return log_q
+            z = p.sample_prior(self.num_samples, count)
+            x = p.likelihood(z).sample()
+        return torch.cat([q(dream).log_prob(latent) for dream, latent in zip(x, z, strict=True)])

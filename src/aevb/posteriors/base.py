@@ -1,17 +1,15 @@
 """Base classes of posterior heads q(z|x)."""
 
 from abc import ABC, abstractmethod
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from aevb.networks import FullPrecision
-from aevb.types import Checked
+from aevb.networks import FullPrecision, Part
 
 
-class RecognitionHead(Checked, FullPrecision, ABC):
+class RecognitionHead(Part, FullPrecision, ABC):
     """A head that turns the encoder's features into the variational distribution q(z|x).
 
     The distribution has `rsample` (reparameterized, section 2.4 of the paper) and `log_prob`.
@@ -26,9 +24,6 @@ class RecognitionHead(Checked, FullPrecision, ABC):
     def __init__(self, in_features: int, latent_dim: int) -> None:
         super().__init__()
         self.in_features, self.latent_dim = in_features, latent_dim
-
-    def connect(self, p: Any, q: Any) -> None:
-        """Called once with the model, before the optimizer is made; for heads that depend on its other parts."""
 
     @abstractmethod
     def forward(self, h: Tensor) -> Distribution:

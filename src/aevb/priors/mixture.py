@@ -9,6 +9,7 @@ from torch.distributions import Categorical, Distribution
 
 from aevb.distributions.gaussian import diagonal_gaussian
 from aevb.distributions.mixture import Mixture
+from aevb.networks import condition_shape_of
 from aevb.priors.base import Prior
 from aevb.types import Positive, Size
 
@@ -62,6 +63,8 @@ class VampPrior(Prior):
 
     def connect(self, p: Any, q: Any) -> None:
         """Take q and make the pseudo-inputs, whose shape it knows."""
+        if condition_shape_of(q) is not None:
+            raise ValueError("prior VampPrior encodes pseudo-inputs without conditions, which the encoder takes")
         self._recognition = (q,)
         self.logit_inputs = nn.Parameter(torch.randn(self.num_components, *q.data_shape))
 

@@ -82,6 +82,9 @@ def pictures(
             continue
         if not plots.is_image(vae.p.data_shape):
             continue
+        if vae.condition_shape is not None:
+            skipped.append(Skipped(run.name, f"{item.name}: its model takes a condition"))
+            continue
         seed_noise("report")
         with torch.no_grad():
             drawn.setdefault(run.data, []).append((run, draw(vae)))

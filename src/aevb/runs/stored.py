@@ -137,7 +137,8 @@ def linked(config: DictConfig) -> DictConfig:
         section = "model" if key == "vae" else str(key)
         if section in config:
             config.module[key] = f"${{{section}}}"
-    parts = [config.model]
+    model = config.model
+    parts = [model]
     while parts:
         part = parts.pop()
         for key, value in part.items_ex(resolve=False):
@@ -145,6 +146,8 @@ def linked(config: DictConfig) -> DictConfig:
                 parts.append(value)
             elif key == "data_shape" and part._get_node(key)._value() is None:
                 part[key] = "${data.shape}"
+            elif key == "condition_shape" and part is not model and value is None:
+                part[key] = "${model.condition_shape}"
     return config
 
 

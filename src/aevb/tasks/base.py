@@ -34,6 +34,9 @@ class Task(Checked, ABC):
 
     name: ClassVar[str]
 
+    takes_condition: ClassVar[bool] = False
+    """Whether the task is for models that take conditions, too."""
+
     train_limit: ClassVar[int | None] = 1
     """Training datapoints that the task needs, at most; None: all."""
 
@@ -49,7 +52,7 @@ class Task(Checked, ABC):
 
         Args:
             vae: The model.
-            data: The datapoints to analyse, x (N, *data_shape) as float32.
+            data: The datapoints to analyse, x (N, *data_shape) as float32, with labels and conditions if there are any.
             train: Training datapoints, in the same form.
             rows: Samples of z that may be decoded at once.
 
@@ -67,6 +70,6 @@ def posterior_mean(posterior: Distribution) -> Tensor:
 
 
 @torch.no_grad()
-def encoded_means(vae: VAE, x: Tensor, batch: int = 1000) -> Tensor:
-    """E_q[z|x] of x (N, *data_shape), (N, latent_dim)."""
-    return torch.cat([posterior_mean(vae.encode(chunk)) for chunk in x.split(batch)])
+def encoded_means(vae: VAE, data: Split, batch: int = 1000) -> Tensor:
+    """E_q[z|x] of datapoints, (N, latent_dim); of a conditional model E_q[z|x, c]."""
+    return torch.cat([posterior_mean(vae.encode(x, c)) for x, _, c in data.chunks(batch)])

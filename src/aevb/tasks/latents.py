@@ -42,7 +42,7 @@ class Latents(Task):
     def run(self, vae: VAE, data: Split, train: Split, rows: int) -> TaskResult:
         if len(data.x) < 2:
             raise ValueError("limit must be at least 2 for task=latents, got 1")
-        variance = variance_of_means(vae, data.x)
+        variance = variance_of_means(vae, data)
         active = variance > self.threshold
         kl, kl_per_dimension = divergences(vae, data.x)
         z, information = aggregate(vae, data.x[: self.aggregate_size])
@@ -69,13 +69,13 @@ class Latents(Task):
 
 
 @torch.no_grad()
-def variance_of_means(vae: VAE, x: Tensor) -> Tensor:
-    """Var_x(E_q[z|x]) of each latent variable: x (N, *data_shape) → (latent_dim,); zero for N = 1.
+def variance_of_means(vae: VAE, data: Split) -> Tensor:
+    """Var_x(E_q[z|x]) of each latent variable, (latent_dim,); zero for one datapoint.
 
     Where the mean has no closed form, the variance of its estimate from draws is subtracted.
     """
-    posteriors = [vae.encode(chunk) for chunk in x.split(1000)]
-    correction = min(1, len(x) - 1)
+    posteriors = [vae.encode(x, c) for x, _, c in data.chunks(1000)]
+    correction = min(1, len(data.x) - 1)
     try:
         return torch.cat([posterior.mean for posterior in posteriors]).var(0, correction=correction)
     except (NotImplementedError, AttributeError):

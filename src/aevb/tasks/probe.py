@@ -27,6 +27,7 @@ class Probe(Task):
     """
 
     name: ClassVar[str] = "probe"
+    takes_condition: ClassVar[bool] = True
     train_limit: ClassVar[int | None] = None
 
     train_size: AtLeastTwo = 10_000
@@ -35,7 +36,9 @@ class Probe(Task):
     def run(self, vae: VAE, data: Split, train: Split, rows: int) -> TaskResult:
         if data.y is None or train.y is None:
             raise ValueError("task=probe needs labels, and the data set of this run has none")
-        x, y = train.x[: self.train_size], train.y[: self.train_size].cpu().numpy()
+        train = train.take(slice(self.train_size))
+        assert train.y is not None
+        y = train.y.cpu().numpy()
         labels = data.y.cpu().numpy()
         classes = len(np.unique(y))
         if classes < 2 or classes > len(y) / 2:
@@ -43,8 +46,8 @@ class Probe(Task):
                 f"task=probe needs labels that are classes, got {classes:,} different labels of {len(y):,} datapoints"
             )
         classifier = make_pipeline(StandardScaler(), LogisticRegression(C=self.inverse_penalty, max_iter=1000))
-        classifier.fit(encoded_means(vae, x).cpu().numpy(), y)
-        accuracy = float(classifier.score(encoded_means(vae, data.x).cpu().numpy(), labels))
+        classifier.fit(encoded_means(vae, train).cpu().numpy(), y)
+        accuracy = float(classifier.score(encoded_means(vae, data).cpu().numpy(), labels))
         most_common = torch.from_numpy(y).mode().values.item()
         guess = float((labels == most_common).mean())
         results = {

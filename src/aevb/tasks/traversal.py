@@ -33,7 +33,7 @@ class Traversal(Task):
     span: Positive = 3.0
 
     def run(self, vae: VAE, data: Split, train: Split, rows: int) -> TaskResult:
-        means = encoded_means(vae, data.x)
+        means = encoded_means(vae, data)
         order = means.var(0, correction=0).argsort(descending=True)[: self.dimensions]
         z = means[0].repeat(len(order), self.steps, 1)
         for row, dimension in enumerate(order.tolist()):
@@ -66,7 +66,7 @@ class Interpolation(Task):
             raise ValueError("limit must be at least 2 for task=interpolation, got 1")
         count = min(self.pairs, len(data.x) // 2)
         first, last = data.x[:count], data.x[count : 2 * count]
-        start, end = encoded_means(vae, first).unsqueeze(1), encoded_means(vae, last).unsqueeze(1)
+        start, end = encoded_means(vae, Split(first)).unsqueeze(1), encoded_means(vae, Split(last)).unsqueeze(1)
         share = torch.linspace(0, 1, self.steps, device=start.device, dtype=start.dtype).view(1, -1, 1)
         between = decoded(vae.p, start.lerp(end, share), rows).unflatten(0, (count, self.steps))
         pairs = torch.cat([first.unsqueeze(1), between, last.unsqueeze(1)], 1)

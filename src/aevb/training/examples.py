@@ -6,8 +6,8 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from aevb.data import BatchLoader, InMemoryDataModule
-from aevb.inputs import as_block
+from aevb.data import BatchLoader, InMemoryDataModule, Split
+from aevb.inputs import as_block, block_of_conditions
 from aevb.training.module import AEVB
 
 NAMES = {"train": "training data", "val": "validation data", "test": "test data"}
@@ -20,8 +20,8 @@ def splits(trainer: pl.Trainer) -> tuple[str, ...]:
     return ("train", "val") if validation_loader(trainer) is not None else ("train",)
 
 
-def examples(trainer: pl.Trainer, module: AEVB, split: str, n: int) -> tuple[Tensor, Tensor | None]:
-    """The same datapoints at each call: x (n, *data_shape) and labels (n,) or None; all where there are fewer.
+def examples(trainer: pl.Trainer, module: AEVB, split: str, n: int) -> Split:
+    """The same n datapoints at each call, with labels and conditions where there are some; all where there are fewer.
 
     They are drawn at random from a data module of `aevb`, and are the first of other loaders, whose order may change.
     """
@@ -37,19 +37,25 @@ def validation_loader(trainer: pl.Trainer) -> Any:
     return loaders[0] if isinstance(loaders, list) and loaders else loaders or None
 
 
-def first(loader: Any, module: AEVB, n: int) -> tuple[Tensor, Tensor | None]:
-    """The first n datapoints of a loader and their labels; torch's generator is as before afterwards."""
+def first(loader: Any, module: AEVB, n: int) -> Split:
+    """The first n datapoints of a loader, and what comes with them; torch's generator is as before afterwards."""
     shape, weight = module.vae.p.data_shape, module.vae.p.head.layer.weight
-    batches: Any = [(loader.x[:n], loader.y)] if isinstance(loader, BatchLoader) else loader
+    batches: Any = loader
+    if isinstance(loader, BatchLoader):
+        batches = [Split(loader.x, loader.y, loader.c).take(slice(n))]
     xs: list[Tensor] = []
     ys: list[Tensor] = []
+    cs: list[Tensor] = []
     with torch.random.fork_rng(devices=[]):
         for batch in batches:
-            xs.append(as_block(batch, shape, weight).flatten(0, 1))
+            block = as_block(batch, shape, weight)
+            xs.append(block.flatten(0, 1))
+            if module.vae.condition_shape is not None:
+                cs.append(block_of_conditions(batch, module.vae.condition_shape, block).flatten(0, 1))
             if isinstance(batch, tuple | list) and len(batch) > 1 and isinstance(batch[1], Tensor):
                 ys.append(batch[1].flatten().to(weight.device))
             if sum(map(len, xs)) >= n:
                 break
     x = torch.cat(xs)[:n]
     y = torch.cat(ys)[: len(x)] if ys else None
-    return x, y if y is not None and len(y) == len(x) else None
+    return Split(x, y if y is not None and len(y) == len(x) else None, torch.cat(cs)[:n] if cs else None)

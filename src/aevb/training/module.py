@@ -17,11 +17,11 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from aevb.data.loader import BatchLoader, range_of_loader
 from aevb.data.module import InMemoryDataModule
 from aevb.errors import ConfigError, NonFiniteLossError
-from aevb.inputs import as_block
-from aevb.objectives import Objective
+from aevb.inputs import as_block, block_of_conditions, require_finite
+from aevb.objectives import Estimate, Objective
 from aevb.training.clock import Clock
 from aevb.training.extension import End, end_of_training, restore_noise
-from aevb.training.steps import StepRunner, Steps, TrainingStep, clip_gradients, make_runner
+from aevb.training.steps import Inputs, StepRunner, Steps, TrainingStep, clip_gradients, make_runner
 from aevb.types import Checked, Count, Seed
 from aevb.vae import VAE
 
@@ -33,8 +33,9 @@ class AEVB(Checked, pl.LightningModule):
 
     A batch of Lightning's may be a block of K minibatches (K, B, *data_shape), as those of `aevb.data` are. A training
     step then takes K optimizer steps, so the loop's own cost is paid once per block; optimization is therefore manual
-    in Lightning's sense. A batch (B, *data_shape) of any other loader is a block of one. Labels are ignored, and
-    batches are converted and checked as `VAE` does it.
+    in Lightning's sense. A batch (B, *data_shape) of any other loader is a block of one. Batches are x, (x, y) or
+    (x, y, c): labels y are ignored, conditions c are for models that take them. They are converted and checked as
+    `VAE` does it.
 
     Loggers are given the metrics by Lightning's `self.log`; where a `Metrics` callback is there, it alone does it, at
     the number of training samples. `hparams` names the parts and their sizes.
@@ -130,18 +131,28 @@ class AEVB(Checked, pl.LightningModule):
 
     def check_loader(self, loader: Any) -> None:
         """Check all datapoints of a `BatchLoader`, once; those that it draws as 0 or 1 suit every likelihood."""
-        if not isinstance(loader, BatchLoader) or loader.binarize or any(loader.x is x for x in self.checked):
+        if not isinstance(loader, BatchLoader) or any(loader.x is x for x in self.checked):
             return
-        for chunk in loader.x.split(1000):
+        self.vae.given(loader.c, len(loader.x))
+        for chunk in () if loader.binarize else loader.x.split(1000):
             self.vae.batch(chunk)
         self.checked.append(loader.x)
 
-    def blocks_from(self, batch: Any, loader: Any) -> Tensor:
-        """The minibatches (K, B, *data_shape) of a batch of a loader, checked unless it is a `BatchLoader`."""
+    def blocks_from(self, batch: Any, loader: Any) -> Inputs:
+        """The minibatches of a batch of a loader, checked unless it is a `BatchLoader`.
+
+        Returns:
+            x (K, B, *data_shape) and, where the model takes a condition, c (K, B, *condition_shape).
+        """
         x = as_block(batch, self.vae.p.data_shape, self.vae.p.head.layer.weight)
+        inputs: Inputs = (x,)
+        if self.vae.condition_shape is not None:
+            inputs = (x, block_of_conditions(batch, self.vae.condition_shape, x))
         if not isinstance(loader, BatchLoader):
             self.vae.p.head.check(x)
-        return x
+            for c in inputs[1:]:
+                require_finite(c, "c")
+        return inputs
 
     def count_data(self, loader: Any) -> None:
         """Tell the objective N, the size of the training set, where it is not set and can be known."""
@@ -249,9 +260,10 @@ class AEVB(Checked, pl.LightningModule):
             The metrics of each minibatch at its last step, (K,) each, in nats per datapoint.
         """
         block = self.blocks_from(batch, self.trainer.train_dataloader)
-        x = self.truncate(block)
+        inputs = self.truncate(block)
         assert self.runner is not None
-        metrics = self.runner.run(x, self.samples_seen, x.shape[1] * self.trainer.world_size)
+        x = inputs[0]
+        metrics = self.runner.run(inputs, self.samples_seen, x.shape[1] * self.trainer.world_size)
         metrics = self.mean_over_ranks(metrics)
         self.require_finite(metrics["loss"], x.shape[1])
         self.samples_seen += x.shape[0] * x.shape[1] * self.trainer.world_size
@@ -259,7 +271,7 @@ class AEVB(Checked, pl.LightningModule):
             self.log_dict({f"train/{name}": values[-1] for name, values in metrics.items()})
         self.trainer.should_stop = self.done
         if self.done:
-            self.end = end_of_training(self.trainer, unused=len(block) - len(x))
+            self.end = end_of_training(self.trainer, unused=len(block[0]) - len(x))
         return metrics
 
     def mean_over_ranks(self, metrics: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -270,12 +282,12 @@ class AEVB(Checked, pl.LightningModule):
         assert isinstance(means, Tensor)
         return dict(zip(metrics, means, strict=True))
 
-    def truncate(self, x: Tensor) -> Tensor:
+    def truncate(self, block: Inputs) -> Inputs:
         """The first minibatches of the block, as many as `max_samples` leaves room for."""
         if self.max_samples is None:
-            return x
-        per_step = x.shape[1] * self.trainer.world_size
-        return x[: -((self.samples_seen - self.max_samples) // per_step)]
+            return block
+        per_step = block[0].shape[1] * self.trainer.world_size
+        return tuple(part[: -((self.samples_seen - self.max_samples) // per_step)] for part in block)
 
     def require_finite(self, losses: Tensor, batch_size: int) -> None:
         """Raise `NonFiniteLossError`, naming the first step of the block whose loss is not finite."""
@@ -313,10 +325,10 @@ class AEVB(Checked, pl.LightningModule):
         seed_noise(self.seed, self.global_rank, "test")
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
-        self.add_evaluation(self.blocks_from(batch, self.trainer.val_dataloaders).flatten(0, 1))
+        self.add_evaluation(*self.blocks_from(batch, self.trainer.val_dataloaders))
 
     def test_step(self, batch: Any, batch_idx: int) -> None:
-        self.add_evaluation(self.blocks_from(batch, self.trainer.test_dataloaders).flatten(0, 1))
+        self.add_evaluation(*self.blocks_from(batch, self.trainer.test_dataloaders))
 
     def on_validation_epoch_end(self) -> None:
         self.log_means("val")
@@ -324,9 +336,10 @@ class AEVB(Checked, pl.LightningModule):
     def on_test_epoch_end(self) -> None:
         self.log_means("test")
 
-    def add_evaluation(self, x: Tensor) -> None:
-        """Add a batch to the sums over datapoints; with bits per dimension where x is discrete."""
-        metrics = self.objective.evaluate(self.vae.p, self.vae.q, x).metrics()
+    def add_evaluation(self, *block: Tensor) -> None:
+        """Add a block to the sums over datapoints; with bits per dimension where x is discrete."""
+        x, *c = (part.flatten(0, 1) for part in block)
+        metrics = evaluation(self, x, *c).metrics()
         if self.vae.p.head.discrete:
             metrics["bits_per_dim"] = -metrics["elbo"] / (math.log(2) * math.prod(self.vae.p.data_shape))
         for name, value in metrics.items():
@@ -369,6 +382,11 @@ class AEVB(Checked, pl.LightningModule):
         self.samples_seen, self.validated_samples = checkpoint["samples"], checkpoint.get("validated_samples")
         self.scheduled_epoch, self.val_elbo = checkpoint["schedule"]["epoch"], checkpoint["schedule"]["val_elbo"]
         self.end = End(checkpoint["loops"]["fit_loop"], checkpoint["noise"]) if "noise" in checkpoint else None
+
+
+def evaluation(module: AEVB, x: Tensor, c: Tensor | None = None) -> Estimate:
+    """The objective's estimate for validation and test: x (B, *data_shape), c (B, *condition_shape)."""
+    return module.objective.evaluate(module.vae.p.given(c), module.vae.q.given(c), x)
 
 
 def is_fused(make_optimizer: Callable[..., Optimizer]) -> bool:

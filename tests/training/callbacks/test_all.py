@@ -10,7 +10,7 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
-from aevb.data import BatchLoader
+from aevb.data import BatchLoader, Split
 from aevb.objectives import SGVB
 from aevb.training.callbacks import Checkpoint, Curve, Images, Interruption, Metrics, Progress, Status
 from aevb.training.callbacks.curve import mean_elbo
@@ -73,8 +73,8 @@ def test_curve_is_of_the_datapoints_of_the_loaders() -> None:
     curve.on_train_end = lambda trainer, module: found.update(curve.measure(module))
     module, _ = fit([curve], BatchLoader(X[:30], batch_size=10, block_size=2), labelled(slice(30, 50)))
     assert found == {
-        "curve/train_elbo": mean_elbo(module, X[:30] / 255),
-        "curve/val_elbo": mean_elbo(module, X[30:] / 255),
+        "curve/train_elbo": mean_elbo(module, Split(X[:30] / 255)),
+        "curve/val_elbo": mean_elbo(module, Split(X[30:] / 255)),
     }
 
 
@@ -90,7 +90,7 @@ def test_curve_is_of_the_datapoints_of_the_loaders() -> None:
 )
 def test_examples_are_the_first_datapoints(loader: Any, count: int, labels: Any) -> None:
     module, trainer = fit([], loader, max_samples=20, max_epochs=-1)
-    x, y = examples(trainer, module, "train", count)
+    x, y, _ = examples(trainer, module, "train", count)
     assert torch.equal(x, X[:count] / 255)
     assert y is None if labels is None else torch.equal(y, labels)
 

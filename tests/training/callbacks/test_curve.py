@@ -5,6 +5,7 @@ import csv
 import pytest
 import torch
 
+from aevb.data import Split
 from aevb.estimators import ImportanceSampling
 from aevb.objectives import SGVB
 from aevb.runs.load import load_run
@@ -68,9 +69,9 @@ def test_resumed_run_has_the_same_curve(run_train, tmp_path):
 def test_mean_elbo_has_the_same_noise_each_time_and_leaves_the_mode_alone(run_train):
     folder, _ = run_train(*SETTINGS, "max_samples=300")
     module = AEVB(load_run(folder.path), SGVB(), torch.optim.Adagrad).train()
-    x = torch.rand(30, 1, 8, 8)
-    assert mean_elbo(module, x) == mean_elbo(module, x)
-    assert mean_elbo(module, x, 1000) == pytest.approx(mean_elbo(module, x, 7), abs=0.5)
+    data = Split(torch.rand(30, 1, 8, 8))
+    assert mean_elbo(module, data) == mean_elbo(module, data)
+    assert mean_elbo(module, data, 1000) == pytest.approx(mean_elbo(module, data, 7), abs=0.5)
     assert all(part.training for part in module.modules())
 
 
@@ -83,7 +84,7 @@ def test_estimator_of_the_marginal_likelihood_takes_the_place_of_the_elbo(run_tr
     assert [row["samples"] for row in rows] == ["100", "1000"]
     assert all("curve/test_elbo" not in row for row in rows)
     module = AEVB(load_run(folder.path, "last"), SGVB(), torch.optim.Adagrad)
-    x = torch.rand(50, 1, 8, 8)
-    found = mean_log_marginal(module, x, ImportanceSampling(num_samples=100))
-    assert found == mean_log_marginal(module, x, ImportanceSampling(num_samples=100))
-    assert found > mean_elbo(module, x)
+    data = Split(torch.rand(50, 1, 8, 8))
+    found = mean_log_marginal(module, data, ImportanceSampling(num_samples=100))
+    assert found == mean_log_marginal(module, data, ImportanceSampling(num_samples=100))
+    assert found > mean_elbo(module, data)

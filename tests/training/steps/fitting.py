@@ -56,9 +56,11 @@ def train(
     generator = torch.Generator().manual_seed(0)
     x = torch.randint(2, (BLOCKS, BLOCK, BATCH, *module.vae.p.data_shape), generator=generator).float()
     blocks = [*x, x[0, :1, :last]] if last else [*x]
+    shape = module.vae.condition_shape
+    c = () if shape is None else (None, torch.randn(BLOCK, BATCH, *shape, generator=generator))
     watch = Watch()
     trainer = quiet_trainer(**{"max_epochs": 2, "callbacks": [watch, *callbacks]} | (options or {}))
-    trainer.fit(module, DataLoader([(block,) for block in blocks], batch_size=None), ckpt_path=resume)
+    trainer.fit(module, DataLoader([(block, *c) for block in blocks], batch_size=None), ckpt_path=resume)
     return module, watch, trainer
 
 

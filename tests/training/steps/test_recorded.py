@@ -11,7 +11,7 @@ from pytorch_lightning.plugins import MixedPrecision
 
 from aevb import likelihoods, posteriors, priors
 from aevb.errors import ConfigError
-from aevb.networks import ConvDecoder, ConvEncoder
+from aevb.networks import ConvDecoder, ConvEncoder, MLPDecoder, MLPEncoder
 from aevb.objectives import IWAE, SGVB, FullVB, MonteCarloEM, ScoreFunction, WakeSleep
 from aevb.training.steps import verified
 from aevb.vae import VAE
@@ -39,6 +39,7 @@ LIKELIHOODS = (
     "Beta", "Categorical", "DiscretizedLogisticMixture", "Poisson", "GaussianUniformMixture",
 )  # fmt: skip
 POSTERIORS = ("FullGaussian", "LowRankGaussian", "Laplace", "Logistic", "InverseAutoregressiveFlow", "SplineFlow")
+CONDITIONAL = ("sgvb", "iwae_dreg", "score_function_learned", "wake_sleep", "full_vb", "monte_carlo_em")
 PRIORS = ("Laplace", "StudentT", "MixtureOfGaussians", "VampPrior", "Flow")
 
 
@@ -55,6 +56,11 @@ def conv_model() -> VAE:
     )
 
 
+def conditional_model() -> VAE:
+    parts: dict[str, Any] = {"hidden": [10], "condition_shape": (3,)}
+    return small_model(SHAPE, encoder=partial(MLPEncoder, **parts), decoder=partial(MLPDecoder, **parts))
+
+
 CASES: dict[str, tuple[Callable[[], Any], Callable[[], VAE], str]] = {
     **{name: (make, partial(small_model, SHAPE), "adagrad") for name, make in OBJECTIVES.items()},
     **{
@@ -66,6 +72,7 @@ CASES: dict[str, tuple[Callable[[], Any], Callable[[], VAE], str]] = {
         for name in POSTERIORS
     },
     **{f"prior_{name}": (SGVB, partial(small_model, SHAPE, prior=getattr(priors, name)), "adam") for name in PRIORS},
+    **{f"{name}_conditional": (OBJECTIVES[name], conditional_model, "adagrad") for name in CONDITIONAL},
     "networks_conv": (SGVB, conv_model, "adagrad"),
     "optimizer_sgd": (SGVB, partial(small_model, SHAPE), "sgd"),
 }

@@ -4,15 +4,15 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from torch import Tensor
 
+from aevb.data import Split
 from aevb.estimators.base import Estimator
 from aevb.estimators.runner import rows_at_once, run
 from aevb.objectives.monte_carlo_em import evaluation_mode
 from aevb.training.callbacks.metrics import log_metrics
 from aevb.training.callbacks.periodic import LogSpaced, Periodic
 from aevb.training.examples import examples, splits
-from aevb.training.module import AEVB, seed_noise
+from aevb.training.module import AEVB, evaluation, seed_noise
 from aevb.types import Count
 
 
@@ -44,10 +44,10 @@ class Curve(Periodic):
         super().__init__(LogSpaced(first, per_decade))
         self.datapoints = datapoints
         self.estimator = estimator
-        self.data: dict[str, Tensor] = {}
+        self.data: dict[str, Split] = {}
 
     def on_train_start(self, trainer: pl.Trainer, module: Any) -> None:
-        self.data = {split: examples(trainer, module, split, self.datapoints)[0] for split in splits(trainer)}
+        self.data = {split: examples(trainer, module, split, self.datapoints) for split in splits(trainer)}
 
     def act(self, trainer: pl.Trainer, module: AEVB) -> None:
         if trainer.is_global_zero:
@@ -57,28 +57,25 @@ class Curve(Periodic):
         """The points of the two curves, by the names of their metrics."""
         estimator, splits = self.estimator, self.data.items()
         if estimator is None:
-            return {f"curve/{split}_elbo": mean_elbo(module, x) for split, x in splits}
-        return {f"curve/{split}_log_marginal": mean_log_marginal(module, x, estimator) for split, x in splits}
+            return {f"curve/{split}_elbo": mean_elbo(module, data) for split, data in splits}
+        return {f"curve/{split}_log_marginal": mean_log_marginal(module, data, estimator) for split, data in splits}
 
     def on_train_end(self, trainer: pl.Trainer, module: Any) -> None:
         self.data = {}
 
 
 @torch.no_grad()
-def mean_elbo(module: AEVB, x: Tensor, batch_size: int = 1000) -> float:
-    """The mean ELBO of the datapoints x (N, *data_shape), in nats, with the same noise at each call."""
+def mean_elbo(module: AEVB, data: Split, batch_size: int = 1000) -> float:
+    """The mean ELBO of datapoints in nats, with the same noise at each call."""
     seed_noise(module.seed, "curve")
     with evaluation_mode(module):
-        bounds = [
-            module.objective.evaluate(module.vae.p, module.vae.q, chunk).elbo
-            for chunk in x.to(module.device).split(batch_size)
-        ]
+        bounds = [evaluation(module, x, c).elbo for x, _, c in data.to(module.device).chunks(batch_size)]
     return float(torch.cat(bounds).mean())
 
 
-def mean_log_marginal(module: AEVB, x: Tensor, estimator: Estimator) -> float:
-    """The mean estimate of log p(x) of the datapoints x (N, *data_shape), in nats, with the same noise at each call."""
+def mean_log_marginal(module: AEVB, data: Split, estimator: Estimator) -> float:
+    """The mean estimate of log p(x) of datapoints in nats, with the same noise at each call."""
     with evaluation_mode(module):
         rows = rows_at_once(module.vae.p)
-        found, _ = run(estimator, module.vae, x.to(module.device), rows, module.seed)
+        found, _ = run(estimator, module.vae, data.to(module.device), rows, module.seed)
     return found.mean

@@ -13,7 +13,9 @@ from PIL.Image import Image
 from torch import Tensor
 
 from aevb import plots
+from aevb.data import Split
 from aevb.estimators.runner import rows_at_once
+from aevb.networks import condition_shape_of
 from aevb.tasks.base import encoded_means
 from aevb.training.callbacks.periodic import Every, Periodic
 from aevb.training.examples import NAMES, examples, splits
@@ -28,8 +30,10 @@ class Images(Periodic):
 
     `samples` and `samples_drawn` come from the prior: the mean of p(x|z), and a draw. `reconstructions` are test images
     (the same each time) above their reconstructions; validation images where a trainer has loaders and no data module
-    of `aevb`. Where z has two dimensions, `manifold` shows the means of p(x|z)
-    over the grid of figure 4 of the paper, and `latents` the means of q(z|x), coloured by label where labels exist.
+    of `aevb`. Where z has two dimensions, `latents` shows the means of q(z|x), coloured by label where labels exist,
+    and `manifold` the means of p(x|z) over the grid of figure 4 of the paper, unless the model takes a condition. The
+    samples of a model that takes one have a row for each condition where there are few, such as labels, and a column
+    for each z; else they have the conditions of fixed datapoints.
 
     Args:
         folder: Where the pictures go.
@@ -74,26 +78,60 @@ class Images(Periodic):
         """Names and pictures."""
         vae, after = module.vae, f"after {module.samples_seen:,} training samples"
         split = splits(trainer)[-1]
-        x, _ = examples(trainer, module, split, self.num_reconstructions)
+        data = examples(trainer, module, split, self.num_reconstructions)
+        x = data.x
         shape, (low, high) = vae.p.data_shape, plots.limits(x)
         at_once = rows_at_once(vae.p)
 
-        def decoded(z: Tensor, mean: bool = True) -> Tensor:
-            likelihoods = (vae.decode(part[None]) for part in z.split(at_once))
+        def decoded(z: Tensor, c: Tensor | None = None, mean: bool = True) -> Tensor:
+            parts = Split(z, c=c).chunks(at_once)
+            likelihoods = (vae.decode(part.x[None], part.c) for part in parts)
             return torch.cat([plots.reduced((p.mean if mean else p.sample())[0]) for p in likelihoods])
 
-        z = vae.p.prior().sample(torch.Size((self.num_samples,)))
-        columns = math.ceil(self.num_samples**0.5)
-        for what, title in (("samples", "means of p(x|z), z ~ p(z)"), ("samples_drawn", "draws x ~ p(x|z), z ~ p(z)")):
-            rows = [("", row) for row in decoded(z, mean=what == "samples").split(columns)]
+        titles, columns, z, c = self.samples(trainer, module)
+        of, given = ("", "") if c is None else ("|c", ", c")
+        for what, title in (
+            ("samples", f"means of p(x|z{given}), z ~ p(z{of})"),
+            ("samples_drawn", f"draws x ~ p(x|z{given}), z ~ p(z{of})"),
+        ):
+            rows = list(zip(titles, decoded(z, c, mean=what == "samples").split(columns), strict=True))
             yield what, plots.show(rows, shape, f"{title}, {after}", low, high)
-        reconstructions = torch.cat([plots.reduced(vae.reconstruct(part)) for part in x.split(at_once)])
+        reconstructions = torch.cat([plots.reduced(vae.reconstruct(x, c)) for x, _, c in data.chunks(at_once)])
         pairs = plots.paired(("data", "reconstruction"), plots.reduced(x), reconstructions)
         caption = f"{NAMES[split]} and means of p(x|z), z ~ q(z|x), {after}"
         yield "reconstructions", plots.show(pairs, shape, caption, low, high)
-        if vae.p.latent_dim == 2:
+        if vae.p.latent_dim == 2 and c is None:
             means = decoded(plots.manifold_points(self.manifold_size).to(module.device))
             caption = f"means of p(x|z) over the plane of z, {after}"
             yield "manifold", plots.manifold(means, shape, caption, low, high)
-            x, y = examples(trainer, module, split, 5000)
-            yield "latents", plots.latent_scatter(encoded_means(vae, x), y, f"means of q(z|x), {NAMES[split]}, {after}")
+        if vae.p.latent_dim == 2:
+            data = examples(trainer, module, split, 5000)
+            caption = f"means of q(z|x{given}), {NAMES[split]}, {after}"
+            yield "latents", plots.latent_scatter(encoded_means(vae, data), data.y, caption)
+
+    def samples(self, trainer: pl.Trainer, module: AEVB) -> tuple[list[str], int, Tensor, Tensor | None]:
+        """Titles of rows, the length of a row, draws z ~ p(z), (N, latent_dim), and their conditions, if any."""
+        vae, columns = module.vae, math.ceil(self.num_samples**0.5)
+        if vae.condition_shape is None:
+            z = vae.p.sample_prior(1, self.num_samples)[0]
+            return [""] * math.ceil(len(z) / columns), columns, z, None
+        c = examples(trainer, module, splits(trainer)[-1], 5000).c
+        assert c is not None
+        kinds = c.unique(dim=0).flip(0)  # labels, as one-hot vectors, from 0 on
+        if len(kinds) > plots.MAX_CLASSES:
+            c = c[: self.num_samples]
+            z = vae.given(c, len(c)).p.sample_prior(1, len(c))[0]
+            return [""] * math.ceil(len(z) / columns), columns, z, c
+        columns = max(1, self.num_samples // len(kinds))
+        c = kinds.repeat_interleave(columns, 0)
+        z = vae.given(c, len(c)).p.sample_prior(1, len(c))[0]
+        if condition_shape_of(vae.p.prior) is None:
+            z = z[:columns].repeat(len(kinds), 1)
+        return [title(kind) for kind in kinds], columns, z, c
+
+
+def title(c: Tensor) -> str:
+    """A condition in a word: the label of a one-hot vector, else its values."""
+    if c.ndim == 1 and len(c) > 1 and c.sum() == c.max() == 1:
+        return str(int(c.argmax()))
+    return ", ".join(f"{value:.3g}" for value in c.flatten()[:3].tolist())

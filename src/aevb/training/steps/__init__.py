@@ -16,10 +16,10 @@ from aevb.training.steps.capture import Captured, CapturedProgram, CudaGraphs
 from aevb.training.steps.compiled import Compiled
 from aevb.training.steps.eager import Eager
 from aevb.training.steps.recorded import Recorded
-from aevb.training.steps.runner import StepRunner, TrainingStep, clip_gradients
+from aevb.training.steps.runner import Inputs, StepRunner, TrainingStep, clip_gradients
 from aevb.training.steps.verified import obstacle
 
-__all__ = ["StepRunner", "Steps", "TrainingStep", "clip_gradients", "make_runner"]
+__all__ = ["Inputs", "StepRunner", "Steps", "TrainingStep", "clip_gradients", "make_runner"]
 
 log = logging.getLogger("aevb")
 

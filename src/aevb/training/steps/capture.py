@@ -17,8 +17,8 @@ from torch.optim import Optimizer
 
 from aevb.errors import first_line
 from aevb.training.steps.compiled import Compilation, with_tensor_rates
-from aevb.training.steps.runner import Metrics, StepRunner, TrainingStep, unvalidated_distributions
-from aevb.training.steps.verified import NoProgramError, bitwise_equal, nearly_equal, outside_autograd
+from aevb.training.steps.runner import Inputs, Metrics, StepRunner, TrainingStep, unvalidated_distributions
+from aevb.training.steps.verified import NoProgramError, bitwise_equal, nearly_equal, outside_autograd, shapes
 
 log = logging.getLogger("aevb")
 
@@ -28,8 +28,8 @@ STEPS = 50
 MAX_GRAPHS = 4
 """Of minibatches of different shapes or number, such as an epoch's last; each holds memory."""
 
-Take = Callable[[Tensor], Metrics]
-"""Takes the step of a minibatch (B, *data_shape)."""
+Take = Callable[[Inputs], Metrics]
+"""Takes the step of a minibatch."""
 
 
 class Graphs(Protocol):
@@ -89,29 +89,31 @@ class Run:
     Args:
         take: What is executed for each minibatch.
         counter: The objective's `samples_seen`.
-        x: Minibatches (K, B, *data_shape); all others must have their shape and type.
+        block: K minibatches; all others must have their shapes and types.
         batch_size: Training samples of a minibatch, over all processes.
     """
 
-    def __init__(self, take: Take, counter: Tensor, x: Tensor, batch_size: int) -> None:
+    def __init__(self, take: Take, counter: Tensor, block: Inputs, batch_size: int) -> None:
         self.take, self.counter, self.batch_size = take, counter, batch_size
-        self.x = [torch.empty_like(each) for each in x]  # aligned alike, as rounding may depend on it
+        # Minibatches are aligned alike, as rounding may depend on it.
+        self.block = tuple([torch.empty_like(each) for each in part] for part in block)
         self.samples_seen = torch.zeros_like(counter)
         self.launched = False
         self.graph: Callable[[], None] | None = None
         self.results: Metrics = {}
 
-    def fill(self, x: Tensor, samples_seen: int) -> None:
+    def fill(self, block: Inputs, samples_seen: int) -> None:
         """Set the data, and the training samples before them."""
-        torch._foreach_copy_(self.x, list(x))
+        for memory, part in zip(self.block, block, strict=True):
+            torch._foreach_copy_(memory, list(part))
         self.samples_seen.fill_(samples_seen)
 
     def launch(self) -> Metrics:
         """Take the steps one after the other; returns the metrics of each, (K,) each."""
         found = []
-        for number, x in enumerate(self.x):
+        for number, inputs in enumerate(zip(*self.block, strict=True)):
             self.counter.copy_(self.samples_seen + number * self.batch_size)
-            found.append(self.take(x))
+            found.append(self.take(inputs))
         return {name: torch.stack([metrics[name] for metrics in found]) for name in found[0]}
 
     def replay(self) -> Metrics:
@@ -162,26 +164,27 @@ class Captured(StepRunner):
     def active(self) -> StepRunner:
         return self.fallback.active if self.failed else self
 
-    def run(self, block: Tensor, samples_seen: int, batch_size: int) -> Metrics:
+    def run(self, block: Inputs, samples_seen: int, batch_size: int) -> Metrics:
         found: list[Metrics] = []
-        done = 0
+        done, total = 0, len(block[0])
         with unvalidated_distributions():
-            while not self.failed and done < len(block):
-                x = block[done : done + STEPS]
-                metrics = self.attempt(x, samples_seen + done * batch_size, batch_size)
+            while not self.failed and done < total:
+                taken = tuple(part[done : done + STEPS] for part in block)
+                metrics = self.attempt(taken, samples_seen + done * batch_size, batch_size)
                 if metrics is not None:
-                    self.step.count_updates(len(x))
+                    self.step.count_updates(len(taken[0]))
                     found.append(metrics)
-                    done += len(x)
-        if done < len(block):
-            found.append(self.fallback.run(block[done:], samples_seen + done * batch_size, batch_size))
+                    done += len(taken[0])
+        if done < total:
+            rest = tuple(part[done:] for part in block)
+            found.append(self.fallback.run(rest, samples_seen + done * batch_size, batch_size))
         return {name: torch.cat([metrics[name] for metrics in found]) for name in found[0]}
 
-    def attempt(self, x: Tensor, samples_seen: int, batch_size: int) -> Metrics | None:
+    def attempt(self, block: Inputs, samples_seen: int, batch_size: int) -> Metrics | None:
         """Take the steps of minibatches; None: they cannot be captured, and none has been taken."""
         self.follow_settings()
-        run = self.run_of(x, batch_size)
-        run.fill(x, samples_seen)
+        run = self.run_of(block, batch_size)
+        run.fill(block, samples_seen)
         for tensor, rate in zip(self.learning_rates, self.step.learning_rates(), strict=True):
             tensor.fill_(rate)
         if run.graph is not None:
@@ -208,17 +211,17 @@ class Captured(StepRunner):
                 if isinstance(value, Tensor) and value.dim() == 0:
                     state[name] = value.to(device)
 
-    def run_of(self, x: Tensor, batch_size: int) -> Run:
-        """The memory for minibatches like x; the oldest makes room for a new one."""
-        key = (x.shape, x.dtype, batch_size)
+    def run_of(self, block: Inputs, batch_size: int) -> Run:
+        """The memory for minibatches like those of a block; the oldest makes room for a new one."""
+        key = (*shapes(block), batch_size)
         if key not in self.runs:
             if len(self.runs) == MAX_GRAPHS:
                 del self.runs[next(iter(self.runs))]
-            self.runs[key] = Run(self.take, self.step.objective.samples_seen, x, batch_size)
+            self.runs[key] = Run(self.take, self.step.objective.samples_seen, block, batch_size)
         return self.runs[key]
 
-    def take(self, x: Tensor) -> Metrics:
-        return self.step.bare(x, self.optimizer)
+    def take(self, inputs: Inputs) -> Metrics:
+        return self.step.bare(inputs, self.optimizer)
 
     def launch(self, run: Run) -> Metrics:
         """Take the steps of the first minibatches of a number and shape."""
@@ -291,20 +294,20 @@ class CapturedProgram(Captured):
     name = "compiled"
 
     def before_capture(self, run: Run) -> None:
-        before, x = self.step.snapshot(), run.x[0]
-        program = Compilation(self.step, x, self.learning_rates)
+        before, inputs = self.step.snapshot(), tuple(part[0] for part in run.block)
+        program = Compilation(self.step, inputs, self.learning_rates)
         self.step.restore(before)
         with self.graphs.warm_up():
-            metrics = self.take(x)
+            metrics = self.take(inputs)
         expected = [*self.step.snapshot(), *metrics.values()]
         self.step.restore(before)
 
-        def take(x: Tensor) -> Metrics:
-            with outside_autograd(x.device):
-                return program.take(x)
+        def take(inputs: Inputs) -> Metrics:
+            with outside_autograd(inputs[0].device):
+                return program.take(inputs)
 
         with self.graphs.warm_up():
-            metrics = take(x)
+            metrics = take(inputs)
         found = [*self.step.snapshot(), *metrics.values()]
         self.step.restore(before)
         if not all(map(nearly_equal, expected, found, with_zeros(before, metrics))):

@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 from torch.overrides import TorchFunctionMode
 
 from aevb.errors import first_line
-from aevb.training.steps.runner import Metrics, TrainingStep
+from aevb.training.steps.runner import Inputs, Metrics, TrainingStep
 from aevb.training.steps.tracing import trace
 from aevb.training.steps.verified import NoProgramError, Verified, nearly_equal, outside_autograd
 
@@ -21,8 +21,8 @@ class Compiled(Verified):
 
     name = "compiled"
 
-    def make(self, x: Tensor) -> "Compilation":
-        return Compilation(self.step, x)
+    def make(self, inputs: Inputs) -> "Compilation":
+        return Compilation(self.step, inputs)
 
     def agree(self, expected: Tensor, found: Tensor, before: Tensor) -> bool:
         return nearly_equal(expected, found, before)
@@ -37,37 +37,38 @@ class Compilation:
 
     Args:
         step: It is executed twice; the caller restores the state afterwards.
-        x: A minibatch; all others must have its shape and type.
+        inputs: A minibatch; all others must have its shapes and types.
         learning_rates: Tensors that the caller sets to the learning rate of each group; None: `__call__` does.
     """
 
     fixed_learning_rates = False
 
-    def __init__(self, step: TrainingStep, x: Tensor, learning_rates: list[Tensor] | None = None) -> None:
+    def __init__(self, step: TrainingStep, inputs: Inputs, learning_rates: list[Tensor] | None = None) -> None:
+        device = inputs[0].device
         self.given = step.learning_rates()
         self.learning_rates = learning_rates or [
-            torch.tensor(rate, dtype=torch.float64, device=x.device) for rate in self.given
+            torch.tensor(rate, dtype=torch.float64, device=device) for rate in self.given
         ]
-        self.inputs = [*step.state(), *self.learning_rates]
+        self.state = [*step.state(), *self.learning_rates]
         optimizer = unfused(step.optimizer, self.learning_rates)
-        graph = trace(lambda x: step.bare(x, optimizer), x, self.inputs)
+        graph = trace(lambda inputs: step.bare(inputs, optimizer), inputs, self.state)
         try:
             self.run = torch.compile(graph, dynamic=False, options={"fallback_random": True})
-            with outside_autograd(x.device):
-                self.run(x, *self.inputs)
+            with outside_autograd(device):
+                self.run(*inputs, *self.state)
         except Exception as error:  # a compiler may be missing, or may not know an operation
             raise NoProgramError(first_line(error)) from error
 
-    def __call__(self, x: Tensor, learning_rates: list[float]) -> Metrics:
+    def __call__(self, inputs: Inputs, learning_rates: list[float]) -> Metrics:
         if learning_rates != self.given:
             self.given = learning_rates
             for tensor, rate in zip(self.learning_rates, learning_rates, strict=True):
                 tensor.fill_(rate)
-        return self.take(x)
+        return self.take(inputs)
 
-    def take(self, x: Tensor) -> Metrics:
+    def take(self, inputs: Inputs) -> Metrics:
         """Take the step of a minibatch at the learning rates as they are set."""
-        metrics: Metrics = self.run(x, *self.inputs)
+        metrics: Metrics = self.run(*inputs, *self.state)
         return metrics
 
 

@@ -1,8 +1,6 @@
 """Training steps by Lightning's hooks."""
 
-from torch import Tensor
-
-from aevb.training.steps.runner import Metrics, StepRunner
+from aevb.training.steps.runner import Inputs, Metrics, StepRunner
 
 
 class Eager(StepRunner):
@@ -10,5 +8,5 @@ class Eager(StepRunner):
 
     name = "eager"
 
-    def take(self, x: Tensor) -> Metrics:
-        return self.step.eager(x)
+    def take(self, inputs: Inputs) -> Metrics:
+        return self.step.eager(inputs)

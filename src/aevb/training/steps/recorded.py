@@ -7,7 +7,7 @@ the same kernels on the same values and draws the same noise, so its results are
 
 from torch import Tensor, fx
 
-from aevb.training.steps.runner import Metrics, TrainingStep
+from aevb.training.steps.runner import Inputs, Metrics, TrainingStep
 from aevb.training.steps.simplification import simplify
 from aevb.training.steps.tracing import trace
 from aevb.training.steps.verified import Verified, bitwise_equal, outside_autograd
@@ -18,8 +18,8 @@ class Recorded(Verified):
 
     name = "recorded"
 
-    def make(self, x: Tensor) -> "Recording":
-        return Recording(self.step, x)
+    def make(self, inputs: Inputs) -> "Recording":
+        return Recording(self.step, inputs)
 
     def agree(self, expected: Tensor, found: Tensor, before: Tensor) -> bool:
         return bitwise_equal(expected, found)
@@ -30,40 +30,41 @@ class Recording:
 
     Args:
         step: It is executed twice; the caller restores the state afterwards.
-        x: A minibatch; all others must have its shape and type.
+        inputs: A minibatch; all others must have its shapes and types.
 
     Attributes:
         fixed_learning_rates: Whether the recording holds for the present learning rates alone: those of a fused
             optimizer are arguments of one operation, others compute with them.
     """
 
-    def __init__(self, step: TrainingStep, x: Tensor) -> None:
+    def __init__(self, step: TrainingStep, inputs: Inputs) -> None:
         self.state = step.state()
         groups = [{id(parameter) for parameter in group["params"]} for group in step.optimizer.param_groups]
-        graph = trace(lambda x: step.bare(x, step.optimizer), x, self.state)
-        self.fixed_learning_rates = not lift_learning_rates(graph, self.state, groups)
-        with outside_autograd(x.device):
-            simplify(graph, [x, *self.state, *([0.0] * len(groups))])
+        graph = trace(lambda inputs: step.bare(inputs, step.optimizer), inputs, self.state)
+        self.fixed_learning_rates = not lift_learning_rates(graph, len(inputs), self.state, groups)
+        with outside_autograd(inputs[0].device):
+            simplify(graph, inputs, self.state, [0.0] * len(groups))
         self.run = graph.forward
 
-    def __call__(self, x: Tensor, learning_rates: list[float]) -> Metrics:
-        metrics: Metrics = self.run(x, *self.state, *learning_rates)
+    def __call__(self, inputs: Inputs, learning_rates: list[float]) -> Metrics:
+        metrics: Metrics = self.run(*inputs, *self.state, *learning_rates)
         return metrics
 
 
-def lift_learning_rates(graph: fx.GraphModule, state: list[Tensor], groups: list[set[int]]) -> bool:
+def lift_learning_rates(graph: fx.GraphModule, num_inputs: int, state: list[Tensor], groups: list[set[int]]) -> bool:
     """Make the learning rate of each group of parameters an input of the graph, for fused updates.
 
     Args:
         graph: With placeholders for a minibatch and the state; changed in place.
-        state: The values of the latter.
+        num_inputs: Tensors of a minibatch.
+        state: The values of the state.
         groups: The `id` of each parameter of each group.
 
     Returns:
         Whether every group has a fused update.
     """
     placeholders = [node for node in graph.graph.nodes if node.op == "placeholder"]
-    owner = {node: id(tensor) for node, tensor in zip(placeholders[1:], state, strict=True)}
+    owner = {node: id(tensor) for node, tensor in zip(placeholders[num_inputs:], state, strict=True)}
     rates: list[fx.Node] = []
     for number in range(len(groups)):
         with graph.graph.inserting_after([*placeholders, *rates][-1]):

@@ -14,9 +14,12 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 from torch.optim import Optimizer
 
-from aevb.objectives import Objective
+from aevb.objectives import Estimate, Objective
 
 Metrics = dict[str, Tensor]
+
+Inputs = tuple[Tensor, ...]
+"""x (B, *data_shape) and, of a conditional model, c (B, *condition_shape); in a block with K before B."""
 
 CONSTANTS = (bool, int, float, str, tuple, type(None))
 """Types of the attributes of modules that are constants of a program made from a step."""
@@ -38,18 +41,22 @@ class TrainingStep:
         self.optimizer: Optimizer = optimizer.optimizer
         self.updates = 0
 
-    def eager(self, x: Tensor) -> Metrics:
-        """Take the optimizer steps for x (B, *data_shape); returns the metrics of the last one, () each."""
-        for estimate in self.objective.estimates(self.p, self.q, x):
+    def estimates(self, x: Tensor, c: Tensor | None = None) -> Iterator[Estimate]:
+        """The objective's estimates, whose losses are minimised in turn."""
+        return self.objective.estimates(self.p.given(c), self.q.given(c), x)
+
+    def eager(self, inputs: Inputs) -> Metrics:
+        """Take the optimizer steps for a minibatch; returns the metrics of the last one, () each."""
+        for estimate in self.estimates(*inputs):
             self.lightning_optimizer.zero_grad()
             self.module.manual_backward(estimate.loss)
             self.lightning_optimizer.step()
         return estimate.metrics()
 
-    def bare(self, x: Tensor, optimizer: Optimizer) -> Metrics:
+    def bare(self, inputs: Inputs, optimizer: Optimizer) -> Metrics:
         """The same operations on tensors without Lightning's hooks, by `optimizer`, a form of the optimizer."""
         self.updates = 0
-        for estimate in self.objective.estimates(self.p, self.q, x):
+        for estimate in self.estimates(*inputs):
             optimizer.zero_grad()
             estimate.loss.backward()
             self.trainer.strategy.post_backward(estimate.loss)
@@ -145,8 +152,8 @@ class StepRunner(ABC):
         """The runner in use: this one, or its fallback."""
         return self
 
-    def run(self, block: Tensor, samples_seen: int, batch_size: int) -> Metrics:
-        """Take the steps of a block (K, B, *data_shape); returns the metrics of each minibatch, (K,) each.
+    def run(self, block: Inputs, samples_seen: int, batch_size: int) -> Metrics:
+        """Take the steps of a block of K minibatches; returns the metrics of each minibatch, (K,) each.
 
         Args:
             block: Minibatches of this process.
@@ -155,18 +162,19 @@ class StepRunner(ABC):
         """
         found = []
         with unvalidated_distributions():
-            self.prepare(block[0])
-            for number, x in enumerate(block):
+            minibatches = list(zip(*block, strict=True))
+            self.prepare(minibatches[0])
+            for number, inputs in enumerate(minibatches):
                 self.step.objective.samples_seen.fill_(samples_seen + number * batch_size)
-                found.append(self.take(x))
+                found.append(self.take(inputs))
         return {name: torch.stack([metrics[name] for metrics in found]) for name in found[0]}
 
-    def prepare(self, x: Tensor) -> None:  # noqa: B027 - most runners need nothing
-        """Called before each block with its first minibatch x (B, *data_shape)."""
+    def prepare(self, inputs: Inputs) -> None:  # noqa: B027 - most runners need nothing
+        """Called before each block with its first minibatch."""
 
     @abstractmethod
-    def take(self, x: Tensor) -> Metrics:
-        """Take the step of a minibatch x (B, *data_shape); returns its metrics, () each."""
+    def take(self, inputs: Inputs) -> Metrics:
+        """Take the step of a minibatch; returns its metrics, () each."""
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """Simplifies the graph of a training step: folds constants, and removes needless copies."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -72,12 +72,12 @@ class Values(fx.Interpreter):
         return (self.memory(node), value.storage_offset(), value.shape, value.stride(), value.dtype, value.is_conj())
 
 
-def simplify(graph: fx.GraphModule, arguments: list[Any]) -> None:
-    """Simplify the graph in place; the arguments are an example of its inputs."""
-    values = Values(graph, arguments)
+def simplify(graph: fx.GraphModule, inputs: Sequence[Tensor], state: Sequence[Tensor], others: Sequence[Any]) -> None:
+    """Simplify the graph in place; an example of its minibatch, the state, and other arguments follow each other."""
+    values = Values(graph, [*inputs, *state, *others])
     written = {values.memory(operand) for node in graph.graph.nodes for operand in overwritten(node)}
     merge_views(graph, values)
-    fold_constants(graph, values, written, len([a for a in arguments if isinstance(a, Tensor)]))
+    fold_constants(graph, values, written, range(len(inputs), len(inputs) + len(state)))
     graph.graph.eliminate_dead_code()
     reuse_memory(graph, values, written)
     for node in graph.graph.nodes:
@@ -131,10 +131,10 @@ def merge_views(graph: fx.GraphModule, values: Values) -> None:
             first.setdefault(place, node)
 
 
-def fold_constants(graph: fx.GraphModule, values: Values, written: set[int | None], num_tensors: int) -> None:
-    """Compute what depends on constants alone, and views of the state, once."""
+def fold_constants(graph: fx.GraphModule, values: Values, written: set[int | None], state_at: range) -> None:
+    """Compute what depends on constants alone, and views of the state, the placeholders in a range, once."""
     placeholders = [node for node in graph.graph.nodes if node.op == "placeholder"]
-    state = set(placeholders[1:num_tensors])
+    state = {placeholders[position] for position in state_at}
     constant: set[fx.Node] = set()
     for node in list(graph.graph.nodes):
         schema = schema_of(node)

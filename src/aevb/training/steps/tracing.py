@@ -7,23 +7,24 @@ from torch import Tensor, fx
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from aevb.errors import first_line
+from aevb.training.steps.runner import Inputs
 from aevb.training.steps.verified import NoProgramError
 
 
-def trace(step: Callable[[Tensor], Any], x: Tensor, inputs: list[Tensor]) -> fx.GraphModule:
-    """The operations of forward pass, backward pass and update, with placeholders for x and the inputs, in order.
+def trace(step: Callable[[Inputs], Any], inputs: Inputs, state: list[Tensor]) -> fx.GraphModule:
+    """The operations of forward pass, backward pass and update, with placeholders for inputs and state, in order.
 
     Args:
         step: Takes a minibatch, changes tensors in place, and returns metrics.
-        x: A minibatch.
-        inputs: All tensors that the step reads and changes in place.
+        inputs: A minibatch.
+        state: All tensors that the step reads and changes in place.
     """
 
-    def of_everything(x: Tensor, *_: Tensor) -> Any:
-        return step(x)
+    def of_everything(*tensors: Tensor) -> Any:
+        return step(tensors[: len(inputs)])
 
     try:
-        graph = make_fx(of_everything, tracing_mode="real", _error_on_data_dependent_ops=True)(x, *inputs)
+        graph = make_fx(of_everything, tracing_mode="real", _error_on_data_dependent_ops=True)(*inputs, *state)
     except Exception as error:  # whatever goes wrong under the tracer, the step itself may be sound
         reason = "Python reads the value of a tensor" if "_local_scalar_dense" in str(error) else first_line(error)
         raise NoProgramError(reason) from error

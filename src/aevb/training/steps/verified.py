@@ -11,7 +11,7 @@ from pytorch_lightning.utilities.model_helpers import is_overridden
 from torch import Tensor
 
 from aevb.distributed.strategy import DataParallel, without_communication
-from aevb.training.steps.runner import Metrics, StepRunner, TrainingStep
+from aevb.training.steps.runner import Inputs, Metrics, StepRunner, TrainingStep
 
 log = logging.getLogger("aevb")
 
@@ -40,8 +40,8 @@ class Program(Protocol):
     fixed_learning_rates: bool
     """Whether the learning rates are constants of the program."""
 
-    def __call__(self, x: Tensor, learning_rates: list[float]) -> Metrics:
-        """Take the step of a minibatch x; returns its metrics."""
+    def __call__(self, inputs: Inputs, learning_rates: list[float]) -> Metrics:
+        """Take the step of a minibatch; returns its metrics."""
 
 
 class Verified(StepRunner):
@@ -54,8 +54,8 @@ class Verified(StepRunner):
     Each rank makes its own program, which averages the gradients of all, and replays it only if all ranks can.
 
     A program holds for the settings it was made with: attributes of the models' parts and of the objective, settings of
-    the optimizer, the shape of the minibatch. When one changes between blocks, the phases start anew; a single block of
-    another shape is executed eagerly.
+    the optimizer, the shapes of the minibatch. When one changes between blocks, the phases start anew; a single block
+    of another shape is executed eagerly.
     """
 
     def __init__(self, step: TrainingStep, fallback: StepRunner) -> None:
@@ -66,15 +66,15 @@ class Verified(StepRunner):
         self.settings: tuple[Any, ...] = ()
         self.made_for: list[float] = []
         """The learning rates when the program was made."""
-        self.shape: tuple[Any, ...] = ()
-        """Of the minibatches that the program takes."""
+        self.shapes: list[Any] = []
+        """Shapes and types of the minibatches that the program takes."""
         self.aside = False
         """Whether this block has another shape, and is executed eagerly."""
         self.warmed_up = self.verified = self.programs = 0
 
     @abstractmethod
-    def make(self, x: Tensor) -> Program:
-        """The program for minibatches like x, or a `NoProgramError`; the state is restored afterwards."""
+    def make(self, inputs: Inputs) -> Program:
+        """The program for minibatches like this one, or a `NoProgramError`; the state is restored afterwards."""
 
     @abstractmethod
     def agree(self, expected: Tensor, found: Tensor, before: Tensor) -> bool:
@@ -84,13 +84,13 @@ class Verified(StepRunner):
     def active(self) -> StepRunner:
         return self.fallback.active if self.failed else self
 
-    def prepare(self, x: Tensor) -> None:
+    def prepare(self, inputs: Inputs) -> None:
         if self.failed:
-            return self.fallback.prepare(x)
+            return self.fallback.prepare(inputs)
         settings = self.step.settings()
         stale = self.program and self.program.fixed_learning_rates and self.made_for != self.step.learning_rates()
         same = settings == self.settings and not stale
-        fits = self.program is None or (x.shape, x.dtype) == self.shape
+        fits = self.program is None or shapes(inputs) == self.shapes
         if self.all_agree(same and fits):
             if self.aside:
                 self.step.optimizer.zero_grad()
@@ -102,47 +102,47 @@ class Verified(StepRunner):
             self.warmed_up = self.verified = 0
         return None
 
-    def take(self, x: Tensor) -> Metrics:
+    def take(self, inputs: Inputs) -> Metrics:
         if self.failed:
-            return self.fallback.take(x)
+            return self.fallback.take(inputs)
         if self.program is None:
-            return self.warm_up(x)
+            return self.warm_up(inputs)
         if self.aside:
-            return self.step.eager(x)
-        return self.replay(x) if self.verified == VERIFICATION else self.verify(x)
+            return self.step.eager(inputs)
+        return self.replay(inputs) if self.verified == VERIFICATION else self.verify(inputs)
 
-    def warm_up(self, x: Tensor) -> Metrics:
+    def warm_up(self, inputs: Inputs) -> Metrics:
         """Take the step eagerly, or make the program at the end of the warm-up."""
         if self.warmed_up >= WARM_UP:
-            self.prepare(x)  # the optimizer's state exists now
+            self.prepare(inputs)  # the optimizer's state exists now
         if self.warmed_up >= WARM_UP:
-            return self.make_and_verify(x)
+            return self.make_and_verify(inputs)
         self.warmed_up += 1
-        return self.step.eager(x)
+        return self.step.eager(inputs)
 
-    def make_and_verify(self, x: Tensor) -> Metrics:
+    def make_and_verify(self, inputs: Inputs) -> Metrics:
         """Make the program, and verify it on the same minibatch."""
         reason = "another process cannot"
         if self.programs == MAX_PROGRAMS:
-            return self.fall_back(x, "the settings of the run change too often")
+            return self.fall_back(inputs, "the settings of the run change too often")
         self.programs += 1
-        self.made_for, self.shape = self.step.learning_rates(), (x.shape, x.dtype)
+        self.made_for, self.shapes = self.step.learning_rates(), shapes(inputs)
         before = self.step.snapshot()
         try:
             with without_communication():
-                self.program = self.make(x)
+                self.program = self.make(inputs)
         except NoProgramError as error:
             reason = str(error)
         self.step.restore(before)
-        return self.verify(x) if self.all_agree(self.program is not None) else self.fall_back(x, reason)
+        return self.verify(inputs) if self.all_agree(self.program is not None) else self.fall_back(inputs, reason)
 
-    def verify(self, x: Tensor) -> Metrics:
+    def verify(self, inputs: Inputs) -> Metrics:
         """Take the step both ways, and keep the results of the eager one."""
         before = self.step.snapshot()
-        found = self.execute(x)
+        found = self.execute(inputs)
         after = self.step.snapshot()
         self.step.restore(before)
-        metrics = self.step.eager(x)
+        metrics = self.step.eager(inputs)
         agree = all(self.agree(*tensors) for tensors in zip(self.step.snapshot(), after, before, strict=True)) and all(
             self.agree(value, found[name], torch.zeros_like(value)) for name, value in metrics.items()
         )
@@ -154,23 +154,23 @@ class Verified(StepRunner):
             self.step.optimizer.zero_grad()
         return metrics
 
-    def replay(self, x: Tensor) -> Metrics:
+    def replay(self, inputs: Inputs) -> Metrics:
         """Take the step by the program."""
-        metrics = self.execute(x)
+        metrics = self.execute(inputs)
         self.step.count_updates(1)
         return metrics
 
-    def execute(self, x: Tensor) -> Metrics:
+    def execute(self, inputs: Inputs) -> Metrics:
         """Run the program."""
         assert self.program is not None
-        with outside_autograd(x.device):
-            return self.program(x, self.step.learning_rates())
+        with outside_autograd(inputs[0].device):
+            return self.program(inputs, self.step.learning_rates())
 
-    def fall_back(self, x: Tensor, reason: str) -> Metrics:
+    def fall_back(self, inputs: Inputs, reason: str) -> Metrics:
         """Use the fallback from this step on."""
         self.fail(reason)
-        self.fallback.prepare(x)
-        return self.fallback.take(x)
+        self.fallback.prepare(inputs)
+        return self.fallback.take(inputs)
 
     def fail(self, reason: str) -> None:
         """Use the fallback from the next step on."""
@@ -180,6 +180,11 @@ class Verified(StepRunner):
     def all_agree(self, decision: bool) -> bool:
         """Whether the decision is true in all processes."""
         return self.step.trainer.strategy.reduce_boolean_decision(decision, all=True)
+
+
+def shapes(inputs: Inputs) -> list[Any]:
+    """The shape and the type of each tensor of a minibatch."""
+    return [(tensor.shape, tensor.dtype) for tensor in inputs]
 
 
 @contextmanager
