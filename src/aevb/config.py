@@ -42,7 +42,11 @@ PARTS = {
         "pytorch_lightning.loggers.CSVLogger",
         "pytorch_lightning.loggers.TensorBoardLogger",
     ),
-    "trainer": ("pytorch_lightning.Trainer",),
+    "trainer": (
+        "pytorch_lightning.Trainer",
+        "pytorch_lightning.profilers.AdvancedProfiler",
+        "pytorch_lightning.profilers.SimpleProfiler",
+    ),
     "module": ("aevb.training.module.AEVB",),
 }
 """What the sections of a run's configuration may instantiate: classes, or the classes of a package. None of them

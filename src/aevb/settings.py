@@ -62,6 +62,7 @@ SCHEMAS: dict[str, dict[str, Any]] = {
     "train": {
         "seed": Seed,
         "max_samples": Count | None,
+        "ema_decay": Fraction | None,
         "steps": Literal["auto", "eager", "recorded", "compiled"],
         "matmul_precision": Literal["highest", "high", "medium"],
         "resume": Text | None,

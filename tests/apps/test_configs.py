@@ -30,6 +30,7 @@ CHOICES = [
         "trainer",
         "callbacks",
         "logger",
+        "debug",
         "data",
     )
     for option in options(group)

@@ -379,3 +379,18 @@ def test_models_of_several_layers_train_and_load(run_train, model):
     assert folder.config().model.latent_dim == 6
     vae = aevb.load_run(folder.path)
     assert vae.elbo(vae.sample(3)).shape == (3,)
+
+
+def test_early_stopping_is_resumed_exactly(run_train, tmp_path):
+    settings = [
+        "callbacks=early_stopping", "callbacks.early_stopping.patience=3", "callbacks.early_stopping.min_delta=0.5",
+        "callbacks.images=null", "logger=none", "trainer.check_val_every_n_epoch=1", "model.encoder.hidden=[16]",
+    ]  # fmt: skip
+    whole, _ = run_train(*settings, "max_samples=100000", folder=tmp_path / "whole")
+    end = whole.status()["samples"]
+    assert (whole.status()["ended_by"], end < 100_000) == ("EarlyStopping", True)
+    part, _ = run_train(*settings, f"max_samples={end - 1900}", folder=tmp_path / "part")
+    assert part.status()["ended_by"] == "max_samples"
+    run_train(f"resume={part.path}", "max_samples=100000", folder=part.path)
+    assert (part.status()["ended_by"], part.status()["samples"]) == ("EarlyStopping", end)
+    assert all(torch.equal(value, weights(part)[name]) for name, value in weights(whole).items())

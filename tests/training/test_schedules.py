@@ -8,13 +8,13 @@ import numpy
 import pytest
 import pytorch_lightning as pl
 import torch
-from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, ReduceLROnPlateau, SequentialLR, StepLR
+from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, OneCycleLR, ReduceLROnPlateau, SequentialLR, StepLR
 
 from aevb.data import Array
 from aevb.errors import ConfigError
 from aevb.objectives import SGVB
 from aevb.training.module import AEVB
-from aevb.training.schedules import Burda
+from aevb.training.schedules import Burda, OneCycle
 
 from ..small import quiet_trainer, small_model
 
@@ -30,6 +30,21 @@ def test_burda_has_the_stages_of_the_paper():
     assert [length for _, length in stages] == [3**i for i in range(8)]
     assert [factor for factor, _ in stages] == pytest.approx([10 ** (-i / 7) for i in range(8)])
     assert schedule.factor(100_000) == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(("epochs", "warm_up"), [(100, 0.3), (10, 0.25), (7, 0.9), (2, 0.6)])
+def test_one_cycle_has_the_learning_rates_of_torch(epochs, warm_up):
+    optimizer = sgd()
+    torchs = OneCycleLR(optimizer, max_lr=1.0, total_steps=epochs, pct_start=warm_up, cycle_momentum=False)
+    expected = []
+    for _ in range(epochs):
+        expected.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        if len(expected) < epochs:
+            torchs.step()
+    schedule = OneCycle(sgd(), epochs, warm_up)
+    assert [schedule.factor(epoch) for epoch in range(epochs)] == pytest.approx(expected, rel=1e-9)
+    assert schedule.factor(10 * epochs) == pytest.approx(4e-6)
 
 
 @pytest.mark.parametrize("setting", [{"stages": 0}, {"growth": 0}, {"decay": 0}])
@@ -51,6 +66,10 @@ SEVENTH = 10 ** (-1 / 7)
 SCHEDULES = {
     "burda": (BURDA, [1, *3 * [SEVENTH], *3 * [SEVENTH**2]]),
     "cosine": (partial(CosineAnnealingLR, T_max=6), [0.5 * (1 + math.cos(math.pi * epoch / 6)) for epoch in range(7)]),
+    "one cycle": (
+        partial(OneCycle, epochs=4, warm_up=0.5),
+        [0.04, 1, 0.500002, 4e-6, 4e-6, 4e-6, 4e-6],
+    ),
     "linear, then steps": (
         lambda optimizer: SequentialLR(
             optimizer, [LinearLR(optimizer, 0.5, total_iters=2), StepLR(optimizer, 2, gamma=0.1)], [2]

@@ -83,6 +83,8 @@ class Trained(NamedTuple):
     folder: RunFolder
     vae: VAE
     samples: int
+    averaged: bool
+    """Whether the weights are the moving average of those of training."""
     data: InMemoryDataModule
     datapoints: Split
     rows: int
@@ -102,7 +104,7 @@ def evaluate_run(config: DictConfig, folder: RunFolder, work: list[Estimator] | 
     data.require_same(checkpoint)
     chosen = datapoints(data, config.split, config.limit).to(device)
     rows = rows_at_once(vae.p, config.max_batch_values)
-    trained = Trained(folder, vae, checkpoint["samples"], data, chosen, rows)
+    trained = Trained(folder, vae, checkpoint["samples"], "last_weights" in checkpoint, data, chosen, rows)
     if isinstance(work, Task):
         print_entry(folder.path, perform(config, trained, work))
     else:
@@ -117,6 +119,7 @@ def identity(config: DictConfig, trained: Trained, settings: dict[str, Any]) -> 
         "settings": settings,
         "checkpoint": config.checkpoint,
         "samples": trained.samples,
+        "averaged_weights": trained.averaged,
         "seed": config.seed,
     }
 

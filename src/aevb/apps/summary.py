@@ -56,6 +56,8 @@ def print_start(
         f"{trainer.world_size} process{'es' if trainer.world_size > 1 else ''}, {trainer.precision}",
         "run folder": str(folder.path),
     }
+    if module.ema_decay is not None:
+        rows["evaluated"] = f"the moving average of the weights, decay {module.ema_decay}"
     if resumed_samples:
         rows["resumed"] = f"at {resumed_samples:,} samples"
     show_values("Auto-Encoding Variational Bayes", rows)
@@ -76,8 +78,10 @@ def print_end(
     rows["ended by"] = ended_by
     if ended_by not in ("max_samples", "trainer.max_epochs"):
         of = f" of {module.max_samples:,}" if module.max_samples else ""
-        resume = f"python train.py resume={shlex.quote(str(folder.path))}{LIFTED.get(ended_by, '')}"
-        rows["ended by"] += f" at {module.samples_seen:,}{of} samples; continue with: {resume}"
+        rows["ended by"] += f" at {module.samples_seen:,}{of} samples"
+    if ended_by in LIFTED:
+        resume = f"python train.py resume={shlex.quote(str(folder.path))}{LIFTED[ended_by]}"
+        rows["ended by"] += f"; continue with: {resume}"
     variance = variance_of_means(module.vae, data.examples("test", 1000))
     active = int((variance > ACTIVE).sum())
     rows["active units"] = f"{active} of {len(variance)} latent variables"
@@ -86,6 +90,8 @@ def print_end(
     for logger in loggers:
         if isinstance(logger, GuardedLogger):
             rows |= logger.where()
+    if module.ema_decay is not None:
+        rows["weights"] = "tested, drawn and loaded is their moving average"
     rows["in Python"] = f'aevb.load_run("{folder.path}")'
     show_values(f"finished after {module.samples_seen:,} samples", rows)
     if active == 0 and len(data.splits.test.x) > 1:

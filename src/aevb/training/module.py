@@ -19,10 +19,11 @@ from aevb.data.module import InMemoryDataModule
 from aevb.errors import ConfigError, NonFiniteLossError
 from aevb.inputs import as_block, block_of_conditions, require_finite
 from aevb.objectives import Estimate, Objective
+from aevb.training.averaging import AveragedWeights, averaging
 from aevb.training.clock import Clock
 from aevb.training.extension import End, end_of_training, restore_noise
 from aevb.training.steps import Inputs, StepRunner, Steps, TrainingStep, clip_gradients, make_runner
-from aevb.types import Checked, Count, Seed
+from aevb.types import Checked, Count, Fraction, Seed
 from aevb.vae import VAE
 
 log = logging.getLogger("aevb")
@@ -56,6 +57,8 @@ class AEVB(Checked, pl.LightningModule):
             results to the last bit; `compiled`, faster still after half a minute of compilation, with results that
             differ by rounding; or `auto`: recorded, on a GPU captured in CUDA graphs. On a GPU, compiled steps are
             captured, too. What is not possible falls back, and the log says why.
+        ema_decay: Evaluate an exponential moving average of the weights, θ̄ ← ema_decay · θ̄ + (1 − ema_decay) · θ after
+            each optimizer step, in validation, pictures and curves, and after training. None: the weights themselves.
 
     Attributes:
         samples_seen: Training samples evaluated so far, over all ranks: the x-axis of every curve, as in the paper.
@@ -71,6 +74,7 @@ class AEVB(Checked, pl.LightningModule):
         max_samples: Count | None = None,
         schedule: Callable[[Optimizer], LRScheduler] | None = None,
         steps: Steps = "auto",
+        ema_decay: Fraction | None = None,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
@@ -82,6 +86,8 @@ class AEVB(Checked, pl.LightningModule):
         self.seed = seed
         self.max_samples = max_samples
         self.steps = steps
+        self.ema_decay = ema_decay
+        self.averaged = AveragedWeights(self)
         self.runner: StepRunner | None = None
         self.samples_seen = 0
         self.validated_samples: int | None = None
@@ -185,6 +191,9 @@ class AEVB(Checked, pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         optimizer = self.configured_optimizer()
+        if self.ema_decay is not None:
+            optimizer.register_step_post_hook(averaging(self.ema_decay))
+            self.averaged.optimizer = optimizer
         if self.make_schedule is None:
             return optimizer
         try:
@@ -214,6 +223,7 @@ class AEVB(Checked, pl.LightningModule):
         return self.max_samples is not None and self.samples_seen >= self.max_samples
 
     def on_train_start(self) -> None:
+        self.averaged.take_out()
         self.count_data(self.trainer.train_dataloader)
         self.check_loader(self.trainer.train_dataloader)
         self.adapt_likelihood()
@@ -232,6 +242,7 @@ class AEVB(Checked, pl.LightningModule):
             head.adapt_to(float(lowest.min()), float(highest.max()))
 
     def on_train_end(self) -> None:
+        self.averaged.put_in()
         self.runner = None
         self.clock.stop()
 
@@ -306,6 +317,8 @@ class AEVB(Checked, pl.LightningModule):
         self.clock.stop()
         if self.trainer.sanity_checking and self.counts_data:
             self.objective.num_data = 1  # not known yet; the results are discarded
+        if self.trainer.state.fn == TrainerFn.FITTING:
+            self.averaged.put_in()
         self.totals = {}
         self.check_loader(self.trainer.val_dataloaders)
         seed_noise(self.seed, self.global_rank, "validation")
@@ -315,6 +328,7 @@ class AEVB(Checked, pl.LightningModule):
             self.objective.num_data = None
         self.validated_samples = self.samples_seen
         if self.trainer.state.fn == TrainerFn.FITTING:
+            self.averaged.take_out()
             self.clock.start()
         if self.end is None and not self.trainer.sanity_checking:  # an extended run has no validation where it ended
             self.val_elbo = float(self.trainer.callback_metrics["val/elbo"])
@@ -373,12 +387,15 @@ class AEVB(Checked, pl.LightningModule):
         return super().load_from_checkpoint(checkpoint_path, *args, **kwargs)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.averaged.save(checkpoint)
         checkpoint["samples"], checkpoint["validated_samples"] = self.samples_seen, self.validated_samples
         checkpoint["schedule"] = {"epoch": self.scheduled_epoch, "val_elbo": self.val_elbo}
         if self.end is not None:
             checkpoint["loops"]["fit_loop"], checkpoint["noise"] = self.end
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        if self._trainer is not None and self._trainer.state.fn == TrainerFn.FITTING:
+            self.averaged.restore(checkpoint)
         self.samples_seen, self.validated_samples = checkpoint["samples"], checkpoint.get("validated_samples")
         self.scheduled_epoch, self.val_elbo = checkpoint["schedule"]["epoch"], checkpoint["schedule"]["val_elbo"]
         self.end = End(checkpoint["loops"]["fit_loop"], checkpoint["noise"]) if "noise" in checkpoint else None

@@ -1,9 +1,11 @@
-"""Learning rate schedules that torch lacks."""
+"""Learning rate schedules that torch lacks, or that end where a run may go on."""
+
+import math
 
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from aevb.types import Checked, Count, Positive
+from aevb.types import Checked, Count, Fraction, Positive
 
 
 class Burda(Checked, LambdaLR):
@@ -35,3 +37,43 @@ class Burda(Checked, LambdaLR):
             stage += 1
             end += self.growth**stage
         return self.decay**stage
+
+
+class OneCycle(Checked, LambdaLR):
+    """Half a cosine from lr / div_factor up to lr, another down to lr / (div_factor · final_div_factor), once.
+
+    The learning rates of torch's `OneCycleLR`, an epoch in place of a step, for a run of any length: after the last
+    epoch the learning rate stays. Momentum is not cycled.
+
+    Source: Smith & Topin, Super-convergence (2018), arXiv 1708.07120.
+
+    Args:
+        optimizer: Its learning rates are the highest.
+        epochs: Of the cycle.
+        warm_up: The part of the epochs in which the learning rate rises.
+        div_factor, final_div_factor: See above.
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        epochs: Count = 100,
+        warm_up: Fraction = 0.3,
+        div_factor: Positive = 25.0,
+        final_div_factor: Positive = 1e4,
+    ) -> None:
+        self.peak, self.last = max(0.0, warm_up * epochs - 1), epochs - 1
+        self.lowest = 1 / div_factor, 1 / (div_factor * final_div_factor)
+        super().__init__(optimizer, self.factor)
+
+    def factor(self, epoch: int) -> float:
+        """The factor of the learning rate in an epoch, from 0 on."""
+        if epoch < self.peak:
+            return cosine(self.lowest[0], 1.0, epoch / self.peak)
+        length = self.last - self.peak
+        return cosine(1.0, self.lowest[1], min(1.0, (epoch - self.peak) / length) if length > 0 else 1.0)
+
+
+def cosine(start: float, end: float, position: float) -> float:
+    """Half a cosine from `start` to `end`, at a position in [0, 1]."""
+    return end + (start - end) * (1 + math.cos(math.pi * position)) / 2

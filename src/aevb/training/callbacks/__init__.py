@@ -2,6 +2,7 @@
 
 from aevb.training.callbacks.checkpoint import AtomicCheckpointIO, Checkpoint
 from aevb.training.callbacks.curve import Curve
+from aevb.training.callbacks.early_stopping import EarlyStopping
 from aevb.training.callbacks.images import Images
 from aevb.training.callbacks.interruption import Interruption
 from aevb.training.callbacks.metrics import Metrics
@@ -12,6 +13,7 @@ __all__ = [
     "AtomicCheckpointIO",
     "Checkpoint",
     "Curve",
+    "EarlyStopping",
     "Images",
     "Interruption",
     "Metrics",

@@ -51,7 +51,8 @@ class Curve(Periodic):
 
     def act(self, trainer: pl.Trainer, module: AEVB) -> None:
         if trainer.is_global_zero:
-            log_metrics(trainer, self.measure(module), module.samples_seen)
+            with module.averaged.in_place():
+                log_metrics(trainer, self.measure(module), module.samples_seen)
 
     def measure(self, module: AEVB) -> dict[str, float]:
         """The points of the two curves, by the names of their metrics."""

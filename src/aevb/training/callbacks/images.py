@@ -67,12 +67,13 @@ class Images(Periodic):
             return
         self.folder.mkdir(exist_ok=True)
         seed_noise(module.seed, "images")
-        for what, picture in self.pictures(trainer, module):
-            path = self.folder / f"{module.samples_seen:09d}_{what}.png"
-            plots.save(picture, path)
-            for logger in trainer.loggers:
-                log = logger.log_image if isinstance(logger, GuardedLogger) else partial(log_image, logger)
-                log(f"images/{what}", path, module.samples_seen)
+        with module.averaged.in_place():
+            for what, picture in self.pictures(trainer, module):
+                path = self.folder / f"{module.samples_seen:09d}_{what}.png"
+                plots.save(picture, path)
+                for logger in trainer.loggers:
+                    log = logger.log_image if isinstance(logger, GuardedLogger) else partial(log_image, logger)
+                    log(f"images/{what}", path, module.samples_seen)
 
     def pictures(self, trainer: pl.Trainer, module: AEVB) -> Iterator[tuple[str, Image | Figure]]:
         """Names and pictures."""

@@ -83,6 +83,7 @@ def with_tensor_rates(optimizer: Optimizer, learning_rates: list[Tensor], settin
     Its step never asks a tensor for its value.
     """
     copied = copy.copy(optimizer)
+    copied._optimizer_step_post_hooks = optimizer._optimizer_step_post_hooks  # of averages of the weights
     copied.param_groups = [
         group | {name: value for name, value in settings.items() if name in group} | {"lr": rate}
         for group, rate in zip(optimizer.param_groups, learning_rates, strict=True)
