@@ -67,7 +67,7 @@ BAD = {
     "data.batch_size=null": "data.batch_size must be a whole number of at least 1, got null",
     "data=array": "data.path must be given: data.path=…",
     "data=array data.path=gone.npy": "data.path: gone.npy does not exist",
-    "data=array data.path=/": "data.path: / is no regular file",
+    "data=array data.path=/": "data.path: / is not a regular file",
     "seed=4294967296": "seed must be a whole number from 0 to 4,294,967,295, got 4294967296",
     "seed=null": "seed must be a whole number from 0 to 4,294,967,295, got null",
     "learning_rate_search=null": "learning_rate_search must have learning_rate_search.candidates and "

@@ -1,4 +1,4 @@
-"""Resolvers and safe instantiation for Hydra; no heavy import, so that `--help` and tab completion answer at once."""
+"""Resolvers and safe instantiation for Hydra; imports nothing heavy, so that `--help` and tab completion are fast."""
 
 import inspect
 import re
@@ -49,16 +49,16 @@ PARTS = {
     ),
     "module": ("aevb.training.module.AEVB",),
 }
-"""What the sections of a run's configuration may instantiate: classes, or the classes of a package. None of them
-executes what it is given, or writes or sends to a place that `aevb.runs.stored.confine` does not see."""
+"""Classes, or packages of classes, that each section of a run's configuration may instantiate. None of them executes
+its arguments, or writes or sends to a place that `aevb.runs.stored.confine` does not check."""
 EVERYTHING = tuple(name for names in PARTS.values() for name in names)
 
 
 def instantiate(config: DictConfig, **arguments: Any) -> Any:
-    """Build what the config's `_target_` names, as Hydra does.
+    """Instantiate the `_target_` of a config, as Hydra does.
 
     Raises:
-        ConfigError: the target cannot be found, or refuses its arguments. Its own message is kept.
+        ConfigError: the target cannot be found, or refuses its arguments; its own message is kept.
     """
     key = config._get_full_key(None)
     try:
@@ -75,10 +75,7 @@ def instantiate(config: DictConfig, **arguments: Any) -> Any:
 
 
 def with_key(message: str, error: InstantiationException, config: DictConfig) -> str:
-    """The message, starting with the key as the user types it.
-
-    An argument is put behind the key of the node that has it; a message that starts with none, behind the node's.
-    """
+    """The message, prefixed with the key of the node unless it starts with a full key."""
     found, root = re.search(r"^full_key: (\S+)$", str(error), re.MULTILINE), config._get_root()
     assert isinstance(root, DictConfig)
     key = (found[1] if found else config._get_full_key(None)).removeprefix("module.")
@@ -91,15 +88,14 @@ def with_key(message: str, error: InstantiationException, config: DictConfig) ->
 
 
 def require_allowed(config: DictConfig, allow: Sequence[str] = ()) -> None:
-    """Refuse a config that names a target which its section has not among its `PARTS`, nor `allow` among its modules.
+    """Raise a `ConfigError` where a config has a target that is neither in the `PARTS` of its section nor in `allow`.
 
-    A target is judged by the object it resolves to, not by its spelling: `aevb.runs.find.os.system` is
-    `posix.system`. Nothing outside the lists is imported to find out.
+    The object that a target resolves to decides, not its spelling: `aevb.runs.find.os.system` is `posix.system`.
+    Nothing outside of the lists is imported for this.
 
     Args:
-        config: Any node; all `_target_` values below it are judged, also those behind interpolations.
-        allow: Further modules, such as the one that holds the user's own heads. They cannot be modules of aevb: what
-            its parts may be is listed.
+        config: Any node; all `_target_` values below it are checked, also those behind interpolations.
+        allow: Further modules, such as one with the user's own heads. Modules of aevb are ignored.
     """
     section = config._get_full_key(None).split(".")[0]
     for key, target in targets(config, section):
@@ -111,7 +107,7 @@ def require_allowed(config: DictConfig, allow: Sequence[str] = ()) -> None:
 
 
 def advice(target: str) -> str:
-    """How to allow a target; nothing for what is no part of anybody's model."""
+    """How to allow a target; "" for the standard library and aevb, which are never allowed."""
     module = target.rpartition(".")[0]
     if not module or module.split(".")[0] in ("aevb", "builtins", *sys.stdlib_module_names):
         return ""
@@ -119,9 +115,9 @@ def advice(target: str) -> str:
 
 
 def is_allowed(section: str, target: str, allow: Sequence[str]) -> bool:
-    """Whether `require_allowed` lets a target pass."""
+    """Whether `require_allowed` accepts a target."""
     parts = PARTS.get(section, EVERYTHING)
-    parts = EVERYTHING if section == "module" else parts  # whose arguments are the other sections
+    parts = EVERYTHING if section == "module" else parts  # its arguments are the other sections
     others = [name for name in allow if not is_within(name, ["aevb"])]
     if not is_within(target, (*parts, *others)):
         return False
@@ -133,7 +129,7 @@ def is_allowed(section: str, target: str, allow: Sequence[str]) -> bool:
 
 
 def targets(node: Any, section: str) -> Iterator[tuple[str, str]]:
-    """All `_target_` values in a config with the section that they are in, interpolations resolved."""
+    """All `_target_` values in a config with their sections, interpolations resolved."""
     if isinstance(node, DictConfig):
         if "_target_" in node:
             yield section, str(node["_target_"])
@@ -146,12 +142,12 @@ def targets(node: Any, section: str) -> Iterator[tuple[str, str]]:
 
 
 def is_within(name: str, prefixes: Sequence[str]) -> bool:
-    """Whether a dotted name is one of the prefixes, or lies below one."""
+    """Whether a dotted name is one of the prefixes, or is below one."""
     return any(name == prefix or name.startswith(f"{prefix}.") for prefix in prefixes)
 
 
 def resolve(target: str) -> Any:
-    """The class or function behind a dotted name; None where there is none."""
+    """The class or function with a dotted name; None where there is none."""
     parts = target.split(".")
     for split in range(len(parts) - 1, 0, -1):
         try:
@@ -165,7 +161,7 @@ def resolve(target: str) -> Any:
 
 
 def unique_folder(path: str) -> str:
-    """Make a new folder called `path`, or `path-2`, `path-3` … where that exists; the same answer for each call."""
+    """Create the folder `path`, or `path-2`, `path-3` … if it exists; later calls return the same folder."""
     if path not in _made_folders:
         candidate, number = Path(path), 1
         candidate.parent.mkdir(parents=True, exist_ok=True)
@@ -184,14 +180,14 @@ _made_folders: dict[str, str] = {}
 
 
 def option_groups(choices: Iterable[str]) -> str:
-    """A line for each of a program's groups, with its options; Hydra's own are left out."""
+    """A line with the options of each group of a program, without Hydra's own groups."""
     loader = GlobalHydra.instance().config_loader()
     groups = sorted(group for group in map(str, choices) if not group.startswith("hydra/"))
     return "\n".join(f"  {group}: {', '.join(loader.get_group_options(group))}" for group in groups)
 
 
 def latent_dim(default: int | None, *, _parent_: DictConfig) -> int | None:
-    """Dimensions of z of a model: the sum over its layers or steps where it has several, else what suits the data."""
+    """The dimensions of z: the sum over the layers or steps of a model that has several, else the default."""
     layers, per_step = _parent_.get("latent_dims"), _parent_.get("step_dim")
     if isinstance(layers, ListConfig) and all(isinstance(size, int) for size in layers):
         return sum(layers)
@@ -200,12 +196,11 @@ def latent_dim(default: int | None, *, _parent_: DictConfig) -> int | None:
 
 
 def register_resolvers() -> None:
-    """Register the resolvers that the YAML files use.
+    """Register the resolvers of the YAML files.
 
-    `${reverse:list}` is the list backwards. `${unless:a,b}` is null where a is set, else b. `${latent_dim:n}` is n, or
-    the sum of `latent_dims` beside it, or `step_dim` beside it for each step of the data.
-    `${run_folder:resume,path}` is the folder to resume, else a new folder at path. `${option_groups:choices}` lists the
-    groups that a program chooses from, and their options.
+    `${reverse:list}` reverses a list. `${unless:a,b}` is null where a is set, else b. `${latent_dim:n}` is n, or the
+    sum of `latent_dims` beside it, or `step_dim` times the steps of the data. `${run_folder:resume,path}` is the folder
+    to resume, else a new folder at path. `${option_groups:choices}` lists the groups of a program with their options.
     """
     resolvers: dict[str, Callable[..., Any]] = {
         "reverse": lambda values: ListConfig(list(values)[::-1]) if isinstance(values, list | ListConfig) else values,

@@ -1,4 +1,4 @@
-"""The terminal: lines, a table of names and values, a progress bar, and log records."""
+"""Terminal output: lines, a table of names and values, a progress bar, and log records."""
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
@@ -12,7 +12,7 @@ from aevb.errors import printable
 
 
 def show(text: object, style: str = "") -> None:
-    """Print text; the terminal wraps long lines, so that they can be copied."""
+    """Print text; the terminal wraps long lines, which can then be copied."""
     get_console().print(Text(printable(text), style), soft_wrap=True)
 
 
@@ -28,7 +28,7 @@ def show_values(title: str, values: Mapping[str, str]) -> None:
 
 @contextmanager
 def progress_bar(description: str, total: int) -> Iterator[Callable[[int], None]]:
-    """A bar, where there is a terminal; yields a function that takes the number of datapoints done."""
+    """Show a progress bar if there is a terminal; yields a function that sets the number of finished datapoints."""
     console = get_console()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
@@ -37,7 +37,7 @@ def progress_bar(description: str, total: int) -> Iterator[Callable[[int], None]
 
 
 class LineHandler(logging.Handler):
-    """Prints a record with its time, above a progress bar where there is one."""
+    """Prints records with their time, above a progress bar if there is one."""
 
     def __init__(self) -> None:
         super().__init__()

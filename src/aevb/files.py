@@ -1,4 +1,4 @@
-"""Files that are either whole or not there, and files of unknown origin."""
+"""Atomic writing, and safe reading of files of unknown origin."""
 
 import os
 import re
@@ -16,18 +16,18 @@ from aevb.errors import ConfigError
 
 TEMPORARY = re.compile(r"\..+\.(?P<machine>\w+)-(?P<process>\d+)-\w{8}\.tmp")
 OLD_SECONDS = 24 * 60 * 60.0
-"""A temporary file of another machine that is older was left by a process that is gone."""
+"""The age at which a temporary file of another machine counts as abandoned."""
 
 
 def atomic_write(path: str | os.PathLike[str], data: bytes | str) -> None:
-    """Write `data` to `path` so that nobody ever sees half of it, also after a crash or a loss of power.
+    """Write `data` to `path` completely or not at all, even in a crash or a loss of power.
 
-    The data go into a temporary file in the same folder, which is then renamed. Where this fails, what was at `path`
-    before is untouched. Text is encoded as UTF-8, with newlines as they are.
+    A temporary file in the same folder is written, synced, and renamed; on failure, an existing file stays as it is.
+    Text is encoded as UTF-8, with unchanged newlines.
     """
     path = Path(path)
     number = f"{machine()}-{os.getpid()}-{secrets.token_hex(4)}"
-    # Not `tempfile`: its files are private to the user whatever the umask says, and the rename would keep that.
+    # Not `tempfile`, whose files are private to the user whatever the umask.
     temporary = path.with_name(f".{path.name[:150]}.{number}.tmp")
     try:
         with temporary.open("xb") as file:
@@ -39,7 +39,7 @@ def atomic_write(path: str | os.PathLike[str], data: bytes | str) -> None:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
         if isinstance(error, OSError):
-            error.filename, error.filename2 = str(path), None  # not the temporary file's name
+            error.filename, error.filename2 = str(path), None  # instead of the temporary file
         raise
 
 
@@ -48,11 +48,11 @@ def read_file(path: Path, root: Path | None, max_bytes: int) -> bytes:
 
     Args:
         path: The file.
-        root: The folder; a link that leads out of it is not followed. None: the user's own file, wherever it is.
-        max_bytes: A larger file is not read.
+        root: The folder; links out of it are refused. None: the user's own file, with links followed.
+        max_bytes: Larger files are refused.
 
     Raises:
-        ConfigError: there is no such file, it cannot be read, is too large, a pipe or a device, or outside of `root`.
+        ConfigError: the file is missing, unreadable, too large, a pipe, a device, or outside of `root`.
     """
     with open_file(path, root, max_bytes) as file:
         return file.read(max_bytes)
@@ -63,7 +63,7 @@ def open_file(path: Path, root: Path | None, max_bytes: int) -> BinaryIO:
     try:
         if root is not None:
             require_inside(path, root)
-        # A pipe without a writer blocks an ordinary `open` for ever.
+        # An ordinary `open` of a pipe without a writer blocks forever.
         file = os.fdopen(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb")
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror or error}") from error
@@ -72,20 +72,20 @@ def open_file(path: Path, root: Path | None, max_bytes: int) -> BinaryIO:
         return file
     file.close()
     is_file = stat.S_ISREG(status.st_mode)
-    reason = f"it has {status.st_size:,} bytes, more than {max_bytes:,}" if is_file else "it is no regular file"
+    reason = f"it has {status.st_size:,} bytes, more than {max_bytes:,}" if is_file else "it is not a regular file"
     raise ConfigError(f"{path} cannot be read: {reason}")
 
 
 def require_inside(path: Path, root: Path) -> None:
-    """Raise a `ConfigError` where a path is, or leads by a link, out of a folder."""
+    """Raise a `ConfigError` where a path is outside of a folder, directly or by a link."""
     if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(root)):
         raise ConfigError(f"{path} leads out of {root}: links out of a run folder are not followed")
 
 
 def require_writable(folder: Path, key: str) -> None:
-    """Raise a `ConfigError` where no file can be written in the folder that the setting `key` names.
+    """Raise a `ConfigError` where no file can be written to the folder of the setting `key`.
 
-    The folder need not exist, and is not made.
+    The folder need not exist, and is not created.
     """
     try:
         nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
@@ -97,7 +97,7 @@ def require_writable(folder: Path, key: str) -> None:
 
 
 def remove_temporaries(folder: str | os.PathLike[str]) -> None:
-    """Remove temporary files of killed processes, in a folder and below."""
+    """Remove temporary files of killed processes in a folder and below."""
     for path in Path(folder).rglob(".*.tmp"):
         match = TEMPORARY.fullmatch(path.name)
         with suppress(OSError):
@@ -106,19 +106,19 @@ def remove_temporaries(folder: str | os.PathLike[str]) -> None:
 
 
 def is_being_written(path: Path, of_machine: str, process: int) -> bool:
-    """Whether the process that made a temporary file may still write it."""
+    """Whether the process of a temporary file may still be writing it."""
     if of_machine == machine():
         return is_alive(process)
     return time.time() - path.stat().st_mtime < OLD_SECONDS
 
 
 def machine() -> str:
-    """A name for this machine or container, within which a process number means one process."""
+    """A name for this machine or container, in which process numbers are unique."""
     return re.sub(r"\W", "_", socket.gethostname())[:40]
 
 
 def is_alive(process: int) -> bool:
-    """Whether a process of this number runs on this machine."""
+    """Whether a process with this number runs on this machine."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:
@@ -129,10 +129,10 @@ def is_alive(process: int) -> bool:
 
 
 def require_own_files(folder: Path) -> None:
-    """Raise a `ConfigError` where writing in a folder would write elsewhere.
+    """Raise a `ConfigError` where writing to a folder would write elsewhere.
 
-    It would through a link that leads out of the folder, a pipe or a device, or a file at the top with a second name.
-    The folder itself may be a link. Earlier attempts in `wandb/` have links to wandb's own log, and are not written to.
+    This is so for links out of the folder, pipes, devices, and hard links at its top level. The folder itself may be a
+    link. Runs in `wandb/` are skipped: they have links to wandb's own log, and are not written to.
     """
     root = os.path.realpath(folder)
     for directory, folders, files in os.walk(root):
@@ -146,24 +146,22 @@ def require_own_files(folder: Path) -> None:
             if stat.S_ISLNK(status.st_mode):
                 require_inside(shown, folder)
             elif not stat.S_ISDIR(status.st_mode) and not stat.S_ISREG(status.st_mode):
-                raise ConfigError(f"{shown} is no regular file; remove it to have the run folder written to")
+                raise ConfigError(f"{shown} is not a regular file; remove it so that the run folder can be written")
             elif stat.S_ISREG(status.st_mode) and status.st_nlink > 1 and directory == root:
-                raise ConfigError(
-                    f"{shown} is a hard link to a file elsewhere, which would change with it; copy the run"
-                )
+                raise ConfigError(f"{shown} is a hard link to another file, which would change with it; copy the run")
 
 
 def stored_size(file: BinaryIO) -> int:
-    """The bytes in a zip archive that must not be compressed, as torch and NumPy write it: else it may inflate.
+    """The size of the content of an uncompressed zip archive, as torch and NumPy write it.
 
     Raises:
-        ValueError: the file is no such archive.
+        ValueError: the archive is invalid, or compressed, and so may be larger in memory than on disk.
     """
     try:
         with zipfile.ZipFile(file) as archive:
             entries = archive.infolist()
     except zipfile.BadZipFile as error:
-        raise ValueError("it is no zip archive") from error
+        raise ValueError("it is not a zip archive") from error
     if any(entry.compress_type != zipfile.ZIP_STORED or entry.file_size != entry.compress_size for entry in entries):
         raise ValueError("it is compressed")
     size = sum(entry.file_size for entry in entries)

@@ -1,4 +1,4 @@
-"""Inputs of a model, in training and afterwards: converted to floats of its shape, or a ValueError of one line."""
+"""Inputs of a model: converted to floats of its shape, or a ValueError of one line."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 def to_float(x: Tensor) -> Tensor:
-    """Values at rest to values in a batch: uint8 becomes x / 255, bool becomes 0 or 1; all float32."""
+    """Stored values as float32: uint8 becomes x / 255, bool becomes 0 or 1."""
     if x.dtype == torch.uint8:
         return x.to(torch.float32).div_(255)
     if x.dtype == torch.bool:
@@ -23,7 +23,7 @@ def converted(x: Tensor, like: Tensor) -> Tensor:
 
 
 def as_numbers(values: Any, name: str) -> Tensor:
-    """A tensor, a NumPy array or nested lists as a tensor of real numbers, or a ValueError that begins with `name`."""
+    """A tensor, a NumPy array or nested lists as a tensor of real numbers, or a ValueError that starts with `name`."""
     try:
         tensor = torch.as_tensor(values)
     except (TypeError, ValueError, RuntimeError):
@@ -46,7 +46,7 @@ def as_batch(values: Any, data_shape: Sequence[int], like: Tensor) -> Tensor:
 
 
 def as_block(values: Any, data_shape: Sequence[int], like: Tensor) -> Tensor:
-    """What a training loader yields as a block x (K, B, *data_shape): it may be one, or a plain batch, K = 1.
+    """A batch of a training loader as a block x (K, B, *data_shape); a plain batch is a block with K = 1.
 
     Labels, after x in a tuple or list, are dropped.
     """
@@ -63,7 +63,7 @@ def as_block(values: Any, data_shape: Sequence[int], like: Tensor) -> Tensor:
 
 
 def without_labels(batch: Any) -> Tensor:
-    """x of a batch that a loader yields: the batch itself, or the first of a tuple or list."""
+    """x of a batch of a loader: the batch itself, or the first element of a tuple or list."""
     return as_numbers(batch[0] if isinstance(batch, tuple | list) and len(batch) else batch, "a batch")
 
 
@@ -114,7 +114,7 @@ def require_finite(values: Tensor, name: str) -> None:
 
 
 def with_all_axes(x: Tensor, data_shape: Sequence[int]) -> Tensor | None:
-    """x as (B, *data_shape), where it lacks no more than leading axes of length 1; None where it does not fit."""
+    """x as (B, *data_shape), where only leading axes of length 1 may be missing; None where it does not fit."""
     shape = tuple(data_shape)
     for missing in range(max(1, len(shape))):
         if any(size != 1 for size in shape[:missing]):

@@ -27,16 +27,16 @@ Rows = Sequence[tuple[str, Tensor]]
 """Titles of rows, and the datapoints (n, *data_shape) in each."""
 
 MIN_WIDTH = 640
-"""Of a picture in pixels, without titles; smaller ones are enlarged by an integer factor."""
+"""Width of a picture without titles, in pixels; smaller ones are enlarged by an integer factor."""
 MAX_WIDTH = 2560
 MAX_SIDE = 256
-"""Of one image in a picture."""
+"""Side of one image in a picture, in pixels."""
 MAX_FRAMES = 10
 """Of a sequence of images, drawn side by side."""
 MAX_COLUMNS = 1024
-"""Of a heat map of vectors; more dimensions are averaged in groups."""
+"""Columns of a heat map of vectors; more dimensions are averaged in groups."""
 MAX_CLASSES = 20
-"""Different labels that get a colour each."""
+"""Maximum number of labels that have a colour each."""
 FONT_SIZE = 14
 
 
@@ -66,7 +66,7 @@ def reduced(x: Tensor) -> Tensor:
 
 
 def shrunk(x: Tensor, side: int) -> Tensor:
-    """Images (N, C, H, W) reduced to at most `side` pixels at the longer side."""
+    """Images (N, C, H, W) reduced to at most `side` pixels on the longer side."""
     factor = max(x.shape[-2:]) / side
     if factor <= 1:
         return x
@@ -91,20 +91,20 @@ def grid(pictures: Tensor, columns: int) -> Tensor:
 
 
 def limits(x: Tensor) -> tuple[float, float]:
-    """Black and white of pictures of datapoints: 0 and 1, or beyond where the values go beyond."""
+    """The values of black and white in pictures of datapoints: 0 and 1, or the extremes of x beyond them."""
     return min(0.0, float(x.min())), max(1.0, float(x.max()))
 
 
 def show(
     rows: Rows, shape: Sequence[int], caption: str = "", low: float = 0.0, high: float = 1.0
 ) -> Image.Image | Figure:
-    """Rows of datapoints: images as they are, with values from `low` (black) to `high` (white); vectors as heat maps.
+    """A picture of rows of datapoints: images with values from `low` (black) to `high` (white), or heat maps.
 
     Args:
-        rows: Of equal lengths, except the last; a title may be empty, or appear more than once.
+        rows: Rows of equal length, except the last; titles may be empty, or repeated.
         shape: Of a datapoint; those in `rows` may be `reduced` already.
         caption: Above the picture.
-        low, high: Of the values of images; a heat map has the scale of its values.
+        low, high: The values of black and white; a heat map scales by its own values.
     """
     x = torch.cat([row if row.shape[1:] != tuple(shape) else reduced(row) for _, row in rows])
     if not is_image(laid_out(torch.empty(0, *shape)).shape):
@@ -130,7 +130,7 @@ def enlarged(picture: Tensor, min_width: int = MIN_WIDTH) -> Image.Image:
 
 
 def labelled(image: Image.Image, titles: Sequence[str] = (), caption: str = "") -> Image.Image:
-    """An image with titles at its left, spread evenly from top to bottom, and a caption above."""
+    """An image with titles on its left, evenly spread, and a caption above."""
     left = max((round(font().getlength(title)) + 16 for title in titles if title), default=0)
     lines = textwrap.wrap(caption, max(20, int((image.width + left) / font().getlength("n"))))
     top = len(lines) * (FONT_SIZE + 4) + 8 if lines else 0
@@ -147,14 +147,14 @@ def labelled(image: Image.Image, titles: Sequence[str] = (), caption: str = "") 
 
 @cache
 def font() -> ImageFont.FreeTypeFont:
-    """A font that comes with matplotlib, and has mathematical symbols."""
+    """A font of matplotlib that has mathematical symbols."""
     return ImageFont.truetype(findfont("DejaVu Sans"), FONT_SIZE)
 
 
 def heat_maps(groups: Mapping[str, Tensor], dimensions: int, caption: str = "") -> Figure:
-    """A heat map for each group of vectors (n, D), one below another: a row for each vector, a colour for each value.
+    """A heat map for each group of vectors (n, D), with a row for each vector; the group "data" sets the colour scale.
 
-    A group "data" sets the scale of all. D is less than `dimensions` where neighbours were averaged.
+    D is less than `dimensions` where neighbours are averaged.
     """
     heights = [max(0.5, min(4.0, 0.055 * len(group))) for group in groups.values()]
     figure = Figure(figsize=(7.5, sum(heights) + 0.3 * len(groups) + 0.9), dpi=120, layout="constrained")
@@ -192,7 +192,7 @@ def manifold(
     if is_image(shape):
         return show([("", row) for row in means.split(size)], shape, caption, low, high)
     values = means.flatten(1)[:, :16].T.unflatten(1, (size, size)).cpu().numpy()
-    per_value = math.prod(shape) // means.flatten(1).shape[1]  # neighbours that were averaged
+    per_value = math.prod(shape) // means.flatten(1).shape[1]  # averaged neighbours
     columns = min(4, len(values))
     lines = math.ceil(len(values) / columns)
     figure = Figure(figsize=(2.2 * columns + 0.4, 2.2 * lines + 0.6), dpi=120, layout="constrained")
@@ -213,8 +213,8 @@ def manifold(
 def latent_scatter(means: Tensor, labels: Tensor | None, caption: str = "") -> Figure:
     """The means of q(z|x), (N, 2), coloured by label (N,) where labels exist.
 
-    Up to `MAX_CLASSES` different labels are classes with a colour each; more are numbers on a continuous scale. Labels
-    that are not finite count as missing, and are grey.
+    Up to `MAX_CLASSES` labels have a colour each; more are shown on a continuous scale. Labels that are not finite
+    count as missing, and are grey.
     """
     figure = Figure(figsize=(6.4, 5.2), dpi=120, layout="constrained")
     axes = figure.add_subplot()
@@ -250,7 +250,7 @@ def latent_scatter(means: Tensor, labels: Tensor | None, caption: str = "") -> F
 def latent_bars(variance: Tensor, kl: Tensor | None, threshold: float, caption: str = "") -> Figure:
     """The variance over x of E_q[z|x], (D,), and the KL of each dimension in nats, (D,), if it is known.
 
-    Dimensions come in the order of the variance; where it is below the threshold, bars are grey.
+    Dimensions are sorted by variance; bars are grey where it is below the threshold.
     """
     order = variance.argsort(descending=True).cpu()
     figure = Figure(figsize=(6, 4.6 if kl is not None else 2.6), dpi=120, layout="constrained")
@@ -271,7 +271,7 @@ def latent_bars(variance: Tensor, kl: Tensor | None, threshold: float, caption: 
 
 
 def save(picture: Image.Image | Figure, path: Path) -> None:
-    """Write a picture or a figure in the format that the file's ending names."""
+    """Write a picture or a figure in the format of the file name's suffix."""
     buffer = io.BytesIO()
     if isinstance(picture, Figure):
         FigureCanvasAgg(picture)

@@ -1,7 +1,7 @@
-"""Validation of the configuration: every value of every key by its own type, in one place, before torch is imported.
+"""Validation of the configuration: each key's value by its type, before torch is imported.
 
-The type of an argument of a class is the one in the class's signature, which `aevb.signatures` reads; those of classes
-of other libraries are narrowed by `NARROWED`, and those of keys that belong to no class are in `SCHEMAS`.
+The types of a class's arguments are those of its signature, see `aevb.signatures`; `NARROWED` restricts those of other
+libraries, and `SCHEMAS` has the types of keys that belong to no class.
 """
 
 import os
@@ -35,7 +35,7 @@ from aevb.types import (
 
 @dataclass(frozen=True)
 class Part:
-    """A node with a `_target_`, whose class says which arguments it has; or null, {} or no node at all."""
+    """A node with a `_target_`, validated by the signature of its class; optionally null, {} or absent."""
 
     or_null: bool = False
     or_empty: bool = False
@@ -44,13 +44,13 @@ class Part:
 
 @dataclass(frozen=True)
 class Parts:
-    """A mapping of names to parts, or null in place of one; or no node at all."""
+    """A mapping of names to parts or null; optionally absent."""
 
     or_absent: bool = False
 
 
 class Refused(str):
-    """An argument that is not for users; the text says what to do in its place."""
+    """An argument that users must not set; the text gives the reason."""
 
 
 Text = Annotated[str, "a text"]
@@ -105,10 +105,10 @@ SCHEMAS: dict[str, dict[str, Any]] = {
         "allow": Names,
     },
 }
-"""The keys of each program. A dict is a section, whose keys are all there."""
+"""The keys of each program. A dict is a section, all of whose keys are required."""
 
 REQUIRED = {"run": "run=<run folder>, or the folder of a sweep", "runs": "runs=<run folder, folder of runs, or glob>"}
-"""Keys without a default, and how they are given."""
+"""Keys without a default, and how to set them."""
 
 RENAMED = {
     "record_steps": "steps=recorded or steps=eager",
@@ -117,7 +117,11 @@ RENAMED = {
 }
 """Former keys, and what replaces them."""
 
-SET_BY_TRAIN = Refused("is set by train.py itself")
+TRAINER_ARGUMENTS = (
+    "callbacks", "default_root_dir", "enable_checkpointing", "enable_model_summary", "enable_progress_bar", "logger",
+    "num_sanity_val_steps", "plugins", "strategy", "use_distributed_sampler",
+)  # fmt: skip
+"""Arguments of the trainer that train.py sets."""
 Batches = Annotated[int, Interval(ge=1)] | Annotated[float, Interval(gt=0, le=1)] | None
 Epochs = Count | Literal[-1] | None
 Duration = Annotated[
@@ -149,21 +153,7 @@ NARROWED: dict[str, dict[str, Any]] = {
         "barebones": Annotated[Literal[False], "false, as a run folder needs what it leaves out"],
         "reload_dataloaders_every_n_epochs": CountOrZero,
         "log_every_n_steps": CountOrZero | None,
-        **dict.fromkeys(
-            (
-                "callbacks",
-                "default_root_dir",
-                "enable_checkpointing",
-                "enable_model_summary",
-                "enable_progress_bar",
-                "logger",
-                "num_sanity_val_steps",
-                "plugins",
-                "strategy",
-                "use_distributed_sampler",
-            ),
-            SET_BY_TRAIN,
-        ),
+        **dict.fromkeys(TRAINER_ARGUMENTS, Refused("is set by train.py itself")),
     },
     "torch.optim": {
         "alpha": Below1,
@@ -184,31 +174,30 @@ NARROWED: dict[str, dict[str, Any]] = {
         "step_size": Count,
     },
 }
-"""Types of arguments that are wider in Python, or in another library, than what makes sense in a configuration, by a
-prefix of the class's name."""
+"""Types of arguments whose own types, in Python or another library, are too wide, by a prefix of the class's name."""
 
 HYDRA_KEYS = {"_target_": str, "_partial_": bool, "_args_": list, "_convert_": str, "_recursive_": bool}
 
 
 class Problem(NamedTuple):
-    """What is wrong with a value."""
+    """An invalid value."""
 
     message: str
-    """One line that begins with the key."""
+    """One line that starts with the key."""
     is_reference: bool = False
-    """Whether the value comes from another key, which is more to blame."""
+    """Whether the value is an interpolation; a problem of the key that it refers to is reported first."""
 
 
 def validate(config: DictConfig, program: str, has_data: bool = False) -> None:
-    """Check every value of a composed configuration.
+    """Validate a composed configuration.
 
     Args:
-        config: Without Hydra's own node.
+        config: Without the `hydra` node.
         program: train, evaluate or report.
         has_data: Whether the data are at hand, whatever the configuration says of a file.
 
     Raises:
-        ConfigError: an unknown key, or a value that its key cannot have: one line that begins with the key.
+        ConfigError: an unknown key or an invalid value; one line that starts with the key.
     """
     problems = [*problems_of_keys(config, SCHEMAS[program], program)]
     if problems:
@@ -222,12 +211,12 @@ def validate(config: DictConfig, program: str, has_data: bool = False) -> None:
 
 
 def problems_of_keys(config: DictConfig, schema: Mapping[str, Any], program: str) -> Iterator[Problem]:
-    """The problems of all keys at the top."""
+    """The problems of all top-level keys."""
     for name in map(str, config):
         if name not in schema:
             yield Problem(unknown_key(name, program))
     for name, kind in schema.items():
-        if name in config.keys():  # noqa: SIM118 - a missing value is there
+        if name in config.keys():  # noqa: SIM118 - `in config` is False for missing values
             yield from problems_of(config, name, name, kind)
         elif not (isinstance(kind, Part | Parts) and kind.or_absent):
             choice = f"; choose one by {name}=<name>" if isinstance(kind, Part) else ""
@@ -235,7 +224,7 @@ def problems_of_keys(config: DictConfig, schema: Mapping[str, Any], program: str
 
 
 def unknown_key(name: str, program: str) -> str:
-    """The message for a key at the top that a program does not have."""
+    """The message for a top-level key that a program does not have."""
     if name in RENAMED:
         return f"{name} is no longer a setting; use {RENAMED[name]}"
     others = [f"{other}.py" for other, schema in SCHEMAS.items() if name in schema]
@@ -248,11 +237,11 @@ def problems_of(node: DictConfig, name: str, key: str, kind: Any, is_ours: bool 
     """The problems of the value of a key.
 
     Args:
-        node: Holds the key.
+        node: The node that has the key.
         name: The key within the node.
-        key: The key in full.
+        key: The full key.
         kind: `Part`, `Parts`, `Refused`, a dict of a section's keys, or an annotation.
-        is_ours: Whether the annotation is of this package, where a class that is no type of settings means a part.
+        is_ours: Whether the annotation is from this package, where any class without plain values means a part.
     """
     is_reference = OmegaConf.is_interpolation(node, name)
     if isinstance(kind, Refused):
@@ -285,7 +274,7 @@ def problems_of(node: DictConfig, name: str, key: str, kind: Any, is_ours: bool 
     elif simplified(kind) is Opaque:
         if is_ours:
             yield Problem(f"{key} must be a part with a _target_, got {shown(value)}", is_reference)
-    elif not (is_reference and value is None):  # what a run fills in, such as data.shape
+    elif not (is_reference and value is None):  # filled in by the run, such as data.shape
         try:
             check(value, kind, key)
         except ConfigError as error:
@@ -293,7 +282,7 @@ def problems_of(node: DictConfig, name: str, key: str, kind: Any, is_ours: bool 
 
 
 def problems_of_section(value: Any, key: str, kinds: Mapping[str, Any]) -> Iterator[Problem]:
-    """The problems of a section, all of whose keys must be there."""
+    """The problems of a section, all of whose keys are required."""
     if not isinstance(value, DictConfig):
         yield Problem(f"{key} must have {' and '.join(f'{key}.{name}' for name in kinds)}, got {shown(value)}")
         return
@@ -317,7 +306,7 @@ def problems_of_parts(value: Any, key: str) -> Iterator[Problem]:
 
 
 def problems_of_part(node: DictConfig, key: str) -> Iterator[Problem]:
-    """The problems of a node with a `_target_`, by the signature of what it names, and of the parts in it."""
+    """The problems of a node with a `_target_`, by the signature of its class, and of the parts in it."""
     for name, kind in HYDRA_KEYS.items():
         if name in node:
             yield from problems_of(node, name, f"{key}.{name}", kind)
@@ -350,14 +339,14 @@ def problems_of_part(node: DictConfig, key: str) -> Iterator[Problem]:
 
 
 def require_end(config: DictConfig) -> None:
-    """Raise a `ConfigError` where nothing ends the training; a run that is resumed has its own end."""
+    """Raise a `ConfigError` where nothing ends the training; a resumed run has its own limits."""
     ends = (config.max_samples, *(config.trainer.get(name) for name in ("max_epochs", "max_time", "max_steps")))
     if config.resume is None and all(end in (None, -1) for end in ends):
         raise ConfigError("max_samples must be given where trainer.max_epochs is not, as nothing ends the training")
 
 
 def require_data_file(config: DictConfig) -> None:
-    """Raise a `ConfigError` where `data.path` is no file that can be read; a run that is resumed has its own."""
+    """Raise a `ConfigError` where the file `data.path` cannot be read; a resumed run has its own."""
     signature = signature_of(str(config.data["_target_"]))
     if config.resume is not None or signature is None or signature.name != "aevb.data.array.Array":
         return
@@ -365,7 +354,7 @@ def require_data_file(config: DictConfig) -> None:
     try:
         problem = (
             "does not exist" if not path.exists()
-            else "is no regular file" if not path.is_file()
+            else "is not a regular file" if not path.is_file()
             else "cannot be read: permission denied" if not os.access(path, os.R_OK)
             else None
         )  # fmt: skip
@@ -376,7 +365,7 @@ def require_data_file(config: DictConfig) -> None:
 
 
 def keys_of(config: DictConfig, prefix: str = "") -> Iterator[str]:
-    """All keys of a configuration, in full."""
+    """All full keys of a configuration."""
     for name in map(str, config):
         yield f"{prefix}{name}"
         child = config._get_node(name)

@@ -1,4 +1,7 @@
-"""Signatures of classes and functions, read from their source: nothing is imported, as torch alone takes seconds."""
+"""Signatures of classes and functions, read from their source without importing it, as torch alone takes seconds.
+
+griffe does the same, but visits whole packages: 130 s for `torch.optim.Adagrad`, which takes 0.1 s here.
+"""
 
 import ast
 import importlib
@@ -24,13 +27,13 @@ IMPORTED = frozenset(
         "typing_extensions",
     )
 )
-"""Modules that are imported, as annotations use their names."""
+"""Modules that are imported, because annotations use their names."""
 BUILTIN = {"bool": bool, "dict": dict, "float": float, "int": int, "list": list, "object": object, "set": set,
            "str": str, "tuple": tuple, "type": type}  # fmt: skip
 
 
 class Unknown(type):
-    """Makes `Something.Else[int]` in an annotation the class itself, where it is of a module that is not read."""
+    """Attributes and subscripts of an unknown class are the class itself, as in `Unknown.Member[int]`."""
 
     def __getattr__(cls, name: str) -> type:
         if name.startswith("__"):
@@ -42,7 +45,7 @@ class Unknown(type):
 
 
 class UnknownClass(Opaque, metaclass=Unknown):
-    """Any class that is not a type of settings."""
+    """A class without plain values, or one that cannot be found."""
 
 
 @dataclass
@@ -56,12 +59,12 @@ class Signature:
     required: set[str] = field(default_factory=set)
     """Arguments without a default."""
     is_open: bool = False
-    """Whether it takes further arguments, of unknown names."""
+    """Whether it takes further, unknown arguments."""
 
 
 @cache
 def signature_of(target: str) -> Signature | None:
-    """The signature of the class or function of a dotted name; None where its source cannot be found or read."""
+    """The signature of the class or function with a dotted name; None where its source cannot be read."""
     module, *path = target.split(".")
     while len(path) > 1 and source(f"{module}.{path[0]}") is not None:
         module = f"{module}.{path.pop(0)}"
@@ -74,7 +77,7 @@ def signature_of(target: str) -> Signature | None:
 
 
 def names_near(target: str) -> list[str]:
-    """The names of what the module of a dotted name imports or defines, for suggestions."""
+    """The names that the module of a dotted name imports or defines, for suggestions."""
     module, names = target.rpartition(".")[0], set()
     for node in statements(source(module)):
         if isinstance(node, ast.ImportFrom):
@@ -85,7 +88,7 @@ def names_near(target: str) -> list[str]:
 
 
 def file_of(module: str) -> Path | None:
-    """The file of a module that is written in Python."""
+    """The source file of a module."""
     root, *rest = module.split(".")
     try:
         spec = find_spec(root)
@@ -119,7 +122,7 @@ def statements(tree: ast.AST | None) -> Iterator[ast.stmt]:
 
 @cache
 def lookup(module: str, name: str) -> tuple[str, ast.AST] | None:
-    """Where a name of a module is defined: the module, and a class, a function, an import or a value."""
+    """The definition of a name in a module: its module, and a class, a function, an import or a value."""
     found: tuple[str, ast.AST] | None = None
     for node in statements(source(module)):
         if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name == name:
@@ -140,7 +143,7 @@ def lookup(module: str, name: str) -> tuple[str, ast.AST] | None:
 
 
 def imported_module(module: str, node: ast.ImportFrom) -> str:
-    """The full name of the module that `from … import` names."""
+    """The full name of the module in `from … import`."""
     if not node.level:
         return node.module or ""
     file = file_of(module)
@@ -151,7 +154,7 @@ def imported_module(module: str, node: ast.ImportFrom) -> str:
 
 
 def collect(module: str, definition: ast.ClassDef | ast.FunctionDef, signature: Signature) -> None:
-    """Add the arguments of a class or function to the signature; those that are there stay."""
+    """Add the arguments of a class or function to the signature, without replacing existing ones."""
     if isinstance(definition, ast.FunctionDef):
         add_arguments(module, definition.args, signature)
         return
@@ -191,7 +194,7 @@ def add_arguments(module: str, arguments: ast.arguments, signature: Signature) -
 
 
 def evaluate(module: str, expression: ast.expr) -> Any:
-    """The value of an annotation, with `UnknownClass` for other classes than those of settings."""
+    """The value of an annotation, with `UnknownClass` in place of classes that are not imported."""
     if isinstance(expression, ast.Constant) and isinstance(expression.value, str):
         try:
             expression = ast.parse(expression.value, mode="eval").body
@@ -199,14 +202,14 @@ def evaluate(module: str, expression: ast.expr) -> Any:
             return UnknownClass
     names = {node.id for node in ast.walk(expression) if isinstance(node, ast.Name)}
     try:
-        namespace = {name: meaning(module, name) for name in names}
+        namespace = {name: referent(module, name) for name in names}
         return eval(compile(ast.Expression(expression), module, "eval"), {"__builtins__": {}}, namespace)
     except Exception:
         return UnknownClass
 
 
-def meaning(module: str, name: str) -> Any:
-    """What a name in an annotation stands for."""
+def referent(module: str, name: str) -> Any:
+    """The object that a name in an annotation refers to."""
     found = lookup(module, name)
     if found is None:
         return BUILTIN.get(name, UnknownClass)

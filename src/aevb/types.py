@@ -1,11 +1,11 @@
-"""Types of settings, by which values are checked in Python and in the configuration.
+"""Types of settings, which validate values in Python and in the configuration.
 
-A class that the configuration chooses annotates its arguments with these, with `Literal`, `bool`, `str`, or with
-`Annotated` and the constraints of annotated_types:
+A configurable class annotates its arguments with these, with `Literal`, `bool`, `str`, or with `Annotated` and the
+constraints of annotated_types:
 
     def __init__(self, in_shape: Sequence[int], data_shape: Sequence[int], sigma: Positive = 0.1) -> None: ...
 
-No torch is imported here: `aevb.settings` validates before torch is imported.
+This module does not import torch: `aevb.settings` validates before torch is imported.
 """
 
 import inspect
@@ -25,13 +25,13 @@ from pydantic import AfterValidator, ConfigDict, Strict, TypeAdapter, Validation
 from aevb.errors import ConfigError
 
 LARGEST = 2**53
-"""The largest whole number that float64 holds exactly; no setting is beyond it."""
+"""The largest whole number up to which float64 is exact; no setting is larger."""
 
 Count = Annotated[int, Interval(ge=1, le=LARGEST)]
 CountOrZero = Annotated[int, Interval(ge=0, le=LARGEST)]
 AtLeastTwo = Annotated[int, Interval(ge=2, le=LARGEST)]
 Size = Annotated[int, Interval(ge=1, le=10**7)]
-"""Of what lies in memory as a whole: units of a layer, dimensions of z, samples drawn at once."""
+"""A dimension of tensors: units of a layer, dimensions of z, samples drawn at once."""
 Seed = Annotated[int, Interval(ge=0, le=2**32 - 1)]
 Positive = Annotated[float, Gt(0)]
 NonNegative = Annotated[float, Ge(0)]
@@ -39,7 +39,7 @@ Fraction = Annotated[float, Interval(gt=0, lt=1)]
 
 
 def fit_memory(sizes: list[int]) -> list[int]:
-    """The sizes of successive layers; a ValueError where their weights need more than 2^38 bytes (256 GiB)."""
+    """The sizes of successive layers, or a ValueError where their weights need more than 2^38 bytes (256 GiB)."""
     needed = 4 * sum(a * b for a, b in pairwise(sizes))
     if needed > 2**38:
         raise ValueError(f"needs {needed / 2**30:,.0f} GiB for its weights")
@@ -51,14 +51,14 @@ Shape = Annotated[Sequence[Size], "a shape such as [1, 28, 28]"]
 
 
 class Opaque:
-    """Stands for a class that has no plain values, such as a module or a tensor."""
+    """Any type without plain values, such as modules and tensors."""
 
 
 def check(value: Any, annotation: Any, key: str) -> None:
-    """Check a plain value by the annotation of the argument it is for; an object of another kind passes.
+    """Check a plain value by the annotation of its argument; other objects pass.
 
     Raises:
-        ConfigError: the annotation does not allow the value; one line that begins with the key.
+        ConfigError: the annotation does not allow the value; one line that starts with the key.
     """
     plain_value, kind = plain(value), simplified(annotation)
     if plain_value is NotImplemented or kind in (Any, Opaque):
@@ -76,14 +76,14 @@ def check(value: Any, annotation: Any, key: str) -> None:
 
 
 class Checked:
-    """Base of the classes that the configuration chooses: checks plain arguments by their annotations."""
+    """Base of configurable classes: checks plain arguments by their annotations."""
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         parameters, signature = checked_parameters(cls)  # type: ignore[arg-type]
         try:
             arguments = signature.bind_partial(None, *args, **kwargs).arguments
         except TypeError:
-            arguments = {}  # Python itself says what is wrong, when it calls __init__
+            arguments = {}  # Python reports the error when it calls __init__
         for parameter in signature.parameters.values():
             if parameter.kind is parameter.VAR_KEYWORD:
                 arguments |= arguments.get(parameter.name, {})
@@ -95,7 +95,7 @@ class Checked:
 
 @cache
 def checked_parameters(cls: type) -> tuple[dict[str, Any], inspect.Signature]:
-    """The arguments of a class that take settings, with their types, and the signature of its `__init__`."""
+    """The arguments of a class that take settings, by type, and the signature of its `__init__`."""
     found: dict[str, Any] = {}
     for base in reversed(cls.__mro__):
         if "__init__" in vars(base) and base is not object:
@@ -105,7 +105,7 @@ def checked_parameters(cls: type) -> tuple[dict[str, Any], inspect.Signature]:
 
 
 def hints_of(function: Callable[..., Any]) -> dict[str, Any]:
-    """The annotations of a function; none where they name what is imported for type checkers alone."""
+    """The annotations of a function; empty where they use names that only type checkers import."""
     try:
         return typing.get_type_hints(function, include_extras=True)
     except (NameError, TypeError, AttributeError):
@@ -114,12 +114,12 @@ def hints_of(function: Callable[..., Any]) -> dict[str, Any]:
 
 @cache
 def adapter(kind: Any) -> TypeAdapter[Any]:
-    """pydantic's strict validation of a type: no string is a number, and no number is true."""
+    """pydantic's strict validation of a type: strings are not numbers, and numbers are not booleans."""
     return TypeAdapter(kind, config=ConfigDict(strict=True, allow_inf_nan=False))
 
 
 def plain(value: Any) -> Any:
-    """A value in Python's own types, those of NumPy and OmegaConf converted; NotImplemented for any other object."""
+    """A value in Python's own types, converted from NumPy and OmegaConf; NotImplemented for any other object."""
     if value is None or isinstance(value, bool | str):
         return value
     if isinstance(value, Integral):
@@ -139,7 +139,7 @@ LISTS = (list, tuple, Sequence, Iterable, Collection, set, frozenset)
 
 
 def simplified(annotation: Any) -> Any:
-    """An annotation reduced to its plain values; `Opaque` where it has none, `Any` where it allows everything."""
+    """An annotation restricted to plain values; `Opaque` where none remain, `Any` where it allows everything."""
     origin, arguments = get_origin(annotation), get_args(annotation)
     if annotation is None or origin is Literal or annotation in (int, float, bool, str, type(None), Any):
         return annotation
@@ -165,7 +165,7 @@ def simplified(annotation: Any) -> Any:
 
 
 def members(annotation: Any) -> Iterator[Any]:
-    """The types in a union, or the one type that there is."""
+    """The types of a union, or the type itself."""
     if get_origin(annotation) is Annotated:
         yield from members(get_args(annotation)[0])
     elif get_origin(annotation) in (Union, types.UnionType):
@@ -176,12 +176,12 @@ def members(annotation: Any) -> Iterator[Any]:
 
 
 def takes_objects(annotation: Any) -> bool:
-    """Whether an annotation allows objects that are no plain values, such as a module."""
+    """Whether an annotation allows objects without plain values, such as modules."""
     return any(simplified(member) in (Any, Opaque) for member in members(annotation))
 
 
 def describe(kind: Any) -> str:
-    """A type in words, as in "must be a positive number or null"; a text in `Annotated` takes their place."""
+    """A type in words, such as "a positive number or null"; a text in `Annotated` replaces them."""
     origin, arguments = get_origin(kind), get_args(kind)
     if origin is Annotated:
         inner, *notes = arguments
@@ -217,7 +217,7 @@ def plural(words: str) -> str:
 
 
 def describe_number(kind: type, notes: Iterable[Any]) -> str:
-    """A number with its limits in words."""
+    """A number type with its limits, in words."""
     limits = {name: getattr(note, name, None) for note in notes for name in ("ge", "gt", "le", "lt")}
     limits = {name: limit for name, limit in limits.items() if limit not in (None, LARGEST)}
     noun = "whole number" if kind is int else "number"
@@ -239,7 +239,7 @@ def describe_number(kind: type, notes: Iterable[Any]) -> str:
 
 
 def shown(value: Any) -> str:
-    """A value for a message: one short line; null, true and false as in YAML."""
+    """A value in one short line for a message; null, true and false as in YAML."""
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -251,6 +251,6 @@ def shown(value: Any) -> str:
 
 
 def did_you_mean(word: str, choices: Iterable[str]) -> str:
-    """A suggestion such as "; did you mean mnist?", or nothing where no choice is near."""
+    """A suggestion such as "; did you mean mnist?", or "" where no choice is similar."""
     near = get_close_matches(word, list(choices), n=1, cutoff=0.6)
     return f"; did you mean {near[0]}?" if near else ""

@@ -209,7 +209,7 @@ def link_to_a_device(path):
 def test_what_is_no_file_is_not_waited_for(tmp_path, make):
     make(tmp_path / "x.npy")
     message = f"data.path: {tmp_path}/x.npy cannot be read: "
-    with pytest.raises(ConfigError, match=rf"^{re.escape(message)}(it is no regular file|Is a directory)$"):
+    with pytest.raises(ConfigError, match=rf"^{re.escape(message)}(it is not a regular file|Is a directory)$"):
         load(tmp_path / "x.npy")
 
 

@@ -1,1 +1,1 @@
-"""Algorithm 1 as a LightningModule, and what a training run needs around it."""
+"""Algorithm 1 as a LightningModule, with callbacks and loggers."""

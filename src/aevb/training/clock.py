@@ -1,4 +1,4 @@
-"""The time spent in training."""
+"""A stopwatch of the time spent in training."""
 
 import time
 
@@ -21,5 +21,5 @@ class Clock:
 
     @property
     def seconds(self) -> float:
-        """Seconds for which it has run."""
+        """Total running time in seconds."""
         return self.total + (0.0 if self.started is None else time.perf_counter() - self.started)

@@ -1,4 +1,4 @@
-"""Datapoints for callbacks to look at, from a data module of `aevb` or from plain loaders."""
+"""Datapoints for callbacks, from a data module of `aevb` or from plain loaders."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ NAMES = {"train": "training data", "val": "validation data", "test": "test data"
 
 
 def splits(trainer: pl.Trainer) -> tuple[str, ...]:
-    """The training split and the held-out one: `test` of a data module of `aevb`, else `val` where it is validated."""
+    """The training split and a held-out split: `test` of a data module of `aevb`, else `val` if there is one."""
     if isinstance(trainer.datamodule, InMemoryDataModule):  # type: ignore[attr-defined]
         return ("train", "test")
     return ("train", "val") if validation_loader(trainer) is not None else ("train",)
@@ -23,7 +23,7 @@ def splits(trainer: pl.Trainer) -> tuple[str, ...]:
 def examples(trainer: pl.Trainer, module: AEVB, split: str, n: int) -> Split:
     """The same n datapoints at each call, with labels and conditions where there are some; all where there are fewer.
 
-    They are drawn at random from a data module of `aevb`, and are the first of other loaders, whose order may change.
+    They are drawn at random from a data module of `aevb`, and are the first ones of other loaders.
     """
     data = trainer.datamodule  # type: ignore[attr-defined]
     if isinstance(data, InMemoryDataModule):
@@ -32,7 +32,7 @@ def examples(trainer: pl.Trainer, module: AEVB, split: str, n: int) -> Split:
 
 
 def validation_loader(trainer: pl.Trainer) -> Any:
-    """The loader, the first of several; None where there is no validation."""
+    """The first validation loader; None where there is none."""
     loaders = trainer.val_dataloaders
     return loaders[0] if isinstance(loaders, list) and loaders else loaders or None
 

@@ -1,4 +1,4 @@
-"""The state from which a run is extended exactly where `max_samples` ended it: within an epoch, or within a block."""
+"""The state to extend a run that `max_samples` has ended within an epoch or within a block."""
 
 import copy
 from typing import Any, NamedTuple
@@ -10,22 +10,22 @@ from torch import Tensor
 from aevb.data import BatchLoader
 
 Noise = list[Tensor]
-"""States of a rank's random generators: the CPU's, and the GPU's if it has one."""
+"""States of the random generators of a rank: of the CPU, and of the GPU if it has one."""
 
 
 class End(NamedTuple):
-    """Where training ended within an epoch; kept in the checkpoint."""
+    """The end of training within an epoch; stored in the checkpoint."""
 
     loop: dict[str, Any]
-    """State of Lightning's fit loop within the epoch, which Lightning itself counts as complete."""
+    """State of Lightning's fit loop within the epoch, which Lightning counts as complete."""
     noise: list[Noise]
-    """Where the block was cut, the generators of each rank after the last minibatch taken; else empty."""
+    """If the block was cut: the generators of each rank after the last minibatch; else empty."""
 
 
 def end_of_training(trainer: pl.Trainer, unused: int) -> End | None:
     """The end of training, called in the last `training_step`; None at the end of an epoch.
 
-    The `unused` minibatches of the present block become the next block.
+    The `unused` minibatches of the current block become the next block.
     """
     loader, is_cut = trainer.train_dataloader, False
     if unused and isinstance(loader, BatchLoader):
@@ -36,7 +36,7 @@ def end_of_training(trainer: pl.Trainer, unused: int) -> End | None:
     loop = copy.deepcopy(trainer.fit_loop.state_dict())
     progress = loop["epoch_loop.batch_progress"]
     progress["is_last_batch"] = False
-    # As in a checkpoint at the end of a batch, which is not yet completed: this one, or where it is cut the one before.
+    # As in a checkpoint before the end of this batch or, if it is cut, of the previous one.
     shift = {"ready": -1, "started": -1, "completed": -1} if is_cut else {"processed": 1}
     for counts in (progress["total"], progress["current"]):
         for name, by in shift.items():

@@ -1,4 +1,4 @@
-"""Which limit ended a training."""
+"""The limit that ended a training."""
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import EarlyStopping, Timer

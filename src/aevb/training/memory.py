@@ -1,4 +1,4 @@
-"""Refuses a model that does not fit into memory before its weights are drawn, as the system might kill the process."""
+"""Refuses a model that does not fit in memory before its weights are allocated, which might kill the process."""
 
 import os
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 @contextmanager
 def weights_within_memory() -> Iterator[None]:
-    """Raise a `MemoryError` where the parameters made within exceed the memory of the machine or control group."""
+    """Raise a `MemoryError` where parameters created in the context exceed the memory of machine or control group."""
     limit, total = memory_limit(), 0
 
     def count(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
@@ -30,7 +30,7 @@ def weights_within_memory() -> Iterator[None]:
 
 
 def memory_limit() -> int:
-    """Bytes of memory that this process may use at most."""
+    """The limit on the memory of this process, in bytes."""
     physical = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     try:
         return min(physical, int(CGROUP_LIMIT.read_text()))

@@ -11,15 +11,15 @@ from aevb.types import Checked, Count, Fraction, Positive
 class Burda(Checked, LambdaLR):
     """IWAE's schedule: stage i = 0 … stages − 1 lasts 3^i epochs, at the learning rate lr · 10^(−i/7).
 
-    After the last stage the learning rate stays.
+    The learning rate of the last stage is kept.
 
     Source: Burda, Grosse & Salakhutdinov (2016), section 5; there lr = 0.001 and i = 0 … 7, 3280 epochs in all.
 
     Args:
-        optimizer: Its learning rates are those of stage 0.
-        stages: Their number.
-        growth: Ratio of the lengths of a stage and the one before it.
-        decay: Ratio of the learning rates of a stage and the one before it.
+        optimizer: Has the learning rates of stage 0.
+        stages: Number of stages.
+        growth: Ratio of the lengths of successive stages.
+        decay: Ratio of the learning rates of successive stages.
     """
 
     def __init__(
@@ -31,7 +31,7 @@ class Burda(Checked, LambdaLR):
         super().__init__(optimizer, self.factor)
 
     def factor(self, epoch: int) -> float:
-        """The factor of the learning rate in an epoch, from 0 on."""
+        """The factor of the learning rate in an epoch, counted from 0."""
         stage, end = 0, 1
         while stage < self.stages - 1 and epoch >= end:
             stage += 1

@@ -38,7 +38,7 @@ def test_logger_that_fails_is_not_asked_again(tmp_path, monkeypatch, caplog):
     logger.finish(0)
     assert logger.where() == {}
     assert [record.message for record in caplog.records if record.name == "aevb"] == [
-        "WandbLogger failed: no such luck; training goes on without it"
+        "WandbLogger failed: no such luck; training continues without it"
     ]
 
 
@@ -60,7 +60,7 @@ def test_other_loggers_may_fail_at_any_time(tmp_path, monkeypatch, caplog, targe
         logger.save()
     logger.finalize("success")
     (record,) = [record for record in caplog.records if record.name == "aevb"]
-    assert record.message == f"{target.split('.')[-1]} failed: no such luck; training goes on without it"
+    assert record.message == f"{target.split('.')[-1]} failed: no such luck; training continues without it"
 
 
 @pytest.mark.parametrize(

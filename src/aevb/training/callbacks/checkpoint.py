@@ -1,4 +1,4 @@
-"""Checkpoints: `last.ckpt` to continue from, `best.ckpt` to use."""
+"""Checkpoints: `last.ckpt` for exact resumption, `best.ckpt` for use."""
 
 import io
 import time
@@ -18,12 +18,12 @@ from aevb.types import Checked, Count, NonNegative
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes checkpoints whole or not at all, and reads them without unpickling code."""
+    """Writes checkpoints atomically, and reads them without unpickling code."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         buffer = io.BytesIO()
         torch.save(checkpoint, buffer)
-        Path(path).parent.mkdir(exist_ok=True)  # in the run folder, which is not made again once it is removed
+        Path(path).parent.mkdir(exist_ok=True)  # but not its parent, the run folder, if that was removed
         atomic_write(path, buffer.getvalue())
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = True) -> dict[str, Any]:
@@ -31,15 +31,12 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
 
 class Checkpoint(Checked, pl.Callback):
-    """Saves `last.ckpt` every so many samples and at the end of epochs, `best.ckpt` at each new best val/elbo.
-
-    Epochs of a small data set last milliseconds, so at an epoch's end a new checkpoint is written only if the last one
-    is older than `every_seconds`.
+    """Saves `last.ckpt` periodically and at the end of epochs, and `best.ckpt` at each new best val/elbo.
 
     Args:
-        folder: Of the two files.
-        every_samples: Training samples between two checkpoints; rounded up to whole blocks of minibatches.
-        every_seconds: Least time between two checkpoints at epochs' ends.
+        folder: Folder of the two files.
+        every_samples: Training samples between two checkpoints, rounded up to whole blocks of minibatches.
+        every_seconds: Minimum time between two checkpoints at the end of epochs, which may last milliseconds.
     """
 
     def __init__(self, folder: str | Path, every_samples: Count = 100_000, every_seconds: NonNegative = 1.0) -> None:
@@ -72,7 +69,7 @@ class Checkpoint(Checked, pl.Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: Any) -> None:
         is_old = time.monotonic() - self.saved_time >= self.every_seconds
-        # Clocks differ between processes, and to save is a collective operation.
+        # Clocks differ between processes, and saving is a collective operation.
         if trainer.strategy.reduce_boolean_decision(self.every.due(module.samples_seen) or is_old, all=False):
             self.save(trainer, module)
 

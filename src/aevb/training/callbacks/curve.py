@@ -1,4 +1,4 @@
-"""The curves of the paper's figures 2 and 3: what a model reaches on training and test data, along training."""
+"""The curves of the paper's figures 2 and 3: the bound on training and test data during training."""
 
 from typing import Any
 
@@ -20,18 +20,17 @@ class Curve(Periodic):
     """Logs the ELBO, or an estimate of log p(x), of training and test data at log-spaced numbers of training samples.
 
     The metrics are `curve/train_elbo` and `curve/test_elbo`, with an estimator `curve/train_log_marginal` and
-    `curve/test_log_marginal`; `val` in place of `test` where a trainer has loaders and no data module of `aevb`. They
-    are found on the same datapoints and with the same noise each time, so that a curve shows the model's progress and
-    little else. The numbers are first · 10^(i / per_decade), i = 0, 1, …, each rounded up to a whole block of
-    minibatches; they depend on nothing else, and a resumed run has the curve of one that was never interrupted.
+    `curve/test_log_marginal`; `val` replaces `test` for a trainer without a data module of `aevb`. Every point uses the
+    same datapoints and the same noise. The points are first · 10^(i / per_decade), i = 0, 1, …, rounded up to whole
+    blocks of minibatches, so a resumed run has the same curve as an uninterrupted one.
 
     The ELBO costs about a quarter of training on as many datapoints: with the defaults 1.5 % of 10⁷ samples of MNIST.
 
     Args:
         first: Training samples at the first point.
-        per_decade: Points while the samples grow tenfold.
-        datapoints: Of the training and of the test set, chosen at random once; all where there are fewer.
-        estimator: Of log p(x), see `aevb.estimators`. None: the ELBO, as in validation.
+        per_decade: Points per decade of samples.
+        datapoints: Number of training and of test datapoints, drawn once; all where there are fewer.
+        estimator: Estimator of log p(x), see `aevb.estimators`; None: the ELBO, as in validation.
     """
 
     def __init__(
@@ -55,7 +54,7 @@ class Curve(Periodic):
                 log_metrics(trainer, self.measure(module), module.samples_seen)
 
     def measure(self, module: AEVB) -> dict[str, float]:
-        """The points of the two curves, by the names of their metrics."""
+        """The current points of the two curves, by metric."""
         estimator, splits = self.estimator, self.data.items()
         if estimator is None:
             return {f"curve/{split}_elbo": mean_elbo(module, data) for split, data in splits}

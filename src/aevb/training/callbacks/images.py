@@ -1,4 +1,4 @@
-"""Pictures of what the model has learned."""
+"""Pictures of samples, reconstructions and the latent space during training."""
 
 import math
 from collections.abc import Iterator
@@ -76,7 +76,7 @@ class Images(Periodic):
                     log(f"images/{what}", path, module.samples_seen)
 
     def pictures(self, trainer: pl.Trainer, module: AEVB) -> Iterator[tuple[str, Image | Figure]]:
-        """Names and pictures."""
+        """Pictures with their names."""
         vae, after = module.vae, f"after {module.samples_seen:,} training samples"
         split = splits(trainer)[-1]
         data = examples(trainer, module, split, self.num_reconstructions)

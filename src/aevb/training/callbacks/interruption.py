@@ -16,10 +16,10 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interruption(pl.Callback):
-    """Saves `last.ckpt` and raises `Interrupted` at the end of the block in which a signal came.
+    """Saves `last.ckpt` and raises `Interrupted` at the end of the block in which a signal arrives.
 
-    A second signal of the same kind has its default effect. Where several processes train together, all stop at the end
-    of the same block once one of them has received a signal.
+    A second signal of the same kind has its default effect. When one of several ranks receives a signal, all stop at
+    the end of the same block.
     """
 
     def __init__(self, checkpoint: Checkpoint) -> None:
@@ -31,7 +31,7 @@ class Interruption(pl.Callback):
         self.previous = {number: signal.signal(number, self.receive) for number in SIGNALS}
 
     def receive(self, signum: int, frame: FrameType | None) -> None:
-        """Remember the signal, and restore the previous handler for the next one."""
+        """Record the signal, and restore the previous handler for the next one."""
         self.received = signum
         signal.signal(signum, self.previous.pop(signum, signal.SIG_DFL))
 
@@ -43,12 +43,12 @@ class Interruption(pl.Callback):
         self.stop_if_received(trainer, module)
 
     def stop_if_received(self, trainer: pl.Trainer, module: AEVB) -> None:
-        """Save and raise where a signal has been received."""
+        """Save and raise if a signal has been received."""
         received = self.received or 0
         if trainer.world_size > 1:
             of_all = torch.tensor(received, device=module.device)
             all_reduce(of_all, ReduceOp.MAX)
-            received = int(of_all)  # a signal that has come meanwhile is for the next block
+            received = int(of_all)  # later signals count for the next block
         if received:
             self.checkpoint.save(trainer, module)
             raise Interrupted(received, module.samples_seen)

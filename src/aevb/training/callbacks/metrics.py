@@ -1,4 +1,4 @@
-"""Metrics: means on the device, read once per logging interval, logged against `samples`."""
+"""Logging of metrics against `samples`."""
 
 from typing import Any
 
@@ -12,13 +12,13 @@ from aevb.types import Count
 
 
 class Metrics(Periodic):
-    """Gives every logger the means of the training metrics over intervals, and those of validation and test.
+    """Logs the means of the training metrics over intervals, and the metrics of validation and test.
 
-    The training metrics stay on the device until an interval ends, so that training need not wait for them.
-    `train/images_per_second` counts training alone, without validation.
+    The training metrics stay on the device until an interval ends, so that training does not wait for them.
+    `train/images_per_second` excludes validation.
 
     Args:
-        every_samples: Training samples in an interval; rounded up to whole blocks of minibatches.
+        every_samples: Training samples in an interval, rounded up to whole blocks of minibatches.
     """
 
     def __init__(self, every_samples: Count = 10_000) -> None:
@@ -59,7 +59,7 @@ class Metrics(Periodic):
         self.log_evaluation(trainer, module, "test")
 
     def log_evaluation(self, trainer: pl.Trainer, module: Any, stage: str) -> None:
-        """Log what the module has gathered over the datapoints of `stage`."""
+        """Log the module's means over the datapoints of `stage`."""
         found = trainer.callback_metrics
         metrics = {name: float(value) for name, value in found.items() if name.startswith(f"{stage}/")}
         log_metrics(trainer, metrics, module.samples_seen)
@@ -73,6 +73,6 @@ class Metrics(Periodic):
 
 
 def log_metrics(trainer: pl.Trainer, metrics: dict[str, float], samples: int) -> None:
-    """Give metrics to every logger, at `samples`."""
+    """Log metrics to all loggers, at `samples`."""
     for logger in trainer.loggers:
         logger.log_metrics(metrics, samples)

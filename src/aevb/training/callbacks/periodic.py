@@ -1,4 +1,4 @@
-"""The times at which callbacks act, and the throughput between them."""
+"""When callbacks act, and the throughput in between."""
 
 import math
 from abc import abstractmethod
@@ -11,24 +11,24 @@ from aevb.types import Checked, Count
 
 
 class Every(Checked):
-    """Due once the training samples have passed a multiple of `samples`."""
+    """Due when the training samples pass a multiple of `samples`."""
 
     def __init__(self, samples: Count) -> None:
         self.samples = samples
         self.last = 0
-        """Training samples at the last time."""
+        """Training samples at the last action."""
 
     def count(self, samples_seen: int) -> int:
-        """The number of times up to `samples_seen`."""
+        """How often it is due up to `samples_seen`."""
         return samples_seen // self.samples
 
     def due(self, samples_seen: int) -> bool:
-        """Whether there is another time up to `samples_seen` since the last."""
+        """Whether it is due at `samples_seen`, after the last action."""
         return self.count(samples_seen) > self.count(self.last)
 
 
 class LogSpaced(Every):
-    """Due once the training samples have passed first · 10^(i / per_decade), i = 0, 1, …"""
+    """Due when the training samples pass first · 10^(i / per_decade), i = 0, 1, …"""
 
     def __init__(self, first: Count, per_decade: Count) -> None:
         super().__init__(first)
@@ -41,7 +41,7 @@ class LogSpaced(Every):
 
 
 class Periodic(Checked, pl.Callback):
-    """Acts at the end of blocks at which `every` is due; the state is when it acted last."""
+    """A callback that acts at the end of blocks when `every` is due."""
 
     def __init__(self, every: Every) -> None:
         self.every = every
@@ -55,7 +55,7 @@ class Periodic(Checked, pl.Callback):
             self.act_now(trainer, module)
 
     def act_now(self, trainer: pl.Trainer, module: Any) -> None:
-        """Act, unless that was done at the same number of samples."""
+        """Act, unless the last action was at the same number of samples."""
         if module.samples_seen > self.every.last:
             self.act(trainer, module)
             self.every.last = module.samples_seen
@@ -74,7 +74,7 @@ class Throughput:
         self.samples, self.seconds = 0, 0.0
 
     def start(self, module: Any) -> None:
-        """Begin an interval."""
+        """Start an interval."""
         self.samples, self.seconds = module.samples_seen, module.clock.seconds
 
     def measure(self, module: AEVB) -> float:

@@ -19,10 +19,10 @@ log = logging.getLogger("aevb")
 
 
 class Progress(Checked, pl.Callback):
-    """One bar for the whole run with samples, ELBO and images/s; where there is no terminal, a line per interval.
+    """A progress bar of the whole run with samples, ELBO and images/s; without a terminal, a line per interval.
 
     Args:
-        every_seconds: Least time between two lines.
+        every_seconds: Minimum time between two lines.
     """
 
     def __init__(self, every_seconds: NonNegative = 10.0) -> None:
@@ -75,18 +75,18 @@ class Progress(Checked, pl.Callback):
         self.close()
 
     def close(self) -> None:
-        """Give the terminal back."""
+        """Stop the bar."""
         if self.bar:
             self.bar.stop()
             self.bar = None
 
 
 def total_samples(trainer: pl.Trainer, module: AEVB) -> int | None:
-    """Training samples of the whole run, by `max_samples` or `max_epochs`, whichever ends it first; None: no end."""
+    """Training samples of the whole run by `max_samples` and `max_epochs`; None: unlimited."""
     ends = [] if module.max_samples is None else [module.max_samples]
     if trainer.max_epochs is not None and trainer.max_epochs >= 0:
         loader: Any = trainer.train_dataloader
-        with suppress(TypeError, AttributeError):  # data that are drawn forever have no length
+        with suppress(TypeError, AttributeError):  # infinite data sets have no length
             datapoints = loader.epoch_size if isinstance(loader, BatchLoader) else len(loader.dataset)
             ends.append(trainer.max_epochs * datapoints)
     return min(ends, default=None)

@@ -18,7 +18,7 @@ class Status(pl.Callback):
         self.reported_time = time.monotonic()
         self.throughput = Throughput()
         self.images_per_second: float | None = None
-        """Of the training that has ended, without validation; None before."""
+        """Throughput of the finished training, without validation; None before its end."""
 
     def on_train_start(self, trainer: pl.Trainer, module: Any) -> None:
         self.throughput.start(module)

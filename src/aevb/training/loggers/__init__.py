@@ -1,4 +1,4 @@
-"""Loggers: the run folder's own metrics.csv, and wandb with `samples` as the axis of every curve."""
+"""Loggers: metrics.csv of the run folder, and wandb with `samples` as the axis of every curve."""
 
 from aevb.training.loggers.guarded import GuardedLogger, make_logger
 from aevb.training.loggers.metrics_file import MetricsFile

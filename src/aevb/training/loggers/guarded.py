@@ -1,4 +1,4 @@
-"""A logger that may fail without ending the run."""
+"""A logger whose failure does not end the run."""
 
 import logging
 from argparse import Namespace
@@ -20,7 +20,7 @@ log = logging.getLogger("aevb")
 class GuardedLogger(Logger):
     """Passes calls to a Lightning logger until its first exception, which is logged in one line.
 
-    `metrics.csv` is the run's own record, so the failure of another logger does not end the training.
+    The metrics are in `metrics.csv` in any case.
     """
 
     def __init__(self, logger: Logger) -> None:
@@ -43,7 +43,7 @@ class GuardedLogger(Logger):
         self.attempt(self.logger.log_metrics, dict(metrics), step)
 
     def log_image(self, name: str, path: Path, samples: int) -> None:
-        """Log the picture in a file, if the logger takes pictures."""
+        """Log a picture file, if the logger takes pictures."""
         self.attempt(log_image, self.logger, name, path, samples)
 
     def save(self) -> None:
@@ -58,7 +58,7 @@ class GuardedLogger(Logger):
             self.attempt(self.logger.finish, exit_code, best_checkpoint)
 
     def where(self) -> dict[str, str]:
-        """The logger's name → the address, command or file that shows what was logged."""
+        """The logger's name → the address, command or file to see its content."""
         if self.failed:
             return {}
         if isinstance(self.logger, WandbLogger):
@@ -77,18 +77,15 @@ class GuardedLogger(Logger):
             action(*arguments)
         except Exception as error:
             self.failed = True
-            log.warning("%s failed: %s; training goes on without it", self.name, first_line(error))
+            log.warning("%s failed: %s; training continues without it", self.name, first_line(error))
 
 
 def make_logger(config: DictConfig, **identity: Any) -> GuardedLogger | None:
-    """The logger that a configuration names; None for `logger=none`.
+    """The configured logger; None for `logger=none`.
 
     Args:
         config: The node `logger`.
         identity: `id` and `resumed_after` of a wandb run.
-
-    Raises:
-        ConfigError: A setting makes no sense, or a package is missing.
     """
     if "_target_" not in config:
         return None

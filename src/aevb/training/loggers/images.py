@@ -1,4 +1,4 @@
-"""Pictures for the loggers that take them."""
+"""Logging of pictures."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from pytorch_lightning.loggers import WandbLogger as LightningWandbLogger
 
 
 def log_image(logger: Logger, name: str, path: Path, samples: int) -> None:
-    """Give a picture to a logger that takes pictures."""
+    """Log a picture file to a logger, if it takes pictures."""
     if isinstance(logger, LightningWandbLogger):
         logger.log_metrics({name: wandb.Image(str(path))}, samples)  # type: ignore[dict-item]
     elif isinstance(logger, TensorBoardLogger):

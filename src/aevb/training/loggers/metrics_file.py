@@ -1,4 +1,4 @@
-"""The run folder's own metrics.csv as a Lightning logger."""
+"""metrics.csv as a Lightning logger."""
 
 from argparse import Namespace
 from collections.abc import Mapping
@@ -12,11 +12,7 @@ from aevb.runs.metrics import MetricsWriter
 
 
 class MetricsFile(Logger):
-    """Appends metrics to a metrics.csv, a row per logging step.
-
-    Args:
-        path: The file; it is continued if it exists.
-    """
+    """Appends metrics to a metrics.csv, a row per logging step; an existing file is continued."""
 
     def __init__(self, path: str | Path) -> None:
         super().__init__()
@@ -31,7 +27,7 @@ class MetricsFile(Logger):
         return ""
 
     def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
-        """The run folder holds the configuration already."""
+        """Ignored: the run folder has the configuration."""
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:

@@ -1,4 +1,4 @@
-"""A run's configuration as wandb's dashboards can group by it."""
+"""The configuration of a run in a form by which wandb's dashboards can group runs."""
 
 import re
 from collections.abc import Mapping
@@ -6,15 +6,14 @@ from typing import Any
 
 
 def dashboard_config(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The configuration with a short name in place of each class, and the class's settings beside it.
+    """The configuration with a short name in place of each part, and the part's settings beside it.
 
-    wandb groups by one value, so a part such as the likelihood must be a value and not a mapping: `model.likelihood`
-    becomes `fixed_gaussian`, and what the user types as `model.likelihood.sigma` becomes `model.likelihood_sigma`. A
-    mapping that is no class (`model`, `paths`) stays: wandb itself joins its keys with dots. Keys with dots of their
-    own would be no remedy: the dashboard cannot find them.
+    wandb groups by values, not by mappings: `model.likelihood` becomes `fixed_gaussian`, and `model.likelihood.sigma`
+    becomes `model.likelihood_sigma`. Other mappings (`model`, `paths`) stay, as wandb joins their keys with dots; it
+    does not find keys that contain dots themselves.
 
     Args:
-        config: Plain values, as `OmegaConf.to_container` gives them, interpolations resolved.
+        config: Plain values with interpolations resolved.
     """
     found: dict[str, Any] = {}
     for key, value in config.items():
@@ -29,12 +28,12 @@ def dashboard_config(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def short_name(target: str) -> str:
-    """The class of a `_target_` as it is written in a configuration's file names; empty for a function or the VAE.
+    """The class of a `_target_` in the form of the YAML file names; empty for a function or the VAE.
 
     >>> short_name("aevb.likelihoods.FixedGaussian"), short_name("aevb.objectives.SGVB")
     ('fixed_gaussian', 'sgvb')
     """
     name = target.split(".")[-1]
-    if not name[:1].isupper() or target == "aevb.vae.VAE":  # the model's parts tell models apart
+    if not name[:1].isupper() or target == "aevb.vae.VAE":  # its parts distinguish models
         return ""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()

@@ -1,4 +1,4 @@
-"""wandb with `samples` as the axis of every curve, and with the exit code of the training."""
+"""wandb with `samples` as the axis of every curve, and the exit code of the training."""
 
 import logging
 import os
@@ -21,10 +21,9 @@ from aevb.types import Checked
 log = logging.getLogger("aevb")
 
 START_SECONDS = 20.0
-"""For the server to answer at the start of a run, unless WANDB_INIT_TIMEOUT says otherwise."""
+"""Limit on the start of a run, unless WANDB_INIT_TIMEOUT is set."""
 UPLOAD_SECONDS = 120.0
-"""For the upload to end at the end of a run, unless WANDB_FINISH_TIMEOUT says otherwise."""
-
+"""Limit on the upload at the end of a run, unless WANDB_FINISH_TIMEOUT is set."""
 
 Name = Annotated[Annotated[str, Field(pattern=r"\S", max_length=128)] | int | float, "a name of at most 128 characters"]
 Project = Annotated[
@@ -40,20 +39,20 @@ Tags = Annotated[
 class WandbLogger(Checked, LightningWandbLogger):
     """Lightning's wandb logger with `samples` as the axis, the best value as the summary, and the exit code of the run.
 
-    Online where credentials are configured and the server answers, offline otherwise: without credentials there is no
-    prompt and no network call. `WANDB_MODE` and wandb's other environment variables are respected.
+    Online if credentials are configured and the server answers, otherwise offline; without credentials there is no
+    prompt and no network access. `WANDB_MODE` and wandb's other environment variables are respected.
 
     Args:
         folder: The run folder; wandb's own files go to `<folder>/wandb`.
         entity: User or team; None: the account's default.
         name: None: the name of the run folder.
-        group: Runs of one group are folded together on the dashboard.
+        group: Group of runs on the dashboard.
         job_type: A second level of grouping.
-        offline: True or False decide; None: offline where no credentials are configured.
+        offline: None: offline where no credentials are configured.
         log_model: Upload the best checkpoint as an artifact at the end; nothing is uploaded offline.
-        id: Of the run; a resumed run has the id of its beginning.
-        resumed_after: How the run's last attempt ended (interrupted, failed, killed, finished); None: this is its
-            first. It goes to the configuration, and the run gets the tag `resumed`.
+        id: Id of the run, the same when it is resumed.
+        resumed_after: Outcome of the previous attempt (interrupted, failed, killed, finished), which is added to the
+            configuration, and the run is tagged `resumed`; None: the first attempt.
     """
 
     def __init__(
@@ -100,7 +99,7 @@ class WandbLogger(Checked, LightningWandbLogger):
 
     @rank_zero_only
     def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
-        """Give wandb the configuration in the form by which its dashboards can group: see `dashboard_config`."""
+        """Log the configuration in the form of `dashboard_config`."""
         config = dashboard_config(vars(params) if isinstance(params, Namespace) else params)
         self.experiment.config.update(config | {"resumed_after": self.resumed_after}, allow_val_change=True)
 
@@ -110,7 +109,7 @@ class WandbLogger(Checked, LightningWandbLogger):
 
     @rank_zero_only
     def finish(self, exit_code: int, best_checkpoint: Path | None = None) -> None:
-        """End the wandb run: finished for exit code 0, else failed; preempted if a signal interrupted it (128 + n)."""
+        """End the wandb run: finished for exit code 0, preempted for a signal (128 + n), else failed."""
         if self._experiment is None:
             return
         if exit_code == 0 and self.upload_best and best_checkpoint is not None and not self.experiment.offline:
@@ -127,7 +126,7 @@ class WandbLogger(Checked, LightningWandbLogger):
 
     @property
     def where(self) -> str:
-        """The address of the run, and the command that uploads what was recorded offline, of all attempts at it."""
+        """The address of the run, or the command that uploads its offline attempts, or both."""
         run = self.experiment
         folder = Path(run.dir).parent.parent
         upload = f"wandb sync {shlex.quote(os.path.relpath(folder))}/offline-run-*"
@@ -146,22 +145,22 @@ def start_run(**options: Any) -> Any:
         if options["mode"] == "offline":
             raise
         log.warning("wandb cannot start online (%s); the run is recorded offline", " ".join(str(error).split()))
-    wandb.teardown()  # its process keeps the id of the run that has not started
+    wandb.teardown()  # its process keeps the id of the run that did not start
     os.environ["WANDB_ERROR_REPORTING"] = "false"
     return wandb.init(**options | {"mode": "offline"})
 
 
 def run_settings() -> wandb.Settings:
-    """Settings of every run: nothing printed, and no waiting without end."""
+    """Settings of every run: silent, with limits on waiting."""
     waits = {"init_timeout": START_SECONDS, "finish_timeout": UPLOAD_SECONDS}
     waits = {name: seconds for name, seconds in waits.items() if f"WANDB_{name.upper()}" not in os.environ}
     return wandb.Settings(silent=True, finish_timeout_raises=True, **waits)  # type: ignore[arg-type]
 
 
 def chosen_mode(offline: bool | None) -> str | None:
-    """wandb's mode: `offline`, or None to leave it to wandb's own settings.
+    """wandb's mode: `offline`, or None for wandb's own settings.
 
-    Offline, wandb is also told not to report its own errors: only for that would it look up a host.
+    Offline, wandb's error reporting is disabled too, as it alone would access the network.
     """
     try:
         settings = wandb.setup().settings
@@ -175,14 +174,14 @@ def chosen_mode(offline: bool | None) -> str | None:
 
 
 def reason(error: Exception) -> str:
-    """Why wandb refuses a value, in one line."""
+    """The reason why wandb refuses a value, in one line."""
     if isinstance(error, ValidationError):
         return str(error.errors()[0]["msg"]).removeprefix("Value error, ")
     return first_line(error)
 
 
 def has_credentials() -> bool:
-    """Whether wandb could log in without asking: an API key, an identity token, or an entry in the netrc file."""
+    """Whether wandb can log in without a prompt: an API key, an identity token, or an entry in the netrc file."""
     settings = wandb.setup().settings
     hosts = [settings.base_url]
     if "WANDB_BASE_URL" not in os.environ:

@@ -17,24 +17,24 @@ def log_sweep_table(
 ) -> str:
     """Log the table of a sweep's jobs as a wandb run of job type `sweep`, in the group of the jobs.
 
-    The run's id is kept in the sweep's folder: the table of a resumed sweep replaces the one before.
+    Its id is stored in the sweep's folder, so that the table of a resumed sweep replaces the previous one.
 
     Args:
         folder: The sweep's folder; wandb's own files go to `<folder>/wandb`.
-        rows: A mapping for each job, in the order of the table; a column that it lacks is empty.
+        rows: A mapping for each job; missing columns are empty.
         columns: Names of the columns, in order.
-        exit_code: Of the sweep: not 0 marks the run as failed.
+        exit_code: The exit code of the sweep; the run is marked as failed unless it is 0.
         settings: `project`, `entity`, `group`, `tags` and `offline` of `WandbLogger`; the group's default is the
             folder's name.
 
     Returns:
-        Its address, the command that uploads it, or why logging failed; the sweep has the table as a file in any case.
+        Its address, the command that uploads it, or the reason why logging failed.
     """
     folder = Path(folder)
     group = settings.pop("group", None) or folder.resolve().name
     try:
         logger = WandbLogger(
-            folder, name=group, group=group, job_type="sweep", id=kept_id(folder / "wandb" / "sweep_id"), **settings
+            folder, name=group, group=group, job_type="sweep", id=stored_id(folder / "wandb" / "sweep_id"), **settings
         )
         data = [[row.get(column) for column in columns] for row in rows]
         table = wandb.Table(columns=list(columns), data=data, allow_mixed_types=True)
@@ -46,8 +46,8 @@ def log_sweep_table(
     return where
 
 
-def kept_id(file: Path) -> str:
-    """The id in a file, which is made where there is none."""
+def stored_id(file: Path) -> str:
+    """The id in a file, which is created where it is missing."""
     if not file.is_file():
         file.parent.mkdir(parents=True, exist_ok=True)
         atomic_write(file, uuid.uuid4().hex[:8])
