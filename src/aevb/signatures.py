@@ -53,7 +53,7 @@ class Signature:
     """The arguments of a class or a function."""
 
     name: str
-    """Where it is defined, such as `torch.optim.adam.Adam`."""
+    """The full name of the definition, such as `torch.optim.adam.Adam`."""
     parameters: dict[str, Any] = field(default_factory=dict)
     """Annotations by argument; `Any` where there is none."""
     required: set[str] = field(default_factory=set)

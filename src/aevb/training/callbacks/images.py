@@ -26,21 +26,21 @@ from aevb.types import Count, Size
 
 
 class Images(Periodic):
-    """Writes pictures to `<folder>/<samples>_<what>.png` and gives them to every logger that takes pictures.
+    """Writes pictures to `<folder>/<samples>_<what>.png`, and logs them to loggers that take pictures.
 
-    `samples` and `samples_drawn` come from the prior: the mean of p(x|z), and a draw. `reconstructions` are test images
-    (the same each time) above their reconstructions; validation images where a trainer has loaders and no data module
-    of `aevb`. Where z has two dimensions, `latents` shows the means of q(z|x), coloured by label where labels exist,
-    and `manifold` the means of p(x|z) over the grid of figure 4 of the paper, unless the model takes a condition. The
-    samples of a model that takes one have a row for each condition where there are few, such as labels, and a column
-    for each z; else they have the conditions of fixed datapoints.
+    `samples` and `samples_drawn` show means of p(x|z), and draws, for z from the prior. `reconstructions` shows always
+    the same test images above their reconstructions (validation images without a data module of `aevb`). For two
+    latents, `latents` shows the means of q(z|x), coloured by label where labels exist, and `manifold` the means of
+    p(x|z) on the grid of figure 4 of the paper, unless the model takes a condition. The samples of a conditional model
+    have a row for each condition where there are few, such as labels, and a column for each z; otherwise they have the
+    conditions of fixed datapoints.
 
     Args:
-        folder: Where the pictures go.
-        every_samples: Training samples between two sets of pictures; rounded up to whole blocks of minibatches. The
-            last set is made at the end.
-        num_samples: Samples in a picture.
-        num_reconstructions: Test images that are reconstructed.
+        folder: Folder of the pictures.
+        every_samples: Training samples between two sets of pictures, rounded up to whole blocks of minibatches; the
+            last set is drawn at the end.
+        num_samples: Number of samples in a picture.
+        num_reconstructions: Number of reconstructed images.
         manifold_size: Images along each side of the manifold.
     """
 
