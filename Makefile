@@ -7,6 +7,7 @@ VENV := .venv
 # Written last, with the folder it was made in: an interrupted, copied or moved .venv is not taken for a good one.
 READY := $(VENV)/.ready
 HALF_MADE := $(VENV)/.half-made
+LOG := $(VENV)/install.log
 CLUSTER_TOOLS := $(VENV)/.cluster-tools
 ifneq ($(shell cat $(READY) 2>/dev/null),$(shell pwd -P))
 .PHONY: $(READY)
@@ -84,8 +85,10 @@ $(READY): pyproject.toml
 	@[ ! -e $(READY) ] || [ "$$(cat $(READY))" = "$$(pwd -P)" ] || touch $(HALF_MADE)
 	@if [ -e $(HALF_MADE) ] || ! $(VENV)/bin/python -c '' 2>/dev/null; then rm -rf $(VENV); fi
 	@mkdir -p $(VENV) && pwd -P > $(HALF_MADE)
-	$(NEW_VENV)
-	$(INSTALL) --editable '.[dev]'
+	@echo 'creating $(VENV)'
+	@$(NEW_VENV)
+	@echo 'installing aevb and what it needs, which takes some minutes; details: $(LOG)'
+	@$(INSTALL) --editable '.[dev]' >$(LOG) 2>&1 || { tail -n 20 $(LOG) >&2; exit 1; }
 	@$(VENV)/bin/python -c 'import torchvision' \
 		|| { echo 'error: this torchvision is not for this torch: let both come from one place (is PIP_FIND_LINKS' \
 			'or PIP_EXTRA_INDEX_URL set?) and run make again' >&2; exit 1; }

@@ -14,6 +14,7 @@ WHOLE = {
     "likelihoods/test_docs.py": "docs/likelihoods.md",
     "sweeps/test_sweep.py": "sweeps from start to end",
     "test_layout.py": "tests/",
+    "test_notebooks.py": "docs/notebooks/",
     "test_project.py": "pyproject.toml",
     "test_site.py": "zensical.toml and docs/",
     "training/test_precision.py": "training in every precision",

@@ -28,7 +28,8 @@ class SequenceVAE(VAE):
         decoder: (step_dim or width of the state, step_shape) → backbone of one step.
         likelihood: (in_shape, step_shape) → likelihood of one step.
         recurrent_width: Units of the state of an autoregressive likelihood; None: p(x_t|z_t).
-        initialization, initialization_std: See `VAE`.
+        initialization: See `VAE`.
+        initialization_std: See there.
 
     Raises:
         ValueError: data_shape has no steps, latent_dim is not T · step_dim, or a part refuses its settings.

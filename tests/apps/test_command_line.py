@@ -131,7 +131,8 @@ def test_unknown_flag_is_one_line(monkeypatch, capsys):
 
 
 @pytest.mark.parametrize(
-    ("argument", "extra"), {"hydra/launcher=joblib": "joblib", "sweep=learning_rate": "optuna"}.items()
+    ("argument", "extra"),
+    {"hydra/launcher=joblib": "joblib", "logger=tensorboard": "tensorboard", "sweep=learning_rate": "optuna"}.items(),
 )
 def test_missing_package_is_named_with_its_extra(monkeypatch, argument, extra):
     monkeypatch.setattr(command_line, "find_spec", lambda name: None)

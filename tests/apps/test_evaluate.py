@@ -155,7 +155,7 @@ RESTORING = ("inpaint", "super_resolution", "denoise")
 
 
 @pytest.mark.parametrize(
-    "task", ["latents", "probe", "traversal", "interpolation", "inpaint", "super_resolution", "denoise"]
+    "task", ["latents", "probe", "traversal", "explorer", "interpolation", "inpaint", "super_resolution", "denoise"]
 )
 def test_tasks(folder, capsys, task):
     few = ["task.num_chains=2", "task.burn_in=2", "task.num_steps=2"] if task in RESTORING else []

@@ -40,9 +40,10 @@ FOLDERS = {"data.path", "hydra.run.dir", "hydra.sweep.dir", "output", "paths.dat
 EXTRAS = {
     "hydra/launcher=joblib": ("hydra_plugins.hydra_joblib_launcher", "joblib"),
     "hydra/sweeper=optuna": ("hydra_plugins.hydra_optuna_sweeper", "optuna"),
+    "logger=tensorboard": ("tensorboard", "tensorboard"),
     "sweep=learning_rate": ("hydra_plugins.hydra_optuna_sweeper", "optuna"),
 }
-"""Arguments that need a Hydra plugin: its package, and the extra that installs it."""
+"""Arguments that need a library that is no dependency: its package, and the extra that installs it."""
 
 SWEPT_VALUES = 12
 """Values of a sweep that are checked before it starts; the others are checked when their jobs start."""

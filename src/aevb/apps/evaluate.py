@@ -154,7 +154,7 @@ def perform(config: DictConfig, trained: Trained, task: Task) -> dict[str, Any]:
         "datapoints": len(data.x),
         "results": analysis.results,
         "words": analysis.words,
-        "pictures": save_pictures(trained.folder, trained.samples, task.name, analysis.pictures),
+        "pictures": save_pictures(trained.folder, trained.samples, task.name, analysis),
         "seconds": time.monotonic() - start,
         "date": now(),
     }

@@ -5,8 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from matplotlib.figure import Figure
-from PIL.Image import Image
 from rich import get_console
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
@@ -14,9 +12,11 @@ from rich.table import Table
 from aevb import plots
 from aevb.console import show
 from aevb.estimators import Estimates, Estimator
+from aevb.files import atomic_write
 from aevb.likelihoods import Likelihood
 from aevb.runs.folder import RunFolder
 from aevb.runs.status import now
+from aevb.tasks import TaskResult
 
 SHORT = {"effective_sample_size": "ESS", "acceptance": "accept.", "bits_per_dim": "bits/dim", "seconds": "time"}
 """Short column heads."""
@@ -71,14 +71,15 @@ def number(value: float | None) -> str:
     return "" if value is None else f"{value:.3f}" if abs(value) < 10 else f"{value:,.0f}"
 
 
-def save_pictures(folder: RunFolder, samples: int, task: str, pictures: dict[str, Image | Figure]) -> list[str]:
-    """Write pictures to `images/<samples>_<task>_<what>.png` of the run folder; returns their paths in it."""
+def save_pictures(folder: RunFolder, samples: int, task: str, result: TaskResult) -> list[str]:
+    """Write pictures and pages to `images/<samples>_<task>_<what>.…`; returns their paths in the run folder."""
     folder.images.mkdir(exist_ok=True)
     names = []
-    for what, picture in pictures.items():
-        path = folder.images / ("_".join(filter(None, [f"{samples:09d}", task, what])) + ".png")
-        plots.save(picture, path)
-        names.append(str(path.relative_to(folder.path)))
+    for kind, files in ((".png", result.pictures), (".html", result.pages)):
+        for what, content in files.items():
+            path = folder.images / ("_".join(filter(None, [f"{samples:09d}", task, what])) + kind)
+            atomic_write(path, content) if isinstance(content, str) else plots.save(content, path)
+            names.append(str(path.relative_to(folder.path)))
     return names
 
 

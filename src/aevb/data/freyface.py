@@ -77,7 +77,8 @@ class FreyFaceVideo(FreyFace):
     other splits follow one another, and what is left at the end is dropped. There are no labels.
 
     Args:
-        root, urls: See `FreyFace`.
+        root: See `FreyFace`.
+        urls: See there.
         length: Frames of a window, T.
         stride: Frames between the starts of two windows of the training set.
         kwargs: See `InMemoryDataModule`.

@@ -1,18 +1,15 @@
 """The files of a report: each part as PNG, SVG and CSV, and one self-contained page."""
 
 import base64
-import hashlib
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from jinja2 import Environment, FileSystemLoader
-
-from aevb import plots
-from aevb.errors import printable
+from aevb import pages, plots
 from aevb.files import atomic_write
 from aevb.reports.figures import DATA, Item, grouped
 from aevb.reports.reading import Skipped
@@ -32,16 +29,15 @@ def write_page(folder: Path, title: str, note: str, items: Sequence[Item], skipp
     if skipped:
         rows = [{"folder": path, "reason": reason} for path, reason in skipped]
         parts.append({"title": "Skipped", "caption": "", "rows": rows})
-    templates = Path(__file__).parent
-    pages = Environment(loader=FileSystemLoader(templates), autoescape=True, trim_blocks=True)
-    pages.filters |= {"columns": columns, "text": as_text, "link": lambda path: link(path, folder)}
-    script = f"\n{(templates / 'report.js').read_text()}"
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    page = pages.get_template("report.html.jinja").render(
-        title=title, note=note, parts=parts, script=script, digest=digest
-    )
+    filters: dict[str, Callable[..., Any]] = {
+        "columns": columns,
+        "text": as_text,
+        "link": partial(link, folder=folder),
+    }
+    template = Path(__file__).with_name("report.html.jinja")
+    page = pages.render(template, filters, title=title, note=note, parts=parts)
     path = folder / "report.html"
-    atomic_write(path, printable(page))
+    atomic_write(path, page)
     return path
 
 

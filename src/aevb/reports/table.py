@@ -43,11 +43,12 @@ def table(runs: Sequence[Run]) -> list[Row]:
         for metric in ("test/elbo", "curve/train_elbo", "curve/test_elbo"):
             row.setdefault(metric, run.last(metric))
         found = {name if name not in row else f"{name} (evaluate.py)": text for name, text in estimates(run).items()}
-        rows.append(row | found | {"run": run.name, "reason": reason})
+        explorers = sorted(map(str, run.folder.images.glob("*_explorer.html")))
+        rows.append(row | found | {"explorer": next(reversed(explorers), None), "run": run.name, "reason": reason})
     worst = float("-inf")
     rows.sort(key=lambda row: (str(row["data"]), -(row["test/elbo"] or row["curve/test_elbo"] or worst)))
     names_of_columns = dict.fromkeys(name for row in rows for name in row)
-    last = ("images_per_second", "run", "reason")
+    last = ("images_per_second", "explorer", "run", "reason")
     columns = [name for name in names_of_columns if name not in last] + list(last)
     columns = [name for name in columns if any(row.get(name) is not None for row in rows)]
     return [{name: row.get(name) for name in columns} for row in rows]

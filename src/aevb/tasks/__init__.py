@@ -1,6 +1,7 @@
 """Post-training analyses other than estimates of log p(x)."""
 
 from aevb.tasks.base import Task, TaskResult
+from aevb.tasks.explorer import Explorer
 from aevb.tasks.imputation import Denoise, Inpaint, SuperResolution
 from aevb.tasks.latents import Latents
 from aevb.tasks.probe import Probe
@@ -8,6 +9,7 @@ from aevb.tasks.traversal import Interpolation, Traversal
 
 __all__ = [
     "Denoise",
+    "Explorer",
     "Inpaint",
     "Interpolation",
     "Latents",

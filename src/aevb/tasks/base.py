@@ -1,7 +1,9 @@
 """The interface of tasks."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -25,7 +27,9 @@ class TaskResult(NamedTuple):
     """Numbers and lists by name, for evaluation.json."""
     words: list[str]
     """The same in sentences."""
-    pictures: dict[str, Image | Figure]
+    pictures: Mapping[str, Image | Figure] = MappingProxyType({})
+    pages: Mapping[str, str] = MappingProxyType({})
+    """HTML."""
 
 
 @dataclass(frozen=True)
