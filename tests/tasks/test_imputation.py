@@ -72,7 +72,7 @@ def test_few_accepted_proposals_are_said():
 
 def test_what_cannot_be_done_is_said():
     x = torch.rand(4, 1, 1, 1)
-    with pytest.raises(ValueError, match=r"task=inpaint needs images of which a part is missing, got \(1, 1, 1\)"):
+    with pytest.raises(ValueError, match=r"task=inpaint needs images with missing pixels, got \(1, 1, 1\)"):
         Inpaint().run(small_model((1, 1, 1)), Split(x), Split(x), rows=10)
     for make, key in (
         (lambda: Half("middle"), "side"),

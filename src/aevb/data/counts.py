@@ -1,4 +1,4 @@
-"""Simulated counts: photons of a moving spot of light."""
+"""Simulated photon counts of a moving spot of light."""
 
 import math
 from typing import Any
@@ -9,23 +9,23 @@ import torch
 from aevb.data.module import InMemoryDataModule, Split, Splits
 from aevb.types import Positive
 
-_SIMULATION = 10  # apart from other draws by the same seed
+_SIMULATION = 10  # distinguishes these draws from others with the same seed
 
 
 class Counts(InMemoryDataModule):
-    """Counts from a nonlinear model of three factors: nothing to download, and the true model is known.
+    """Counts from a known nonlinear model of three factors, without a download.
 
-    A spot of light stands before a detector of 12×12 cells. Three factors are drawn for each datapoint: the spot's row
-    r and column c, uniform on [2, 9], and its brightness b, log-normal (of log 8 and 0.5). Cell (i, j) expects
+    A spot of light is in front of a detector of 12×12 cells. Each datapoint has three factors: the spot's row r and
+    column c, uniform on [2, 9], and its brightness b, log-normal (log 8, 0.5). The expected count of cell (i, j) is
 
-        λ_ij = 0.2 + b exp(−((i − r)² + (j − c)²) / (2 · 1.5²))
+        λ_ij = 0.2 + b exp(−((i − r)² + (j − c)²) / (2 · 1.5²)),
 
-    photons, and counts x_ij ~ Poisson(λ_ij) or, with `dispersion`, negative binomial of mean λ_ij and variance
-    λ_ij + λ_ij² / dispersion. The counts are whole numbers in float32, not scaled. 5000 datapoints to train on, 1000
-    each for validation and test; all is drawn by `split_seed`. There are no labels.
+    and x_ij ~ Poisson(λ_ij) or, with `dispersion`, negative binomial with mean λ_ij and variance
+    λ_ij + λ_ij² / dispersion. The counts are whole numbers in float32, not scaled. There are 5000 datapoints for
+    training, 1000 each for validation and test, all drawn with `split_seed`, and no labels.
 
     Args:
-        dispersion: Of the negative binomial; None: Poisson.
+        dispersion: Dispersion of the negative binomial; None: Poisson.
         kwargs: See `InMemoryDataModule`.
     """
 
@@ -44,12 +44,12 @@ class Counts(InMemoryDataModule):
 
 
 def factors(n: int, draws: np.random.Generator) -> np.ndarray:
-    """Row, column and brightness of n spots: (n, 3)."""
+    """Row, column and brightness of n spots, (n, 3)."""
     return np.column_stack([draws.uniform(2, 9, (n, 2)), draws.lognormal(math.log(8), 0.5, n)])
 
 
 def rates(factors: np.ndarray) -> np.ndarray:
-    """λ: the expected counts (n, 1, 12, 12) given the factors (n, 3)."""
+    """λ, the expected counts (n, 1, 12, 12), for factors (n, 3)."""
     row, column, brightness = factors.T[:, :, None, None, None]
     cells = np.arange(12)
     squared_distance = (cells[:, None] - row) ** 2 + (cells - column) ** 2

@@ -1,4 +1,4 @@
-"""Files from the Web: whole, verified, and fetched by one process at a time."""
+"""Downloads of verified files, by one process at a time."""
 
 import hashlib
 import io
@@ -21,15 +21,15 @@ from aevb.files import atomic_write
 log = logging.getLogger("aevb")
 
 _CHUNK = 1 << 16
-_WORTH_ANOTHER_TRY = (408, 425, 429, 500, 502, 503, 504)
+_TEMPORARY_FAILURES = (408, 425, 429, 500, 502, 503, 504)
 
 
 class _GiveUpError(Exception):
-    """This URL fails in a way that another try does not mend."""
+    """The URL fails for a reason that a retry cannot fix."""
 
 
 class _Buffer(io.BytesIO):
-    """Refuses more than `max_bytes`."""
+    """A buffer of at most `max_bytes`."""
 
     def __init__(self, max_bytes: int) -> None:
         super().__init__()
@@ -37,7 +37,7 @@ class _Buffer(io.BytesIO):
 
     def write(self, piece: Any) -> int:
         if self.tell() + len(piece) > self.max_bytes:
-            raise _GiveUpError(f"the file has more than the {self.max_bytes} bytes that were expected")
+            raise _GiveUpError(f"the file has more than the expected {self.max_bytes} bytes")
         return super().write(piece)
 
 
@@ -53,25 +53,24 @@ def download(
     pause: float = 1,
     note: str = "",
 ) -> None:
-    """Fetch a file from the first of `urls` that has the right one; does nothing if the file exists.
+    """Download a file, unless it exists, from the first of `urls` that has the right content.
 
-    The file is held in memory until it is complete and verified, then written atomically. A URL is tried again after a
-    failure that may pass (no connection, a server's error, an incomplete transfer), and given up at once after any
-    other (not found, too large, wrong content).
+    The content is verified in memory and written atomically. Temporary failures (no connection, server errors,
+    incomplete transfers) are retried, others (not found, too large, wrong content) are not.
 
     Args:
-        urls: http or https, in the order of preference.
-        path: The file; its folder is made where missing.
-        accept: Content → what is saved; raises ValueError if the content is wrong.
+        urls: http or https, in order of preference.
+        path: The file; its folder is created where it is missing.
+        accept: Content → the content to save; raises ValueError if it is wrong.
         max_bytes: Largest accepted content.
-        timeout: Seconds to wait for the connection, and then for each next piece.
-        deadline: Seconds for the whole answer, its headers included, however slowly a server sends it.
-        retries: Further tries of the same URL.
-        pause: Seconds before the second try; doubles with each.
-        note: Follows the path in the message that asks to fetch the file by hand.
+        timeout: Seconds to wait for the connection and for each piece.
+        deadline: Seconds for the whole response, including its headers.
+        retries: Retries of the same URL.
+        pause: Seconds before the first retry; doubles with each.
+        note: Text after the path in the message that asks to fetch the file by hand.
 
     Raises:
-        DownloadError: no URL gave the file, or it cannot be written.
+        DownloadError: no URL has the file, or it cannot be written.
     """
 
     def fetch(url: str) -> bytes:
@@ -103,9 +102,9 @@ def download(
 
 
 def lock(path: Path) -> FileLock:
-    """A lock for the processes of this user on this machine that would write `path`, in the temporary folder.
+    """A lock on `path` for processes of this user and machine, in the temporary folder.
 
-    Thus nothing stays beside the data, which may be on a network file system.
+    The folder of the data may be on a network file system, and stays free of lock files.
     """
     user = os.getuid() if hasattr(os, "getuid") else ""
     name = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:20]
@@ -118,14 +117,14 @@ def _with_retries(fetch: Callable[[str], bytes], url: str, timeout: float, retri
     for attempt in range(retries + 1):
         try:
             return fetch(url)
-        except ValueError as error:  # of `accept`, or an URL that is none; redirects to other schemes are such, too
+        except ValueError as error:  # of `accept`, or an invalid URL, such as a redirect to another scheme
             raise _GiveUpError(str(error)) from error
         except OSError as error:
             response, cause = getattr(error, "response", None), _innermost(error)
             reason = f"no answer within {timeout:g} s" if isinstance(cause, TimeoutError) else str(cause) or repr(cause)
             if response is not None:
                 reason = f"HTTP {response.status_code} {response.reason}"
-                if response.status_code not in _WORTH_ANOTHER_TRY:
+                if response.status_code not in _TEMPORARY_FAILURES:
                     raise _GiveUpError(reason) from error
         if attempt < retries:
             time.sleep(pause * 2**attempt)
@@ -133,10 +132,10 @@ def _with_retries(fetch: Callable[[str], bytes], url: str, timeout: float, retri
 
 
 def _fetch(url: str, max_bytes: int, timeout: float, deadline: float) -> bytes:
-    """The content of `url`. Raises OSError if another try may help, ValueError or _GiveUpError if not.
+    """The content of `url`. Raises OSError if a retry may help, ValueError or _GiveUpError if not.
 
-    A server that sends its headers a byte at a time stays within the timeout of a socket, so pooch runs in a thread,
-    which is abandoned at the deadline.
+    pooch runs in a thread that is abandoned at the deadline: a server that sends single bytes never exceeds the
+    timeout of the socket.
     """
     import pooch  # with requests, takes half a second to import
 
@@ -156,7 +155,7 @@ def _fetch(url: str, max_bytes: int, timeout: float, deadline: float) -> bytes:
         if done.done():
             raise
         size, buffer.max_bytes = buffer.tell(), 0  # ends the thread at the next piece
-        raise _GiveUpError(f"only {size} bytes came within {deadline:g} s") from error
+        raise _GiveUpError(f"only {size} bytes arrived within {deadline:g} s") from error
     return buffer.getvalue()
 
 

@@ -1,4 +1,4 @@
-"""Frey Face: a video of one face."""
+"""Frey Face, a video of one face."""
 
 import hashlib
 import os
@@ -21,11 +21,8 @@ from aevb.types import Count
 SIZE = 1965 * 560
 FIRST_PIXELS = bytes.fromhex("5188a7b9bbc1cbdee0e2e2e2e2e2e2e2e1e1a04a698ba5b7becdd7e0e0e0e0e1")
 PIXELS_SHA256 = "2438ba4f0d2a6bd8bac43de756141eaa33c8d248dd613d464bdb1210d9b7af78"
-"""Of the 1965 × 560 pixels, frame by frame, each row by row."""
-
+"""Digest of the 1965 × 560 pixels, frame by frame, row by row."""
 MAX_BYTES = 16_000_000
-
-
 URLS = (
     "https://cs.nyu.edu/~roweis/data/frey_rawface.mat",
     "http://www.cs.nyu.edu/~roweis/data/frey_rawface.mat",
@@ -33,16 +30,16 @@ URLS = (
 
 
 class FreyFace(InMemoryDataModule):
-    """1965 grey frames of Brendan Frey's face, 28×20: 1565 to train on, 200 each for validation and test, by seed.
+    """1965 grey 28×20 frames of Brendan Frey's face, unlabelled: 1565 for training, 200 each for validation and test.
 
-    There are no labels. The frames are read from `<root>/FreyFace/frey_rawface.mat`, downloaded if it is not there
-    (1 MB), and always checked against the SHA-256 of their pixels.
+    The split is random by `split_seed`. The file `<root>/FreyFace/frey_rawface.mat` is downloaded if it is missing
+    (1 MB), and its pixels are verified whenever it is read.
 
     Source: Brendan Frey and Sam Roweis, https://cs.nyu.edu/~roweis/data.html.
 
     Args:
         root: The folder of all data sets.
-        urls: Of `frey_rawface.mat`, tried in this order.
+        urls: URLs of the file, in order of preference.
         kwargs: See `InMemoryDataModule`.
     """
 
@@ -72,15 +69,15 @@ class FreyFace(InMemoryDataModule):
 class FreyFaceVideo(FreyFace):
     """Windows of consecutive frames of Frey Face: x (length, 1, 28, 20).
 
-    The first 1565 frames are trained on, the next 200 are for validation, the last 200 for the test: a split by chance
-    would put frames between their own neighbours. Windows of the training set start every `stride` frames, those of the
-    other splits follow one another, and what is left at the end is dropped. There are no labels.
+    The first 1565 frames are for training, the next 200 for validation, the last 200 for the test, as a random split
+    would separate neighbouring frames. Windows of the training set start every `stride` frames; those of the other
+    splits do not overlap, and drop the remaining frames. There are no labels.
 
     Args:
         root: See `FreyFace`.
-        urls: See there.
-        length: Frames of a window, T.
-        stride: Frames between the starts of two windows of the training set.
+        urls: See `FreyFace`.
+        length: Frames per window, T.
+        stride: Frames between the starts of successive training windows.
         kwargs: See `InMemoryDataModule`.
     """
 
@@ -111,8 +108,7 @@ def windows(frames: Tensor, length: int, stride: int) -> Tensor:
 def frames(file: bytes) -> np.ndarray:
     """The frames (1965, 1, 28, 20), uint8, in the order of the video.
 
-    The file is not parsed: in every version of MATLAB's format the pixels are contiguous, and their beginning is known.
-    Of a compressed variable, no more is inflated than a file of them may have.
+    The file is not parsed: in all versions of MATLAB's format the pixels are contiguous, and the first ones are known.
 
     Args:
         file: The content of `frey_rawface.mat`, whose variable `ff` has one column per frame.
@@ -133,6 +129,6 @@ def frames(file: bytes) -> np.ndarray:
 
 
 def verified(file: bytes) -> bytes:
-    """The file itself, if it has the published pixels; raises ValueError otherwise."""
+    """The file itself; raises a ValueError unless it has the published pixels."""
     frames(file)
     return file

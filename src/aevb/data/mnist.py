@@ -24,15 +24,14 @@ FILES = {
     "t10k-images-idx3-ubyte": (7_840_016, "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7"),
     "t10k-labels-idx1-ubyte": (10_008, "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2"),
 }
-"""Bytes and SHA-256 of the files, unpacked: a header of 16 (images) or 8 (labels) bytes, then a byte a value."""
+"""Size and SHA-256 of the unpacked files: a header of 16 (images) or 8 (labels) bytes, then one byte per value."""
 
 
 class MNIST(InMemoryDataModule):
     """70,000 grey 28×28 images of handwritten digits, with labels.
 
-    The first 50,000 training images are trained on, the last 10,000 of them are for validation, and the 10,000 test
-    images are for the test. The files lie in `<root>/MNIST/raw`, unpacked, as torchvision has them, and are downloaded
-    if they are not there (11 MB).
+    The last 10,000 of the 60,000 training images are for validation; there are 10,000 test images. The files are in
+    `<root>/MNIST/raw`, unpacked, as in torchvision, and are downloaded if they are missing (11 MB).
 
     Source: LeCun, Cortes and Burges, The MNIST database of handwritten digits.
 
@@ -46,7 +45,7 @@ class MNIST(InMemoryDataModule):
         self.raw = Path(root).expanduser() / "MNIST" / "raw"
 
     def prepare_data(self) -> None:
-        """Download missing files; nothing is written, and no lock taken, where there are none."""
+        """Download missing files."""
         for name in FILES:
             urls = [f"{url}{name}.gz" for url in URLS]
             accept = partial(unpacked, name)
@@ -83,7 +82,7 @@ class MNISTRows(MNIST):
 
 
 def unpacked(name: str, packed: bytes) -> bytes:
-    """The content of a gzipped file of `FILES`; no more is inflated than it should have.
+    """The content of a gzipped file of `FILES`, inflated to at most its known size.
 
     Raises:
         ValueError: it is another file.

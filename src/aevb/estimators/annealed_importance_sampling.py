@@ -17,32 +17,32 @@ from aevb.types import AtLeastTwo, Count, Fraction
 from aevb.vae import VAE, GenerativeModel
 
 PILOT_CHAINS = 4
-"""Per datapoint. They tune the step sizes, which must not depend on the chains that are weighted."""
+"""Chains per datapoint that tune the step sizes, which must not depend on the weighted chains."""
 
 STEEPNESS = 4.0
-"""Of the sigmoid that the inverse temperatures lie on, as in Wu et al."""
+"""Range of the sigmoid of inverse temperatures, as in Wu et al."""
 
 
 @dataclass(frozen=True)
 class AnnealedImportanceSampling(Estimator):
     """log 1/C Σ_c w_c, where chain c moves from q(z|x) or p(z) to p(z|x) over intermediate distributions.
 
-    They are the geometric path f_β(z) ∝ s(z)^(1 − β) p(x, z)^β from s, the start, at β = 0 to p(z|x) at β = 1. A chain
-    gathers log w = Σ_t (β_t − β_{t−1}) [log p(x, z_t) − log s(z_t)] and takes one HMC transition at each β between. The
-    mean of w is p(x) for any number of temperatures, so the value is a lower bound of log p(x) in expectation; it is
-    tight once the chains keep up with the path.
+    These are f_β(z) ∝ s(z)^(1 − β) p(x, z)^β, the geometric path from s, the start, at β = 0 to p(z|x) at β = 1. A
+    chain accumulates log w = Σ_t (β_t − β_{t−1}) [log p(x, z_t) − log s(z_t)], with one HMC transition at each β. The
+    mean of w is p(x) for any number of temperatures, so the value is a lower bound on log p(x) in expectation, which is
+    tight if the chains follow the path.
 
-    Step sizes differ by datapoint and temperature. Pilot chains tune them to the target acceptance; in the run that
-    counts they are fixed, so each transition leaves its f_β invariant exactly.
+    Step sizes differ by datapoint and temperature. Pilot chains tune them to the target acceptance; the weighted chains
+    use fixed step sizes, so that each transition leaves its f_β invariant exactly.
 
     Source: Neal (2001); Wu et al. (2017), On the quantitative analysis of decoder-based generative models.
 
     Args:
-        num_chains: C, per datapoint.
+        num_chains: C, chains per datapoint.
         num_temperatures: Number of β, both ends included.
-        leapfrog_steps: Of a transition.
-        target_acceptance: Of HMC.
-        start: `posterior`, q(z|x), which is near the end; or `prior`, which needs no encoder but more temperatures.
+        leapfrog_steps: Leapfrog steps per transition.
+        target_acceptance: Target acceptance rate of HMC.
+        start: `posterior`, q(z|x), close to p(z|x); or `prior`, which needs no encoder but more temperatures.
     """
 
     name: ClassVar[str] = "annealed_importance_sampling"
@@ -71,13 +71,13 @@ class AnnealedImportanceSampling(Estimator):
         return Estimates(weights.log_mean, weights.variance, diagnostics)
 
     def betas(self) -> list[float]:
-        """β from 0 to 1 on a sigmoid, closer to each other at both ends."""
+        """β from 0 to 1 on a sigmoid, denser at both ends."""
         s = torch.linspace(-STEEPNESS, STEEPNESS, self.num_temperatures, dtype=torch.float64).sigmoid()
         betas: list[float] = ((s - s[0]) / (s[-1] - s[0])).tolist()
         return betas
 
     def tune(self, path: "Path", start: Start) -> list[Tensor]:
-        """The step sizes (B,) of the transitions, which pilot chains have adapted on their way."""
+        """The step sizes (B,) of the transitions, adapted by pilot chains."""
         z, step_size, tuned = start.sample(PILOT_CHAINS), start.step_size(), []
         for _, beta in self.levels():
             path.beta = beta
@@ -100,7 +100,7 @@ class AnnealedImportanceSampling(Estimator):
         return log_weights, torch.stack(acceptances).mean(0).double()
 
     def levels(self) -> Iterator[tuple[float, float]]:
-        """By how much β rises, and to what, before each transition."""
+        """The increment of β and its value, for each transition."""
         betas = self.betas()
         yield from ((after - before, after) for before, after in pairwise(betas))
 

@@ -18,13 +18,13 @@ class Estimates(NamedTuple):
     value: Tensor
     """log p(x) or a bound on it, in nats, (B,)."""
     variance: Tensor
-    """Of the Monte Carlo noise in each value, (B,)."""
+    """Variance of the Monte Carlo noise of each value, (B,)."""
     diagnostics: dict[str, Tensor]
     """Indicators of reliability, such as the effective sample size, (B,) each."""
 
     @classmethod
     def join(cls, parts: Sequence[Self]) -> Self:
-        """The estimates of several chunks of datapoints, one after the other."""
+        """The estimates of several chunks of datapoints, concatenated."""
         return cls(
             torch.cat([part.value for part in parts]),
             torch.cat([part.variance for part in parts]),
@@ -38,12 +38,12 @@ class Estimates(NamedTuple):
 
     @property
     def standard_error(self) -> float:
-        """Of the mean over these datapoints: the noise of the estimator, not that of the choice of datapoints."""
+        """Standard error of the mean over these datapoints, due to the noise of the estimator."""
         return float(self.variance.sum().sqrt()) / len(self.variance)
 
     @property
     def data_standard_error(self) -> float:
-        """Of the mean as an estimate for all datapoints of this kind; NaN for a single one."""
+        """Standard error of the mean, due to the choice of datapoints; NaN for a single one."""
         return float(self.value.std()) / len(self.value) ** 0.5
 
 
@@ -64,23 +64,23 @@ class Estimator(Checked, ABC):
     @property
     @abstractmethod
     def rows_per_datapoint(self) -> int:
-        """Samples of z held at once for one datapoint."""
+        """Samples of z in memory for one datapoint."""
 
     @abstractmethod
     def estimate(self, vae: VAE, x: Tensor, rows: int) -> Estimates:
         """The estimates for x (B, *data_shape), with at most `rows` samples of z in memory where possible."""
 
     def warnings(self, found: Estimates) -> list[str]:
-        """Reasons not to trust the values, one sentence each."""
+        """Reasons to distrust the values, one sentence each."""
         return []
 
     def key(self, setting: str) -> str:
-        """A setting as the user types it."""
+        """The full key of a setting."""
         return f"estimators.{self.name}.{setting}"
 
 
 def low_effective_sample_size(found: Estimates, least: float, remedy: str) -> list[str]:
-    """A warning where the effective sample size is below `least` for more than one in twenty datapoints."""
+    """A warning where the effective sample size is below `least` for more than 5 % of the datapoints."""
     share = float((found.diagnostics["effective_sample_size"] < least).double().mean())
     if share <= 0.05:
         return []
@@ -88,7 +88,7 @@ def low_effective_sample_size(found: Estimates, least: float, remedy: str) -> li
 
 
 def poor_acceptance(found: Estimates, low: float, high: float, remedy: str) -> list[str]:
-    """A warning where the mean acceptance of HMC lies outside [low, high]."""
+    """A warning where the mean acceptance rate of HMC is outside [low, high]."""
     acceptance = float(found.diagnostics["acceptance"].mean())
     if low <= acceptance <= high:
         return []

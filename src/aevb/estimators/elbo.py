@@ -17,7 +17,7 @@ from aevb.vae import VAE
 class ELBO(Estimator):
     """E_q[log p(x|z)] − KL(q(z|x) ‖ p(z)), a lower bound on log p(x), by L samples of z.
 
-    The KL is computed in closed form where one is known, otherwise from the same samples.
+    The KL is in closed form where one is known, otherwise estimated from the same samples.
 
     Source: Kingma & Welling (2013), eq. 6 and 7.
 
@@ -51,6 +51,6 @@ class ELBO(Estimator):
 
 
 def parts(total: int, at_most: int) -> list[int]:
-    """`total` as the fewest whole numbers of about one size, none above `at_most` (at least 1)."""
+    """`total` as the smallest number of nearly equal parts of at most `at_most` (at least 1)."""
     count = -(-total // max(1, at_most))
     return [total // count + (index < total % count) for index in range(count)]

@@ -1,4 +1,4 @@
-"""The intermediate results of an evaluation, from which an interrupted one continues."""
+"""Intermediate results, from which an interrupted evaluation continues."""
 
 import io
 import zipfile
@@ -14,13 +14,13 @@ MAX_BYTES = 1 << 30
 
 
 class PartialEstimates:
-    """The estimates of the first chunks of datapoints, in a .npz file; its folder is removed once it is empty."""
+    """The estimates of the first chunks of datapoints, in a .npz file."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def load(self) -> tuple[Estimates | None, float]:
-        """The estimates, and the seconds they took; None where there are none, or the file is damaged."""
+        """The estimates, and the seconds they took; None where the file is missing or damaged."""
         try:
             with open_file(self.path, self.path.parent, MAX_BYTES) as archive:
                 stored_size(archive)
@@ -41,7 +41,7 @@ class PartialEstimates:
         atomic_write(self.path, buffer.getvalue())
 
     def remove(self) -> None:
-        """Remove the file of a finished evaluation."""
+        """Remove the file, and its folder if that is empty."""
         self.path.unlink(missing_ok=True)
         if self.path.parent.is_dir() and not any(self.path.parent.iterdir()):
             self.path.parent.rmdir()

@@ -20,26 +20,26 @@ from aevb.vae import VAE
 class PosteriorHMC(Estimator):
     """−log 1/L Σ_l r(z_l) / p(x, z_l) with z_l ~ p(z|x) by HMC and r a Gaussian fitted to other such draws.
 
-    The identity is E_{p(z|x)}[r(z) / p(x, z)] = 1/p(x), for any density r. It holds for an r chosen beforehand. Fitted
-    to the very draws it is averaged over, r would be larger at these than at fresh draws, and 1/p(x) would come out
-    too large. So r is fitted to the draws of one half of the chains, and averaged over those of the other half.
+    The identity E_{p(z|x)}[r(z) / p(x, z)] = 1/p(x) holds for any density r that does not depend on the draws. Fitted
+    to the draws it is averaged over, r would be too large at them, and so would 1/p(x). Therefore r is fitted to the
+    draws of one half of the chains, and averaged over those of the other half.
 
-    Chains start at draws from q(z|x) and from the prior, half of each, picked by their importance weights
-    p(x, z) / (½ q(z|x) + ½ p(z)): near p(z|x) and in all its modes, also where q(z|x) is not trained or misses some.
-    Where none of the draws comes near, chains have to travel, and the value is too low by what they do not reach.
+    Chains start at draws from q(z|x) and from the prior, half of each, resampled by their importance weights
+    p(x, z) / (½ q(z|x) + ½ p(z)). This reaches all modes of p(z|x), even if q(z|x) is untrained or misses some. If no
+    draw is close to p(z|x), the chains may not reach it, and the value is too low.
 
-    The closer r is to p(z|x), the less noise there is. In many dimensions, or where p(z|x) is far from Gaussian, a few
-    draws far out in the tails of p(z|x) carry the average, and are likely to be missing: the value is then too high.
+    The closer r is to p(z|x), the less noise there is. In many dimensions, or if p(z|x) is far from Gaussian, a few
+    draws in the tails of p(z|x) dominate the average and are likely to be missing; the value is then too high.
 
     Source: Kingma & Welling (2013), appendix D, for fewer than about five latent dimensions.
 
     Args:
-        num_chains: Per datapoint; an even number.
-        num_samples: Draws that are kept of each chain.
-        burn_in: Transitions before these, in which the step size is adapted.
-        leapfrog_steps: Of a transition.
-        target_acceptance: Of HMC.
-        num_starts: Draws per datapoint among which starts are picked; an even number.
+        num_chains: Chains per datapoint; an even number.
+        num_samples: Draws per chain.
+        burn_in: Transitions before the draws, in which the step size is adapted.
+        leapfrog_steps: Leapfrog steps per transition.
+        target_acceptance: Target acceptance rate of HMC.
+        num_starts: Draws per datapoint from which the starts are resampled; an even number.
     """
 
     name: ClassVar[str] = "posterior_hmc"
@@ -81,7 +81,7 @@ class PosteriorHMC(Estimator):
         all_ratios, chains = LogWeights(), LogWeights()
         log_ratios = torch.stack([fitted.log_prob(z) - log_joint(z) for z in averaged])
         all_ratios.add(log_ratios.flatten(0, 1))
-        # Draws of one chain depend on each other, chains do not: the noise is that between chains.
+        # Draws of one chain are dependent, chains are not: the variance is that between chains.
         chains.add(log_ratios.logsumexp(0) - math.log(self.num_samples))
         diagnostics = {
             "effective_sample_size": all_ratios.effective_sample_size,
@@ -90,7 +90,7 @@ class PosteriorHMC(Estimator):
         return Estimates(-chains.log_mean, chains.variance, diagnostics)
 
     def starts(self, vae: VAE, x: Tensor, rows: int) -> Tensor:
-        """Where chains start, (num_chains, B, latent_dim)."""
+        """The starts of the chains, (num_chains, B, latent_dim)."""
         half = self.num_starts // 2
         q, prior = (Start(vae, x, kind) for kind in STARTS)
         z = torch.cat([q.sample(half), prior.sample(half)])
@@ -101,9 +101,7 @@ class PosteriorHMC(Estimator):
         return hmc.resample(z, torch.cat(log_weights), self.num_chains)
 
     def warnings(self, found: Estimates) -> list[str]:
-        remedy = (
-            f"the value cannot be trusted: raise {self.key('burn_in')} and {self.key('num_samples')}, or, with more"
-        )
+        remedy = f"the value is unreliable: raise {self.key('burn_in')} and {self.key('num_samples')}, or, with more"
         return [
             *low_effective_sample_size(
                 found,

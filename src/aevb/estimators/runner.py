@@ -1,4 +1,4 @@
-"""An estimator over many datapoints: in chunks, with bounded memory, and continued where it was interrupted."""
+"""Runs an estimator over many datapoints in chunks, with bounded memory, and continues after an interruption."""
 
 import math
 import time
@@ -17,7 +17,7 @@ from aevb.types import Count, check
 from aevb.vae import VAE, GenerativeModel
 
 DEFAULT_BATCH_VALUES = {"cpu": 1_000_000, "cuda": 100_000_000}
-"""Values in the largest tensor. What stays in a CPU's caches is faster there than what does not."""
+"""Values in the largest tensor; on a CPU it should fit in the caches."""
 
 SECONDS_BETWEEN_SAVES = 5.0
 
@@ -33,17 +33,17 @@ def run(
 ) -> tuple[Estimates, float]:
     """The estimates for all datapoints, and the seconds they took.
 
-    The noise of a chunk depends on the seed and on the chunk alone, so an evaluation that was interrupted ends with the
-    values of one that was not.
+    The noise of a chunk depends only on the seed and the chunk, so an interrupted evaluation has the same values as an
+    uninterrupted one.
 
     Args:
-        estimator: What to compute.
-        vae: The model, on the device to compute on.
+        estimator: The estimator.
+        vae: The model, on the device of the computation.
         data: Datapoints x (N, *data_shape), float32, and conditions where the model takes them, on the same device.
-        rows: Samples of z at once, see `rows_at_once`.
-        seed: Of the noise.
-        partial: The file of intermediate results, to continue from and to save to.
-        on_progress: Called with the number of datapoints done.
+        rows: Samples of z in memory, see `rows_at_once`.
+        seed: Seed of the noise.
+        partial: The file of intermediate results.
+        on_progress: Called with the number of finished datapoints.
     """
     size = max(1, rows // estimator.rows_per_datapoint)
     before, seconds = (None, 0.0) if partial is None else partial.load()
@@ -73,9 +73,9 @@ def run(
 
 
 def rows_at_once(p: GenerativeModel, max_batch_values: int | None = None) -> int:
-    """Samples of z that may be decoded at once, so that no layer's output has more than `max_batch_values` values.
+    """The number of samples of z for which no layer's output has more than `max_batch_values` values.
 
-    None chooses by the device, see `DEFAULT_BATCH_VALUES`.
+    None: chosen by the device, see `DEFAULT_BATCH_VALUES`.
     """
     if max_batch_values is None:
         device = next(p.parameters()).device.type
@@ -86,7 +86,7 @@ def rows_at_once(p: GenerativeModel, max_batch_values: int | None = None) -> int
 
 @torch.no_grad()
 def values_per_sample(p: GenerativeModel) -> int:
-    """Values in the largest output of a layer of the generative model, for one sample of z."""
+    """Values in the largest output of the generative model's layers, for one sample of z."""
     sizes = [math.prod(p.data_shape)]
 
     def note(module: nn.Module, inputs: Any, output: Any) -> None:

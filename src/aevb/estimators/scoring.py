@@ -1,4 +1,4 @@
-"""log p(x|z) for very many z, as fast as the decoder's matrix products."""
+"""log p(x|z) for many z, at the speed of the decoder's matrix products."""
 
 from collections.abc import Callable
 from functools import lru_cache
@@ -17,16 +17,13 @@ LogLikelihood = Callable[[Tensor], Tensor]
 
 @lru_cache(maxsize=1)
 def scratch(size: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Memory that is used again and again: fresh memory costs more than a pass over it."""
+    """Reused memory, as allocating it costs more than a pass over it."""
     with torch.inference_mode(False):
         return torch.empty(size, dtype=dtype, device=device)
 
 
 def log_likelihood(p: GenerativeModel, x: Tensor) -> LogLikelihood:
-    """log p(x|·) for x (B, *data_shape); for values alone, no gradients.
-
-    Of an MLP with Bernoulli outputs it is computed by `BernoulliMLP`, of any other model by its distribution.
-    """
+    """log p(x|·) for x (B, *data_shape), without gradients: by `BernoulliMLP` or the model's distribution."""
     is_mlp = type(p.decoder) is MLPDecoder and p.condition is None
     if is_mlp and type(p.head) is Bernoulli and isinstance(p.head.layer, nn.Linear):
         return BernoulliMLP(p, cast(MLPDecoder, p.decoder).layers, p.head.layer, x)
@@ -36,13 +33,13 @@ def log_likelihood(p: GenerativeModel, x: Tensor) -> LogLikelihood:
 class BernoulliMLP:
     """Σ_i x_i log y_i + (1 − x_i) log(1 − y_i) with y = sigmoid(a), a = W h + b, in few passes over a.
 
-    It is xᵀa − Σ_i log(1 + e^a_i). The first term is (Wᵀx)ᵀh + bᵀx, which needs no a. The second is logarithms of
-    products of up to four terms each; where a product overflows, the distribution's own formula is used.
+    It is xᵀa − Σ_i log(1 + e^a_i). The first term is (Wᵀx)ᵀh + bᵀx, which needs no a. The second is a sum of logarithms
+    of products of up to four terms; if a product overflows, the distribution's own formula is used.
     """
 
     def __init__(self, p: GenerativeModel, layers: nn.Sequential, layer: nn.Linear, x: Tensor) -> None:
         self.p, self.layers, self.x = p, layers, x
-        # The bias as the weight of a feature that is 1: adding it would take a pass over a.
+        # The bias is the weight of a constant feature, as adding it would take a pass over a.
         self.weight = torch.cat([layer.weight, layer.bias.unsqueeze(1)], dim=1)
         self.weight_x = x.flatten(1).to(self.weight) @ self.weight
 
@@ -60,7 +57,7 @@ class BernoulliMLP:
         return linear.sub_(log_normalizer)
 
     def write_features(self, z: Tensor, h: Tensor) -> None:
-        """The decoder: z (R, latent_dim) to h (R, hidden)."""
+        """Write the decoder's output h (R, hidden) for z (R, latent_dim)."""
         *body, last = [*self.layers] or [nn.Identity()]
         for part in body:
             z = part(z)
@@ -71,7 +68,7 @@ class BernoulliMLP:
 
 
 def sum_log1p_exp(a: Tensor) -> Tensor:
-    """Σ_i log(1 + e^a_i) over the last dimension, of even or odd length; writes over `a`."""
+    """Σ_i log(1 + e^a_i) over the last dimension; overwrites `a`."""
     e = a.exp_()
     if e.shape[1] % 2:
         return e.log1p_().sum(-1)

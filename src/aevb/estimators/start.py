@@ -27,5 +27,5 @@ class Start:
         return torch.as_tensor(self.distribution.log_prob(z))
 
     def step_size(self) -> Tensor:
-        """A step size (B,) for HMC on a target like this distribution: half the spread of its narrowest dimension."""
+        """A step size (B,) for HMC on a similar target: half the standard deviation of the narrowest dimension."""
         return 0.5 * self.sample(100).std(0).amin(-1).clamp(min=1e-3)

@@ -17,7 +17,7 @@ from aevb.types import Checked
 from aevb.vae import VAE
 
 DRAWS_FOR_MEAN = 100
-"""Of a posterior whose mean has no closed form, such as a flow."""
+"""Draws that estimate the mean of a posterior without a closed form, such as a flow."""
 
 
 class TaskResult(NamedTuple):
@@ -26,7 +26,7 @@ class TaskResult(NamedTuple):
     results: dict[str, Any]
     """Numbers and lists by name, for evaluation.json."""
     words: list[str]
-    """The same in sentences."""
+    """The results in sentences."""
     pictures: Mapping[str, Image | Figure] = MappingProxyType({})
     pages: Mapping[str, str] = MappingProxyType({})
     """HTML."""
@@ -42,11 +42,11 @@ class Task(Checked, ABC):
     """Whether the task is for models that take conditions, too."""
 
     train_limit: ClassVar[int | None] = 1
-    """Training datapoints that the task needs, at most; None: all."""
+    """Maximum number of training datapoints that the task needs; None: all."""
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The settings by name, as JSON has them."""
+        """The settings by name, as JSON values."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         return {name: v if isinstance(v, int | float | str) else repr(v) for name, v in values.items()}
 
@@ -57,11 +57,11 @@ class Task(Checked, ABC):
         Args:
             vae: The model.
             data: The datapoints to analyse, x (N, *data_shape) as float32, with labels and conditions if there are any.
-            train: Training datapoints, in the same form.
-            rows: Samples of z that may be decoded at once.
+            train: Training datapoints of the same form.
+            rows: Maximum number of samples of z that are decoded at once.
 
         Raises:
-            ValueError: the data or the model do not allow the task.
+            ValueError: the task is not possible with the data or the model.
         """
 
 

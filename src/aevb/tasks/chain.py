@@ -12,21 +12,21 @@ from aevb.vae import VAE
 
 
 class Restored(NamedTuple):
-    """Images after a step of the chain: a draw and its expected value given z, (B, *data_shape) each."""
+    """Images after a step of the chain: a draw, and its expected value given z; (B, *data_shape) each."""
 
     x: Tensor
     mean: Tensor
 
 
 Observation = Callable[[Distribution], Restored]
-"""p(x|z) with batch (1, B) → images from p(x|z, what was observed)."""
+"""p(x|z) with batch (1, B) → images from p(x|z, observation)."""
 
 
 class KnownPixels:
     """Some pixels are observed, the others are missing.
 
     Args:
-        x: Images (B, *data_shape); of missing pixels any value.
+        x: Images (B, *data_shape), with any value for missing pixels.
         observed: Booleans of the same shape.
     """
 
@@ -39,10 +39,10 @@ class KnownPixels:
 
 
 class NoisyPixels:
-    """Each pixel has been replaced by noise with a certain probability; it is not known which.
+    """Each pixel is replaced by noise with a known probability; which ones is unknown.
 
-    Given z, a pixel was kept with probability (1 − r) p(x̃|z) / [(1 − r) p(x̃|z) + r u], where r is the share that was
-    replaced and u the density of the noise. This needs a p(x|z) that is a product over the values of x.
+    Given z, a pixel is original with probability (1 − r) p(x̃|z) / [(1 − r) p(x̃|z) + r u], where r is the share of
+    noise and u its density. This needs a p(x|z) that is a product over the values of x.
 
     Args:
         x: Noisy images x̃ (B, *data_shape).
@@ -65,22 +65,22 @@ class NoisyPixels:
 
 @torch.no_grad()
 def restore(vae: VAE, x: Tensor, observation: Observation, burn_in: int, num_steps: int) -> tuple[Tensor, Tensor]:
-    """E[x | what was observed] by a chain that draws z given x and x given z and what was observed, in turn.
+    """E[x | observation] by a chain that alternately draws z given x, and x given z and the observation.
 
-    z' ~ q(z|x) is accepted with probability min(1, p(x, z') q(z|x) / (p(x, z) q(z'|x))), otherwise z stays. Thereby the
-    chain has the distribution p(x, z | what was observed) for any q. Without it, as in the chain of Rezende et al., z'
-    is always taken, which needs q(z|x) = p(z|x): an encoder that meets an image unlike its training data may answer
-    with a z far out, whose image is stranger still, and the chain does not come back.
+    z' ~ q(z|x) is accepted with probability min(1, p(x, z') q(z|x) / (p(x, z) q(z'|x))), otherwise z is kept, so the
+    chain has the invariant distribution p(x, z | observation) for any q. The chain of Rezende et al. accepts every z',
+    which is correct only for q(z|x) = p(z|x): for images unlike the training data, an encoder may give a z far out,
+    whose image is even less likely, and the chain does not return.
 
     Source: Rezende et al. (2014), appendix F; Mattei & Frellsen, Leveraging the exact likelihood of deep latent
     variable models (2018), algorithm 2.
 
     Args:
         vae: The model.
-        x: Where the chain starts, (B, *data_shape).
-        observation: What was observed.
-        burn_in: Steps before those that are averaged.
-        num_steps: Steps whose expected values are averaged.
+        x: Initial images, (B, *data_shape).
+        observation: See `KnownPixels` and `NoisyPixels`.
+        burn_in: Discarded steps.
+        num_steps: Averaged steps.
 
     Returns:
         The mean (B, *data_shape), and the mean acceptance probability (B,).

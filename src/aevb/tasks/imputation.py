@@ -1,4 +1,4 @@
-"""Inpainting, super-resolution and denoising: the uses that the paper's introduction names."""
+"""Inpainting, super-resolution and denoising, applications that the paper's introduction names."""
 
 import math
 from collections.abc import Callable
@@ -23,15 +23,15 @@ LOW_ACCEPTANCE = 0.02
 
 @dataclass(frozen=True)
 class Imputation(Task):
-    """Restores images by the model, and by methods without one, and compares them by the PSNR.
+    """Restores images by the model and by baselines, and compares their PSNR.
 
-    The model's restoration is the mean over several chains, see `aevb.tasks.chain.restore`. They start at the
-    nearest training image, which the encoder knows how to read.
+    The model's restoration is the mean over several chains, see `aevb.tasks.chain.restore`, which start at the nearest
+    training image, as the encoder is reliable there.
 
     Args:
-        num_chains: For each image.
-        burn_in: Steps of a chain before those that are averaged.
-        num_steps: Steps that are averaged.
+        num_chains: Chains per image.
+        burn_in: Discarded steps of a chain.
+        num_steps: Averaged steps of a chain.
     """
 
     train_limit: ClassVar[int | None] = None
@@ -48,7 +48,7 @@ class Imputation(Task):
         Args:
             vae: The model.
             start: Initial images, (N, *data_shape).
-            observe: Indices (B,) → what is observed of these images.
+            observe: Indices (B,) → the observation of these images.
             rows: Samples of z that may be decoded at once.
         """
         images, acceptances = [], []
@@ -63,7 +63,7 @@ class Imputation(Task):
         """Restore the values of x (N, *data_shape) that a mask hides."""
         observed = mask.observed(len(x), x.shape[1:]).to(x.device).expand_as(x)
         if bool(observed.all()) or not bool(observed.any()):
-            raise ValueError(f"task={self.name} needs images of which a part is missing, got {tuple(x.shape[1:])}")
+            raise ValueError(f"task={self.name} needs images with missing pixels, got {tuple(x.shape[1:])}")
         neighbour = torch.where(observed, x, nearest(x, train, observed, rows))
         restored, acceptance = self.by_model(vae, neighbour, lambda index: KnownPixels(x[index], observed[index]), rows)
         methods = {
@@ -89,7 +89,7 @@ class Inpaint(Imputation):
 
 @dataclass(frozen=True)
 class SuperResolution(Imputation):
-    """Restores images of which every `factor`-th pixel of every `factor`-th row is observed."""
+    """Restores images from every `factor`-th pixel of every `factor`-th row."""
 
     name: ClassVar[str] = "super_resolution"
 
@@ -101,10 +101,10 @@ class SuperResolution(Imputation):
 
 @dataclass(frozen=True)
 class Denoise(Imputation):
-    """Restores images of which a share of the values was replaced by noise, without being told which.
+    """Restores images in which a share of the values, at unknown places, is replaced by noise.
 
-    The noise is uniform: over the values that occur, where x is discrete or black-and-white, otherwise from the lowest
-    to the highest value.
+    The noise is uniform: over the values that occur if x is discrete or binary, otherwise between the lowest and the
+    highest value.
 
     Args:
         share: Probability that a value is replaced.
@@ -152,21 +152,21 @@ def nearest(x: Tensor, train: Tensor, observed: Tensor, rows: int) -> Tensor:
 
 
 def compared(x: Tensor, shown: Tensor, methods: dict[str, Tensor], counted: Tensor, acceptance: float) -> TaskResult:
-    """The PSNR of each method over the counted values, and a picture: originals, what was shown, what was restored."""
+    """The PSNR of each method over the counted values, and a picture of originals, inputs and restorations."""
     values = {name: psnr(restored, x, counted) for name, restored in methods.items()}
     rows = {"data": x, "shown": shown} | {name.replace("_", " "): restored for name, restored in methods.items()}
     first = [(title, images[:PICTURES]) for title, images in rows.items()]
-    caption = "restored from what is shown: by the model, and by methods without a model"
+    caption = "images, input, and restorations by the model and by baselines"
     picture = plots.show(first, x.shape[1:], caption, *plots.limits(x))
     best = max((name for name in values if name != "model"), key=values.__getitem__)
     verdict = "better" if values["model"] > values[best] else "worse"
     words = [
-        f"PSNR of the model {values['model']:.2f} dB, {verdict} than the best without one, "
+        f"PSNR of the model {values['model']:.2f} dB, {verdict} than the best baseline, "
         f"{best.replace('_', ' ')} ({values[best]:.2f} dB)"
     ]
     if acceptance < LOW_ACCEPTANCE:
         words.append(
-            f"warning: {acceptance:.1%} of the chains' proposals are accepted, so they hardly move from where they "
+            f"warning: only {acceptance:.1%} of the chains' proposals are accepted, so they hardly move from their "
             "start; raise task.burn_in and task.num_steps"
         )
     results = {f"psnr_{name}": value for name, value in values.items()}

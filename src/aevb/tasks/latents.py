@@ -1,4 +1,4 @@
-"""How much the latent variables are used."""
+"""The use of the latent variables: active units, KL, aggregate posterior."""
 
 import math
 from dataclasses import dataclass
@@ -23,14 +23,14 @@ class Latents(Task):
     """Active units, the KL of each dimension, and the aggregate posterior q(z) = 1/N Σ_n q(z|x_n) against p(z).
 
     - A dimension u of z is active if Var_x(E_q[z_u|x]) is above the threshold (Burda et al. 2016).
-    - KL(q(z|x) ‖ p(z)), averaged over x, is what z costs. It is the information that z has about x plus
-      KL(q(z) ‖ p(z)), by which draws from p(z) miss what the decoder was trained on (Hoffman & Johnson 2016). Both
-      parts are estimated with N = `aggregate_size` datapoints, one draw of each; the first cannot exceed log N.
+    - KL(q(z|x) ‖ p(z)), averaged over x, is the mutual information of x and z plus KL(q(z) ‖ p(z)), the mismatch
+      between the prior and the aggregate posterior (Hoffman & Johnson 2016). Both are estimated with
+      N = `aggregate_size` datapoints and one draw of each; the first cannot exceed log N.
     - Per dimension, where q(z|x) and p(z) factorize: the KL, and mean and standard deviation of q(z).
 
     Args:
-        threshold: Of the variance, above which a dimension is active.
-        aggregate_size: Datapoints that q(z) is made of, at most.
+        threshold: Variance above which a dimension is active.
+        aggregate_size: Maximum number of datapoints in q(z).
     """
 
     name: ClassVar[str] = "latents"
@@ -84,7 +84,7 @@ def variance_of_means(vae: VAE, data: Split) -> Tensor:
 
 
 def in_words(active: Tensor, kl: float) -> list[str]:
-    """How many dimensions are used."""
+    """A sentence on the active dimensions."""
     count, total = int(active.sum()), len(active)
     unused = ", ".join(str(u) for u in (~active).nonzero().flatten().tolist())
     if count == 0:
@@ -95,12 +95,12 @@ def in_words(active: Tensor, kl: float) -> list[str]:
 
 
 def parts_in_words(count: int, kl: float, kl_aggregate: float, information: float) -> list[str]:
-    """What the KL consists of; where the information reaches what `count` datapoints can show, it may be more."""
+    """A sentence on the parts of the KL; near its limit, log `count`, the information may be underestimated."""
     most = math.log(count)
     at_least, at_most = ("at least ", "at most ") if information > most - 0.5 else ("", "")
     return [
         f"of the KL of {kl:.2f} nats, {at_least}{information:.2f} are information about x ({count} datapoints can show "
-        f"{most:.2f}), and {at_most}{kl_aggregate:.2f} are the aggregate posterior's distance from the prior"
+        f"{most:.2f}), and {at_most}{kl_aggregate:.2f} are the KL of the aggregate posterior from the prior"
     ]
 
 

@@ -1,4 +1,4 @@
-"""Which pixels of an image are observed."""
+"""Masks of observed pixels."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from aevb.types import AtLeastTwo, Checked, Fraction
 
 
 class Mask(Checked, ABC):
-    """The pixels that are observed, with all their channels."""
+    """Selects the observed pixels, with all their channels."""
 
     @abstractmethod
     def observed(self, count: int, data_shape: Sequence[int]) -> Tensor:
@@ -24,7 +24,7 @@ class Half(Mask):
     """One half of the image is missing.
 
     Args:
-        side: The missing one: left, right, top or bottom. Of an odd number of pixels the middle one is observed.
+        side: The missing half. With an odd number of pixels, the middle one is observed.
     """
 
     side: Literal["left", "right", "top", "bottom"] = "left"
@@ -39,7 +39,7 @@ class Half(Mask):
 
 @dataclass(frozen=True)
 class Centre(Mask):
-    """A rectangle in the middle is missing: a share of the image's height and of its width."""
+    """A rectangle in the middle is missing, a share of the image's height and width."""
 
     share: Fraction = 0.5
 

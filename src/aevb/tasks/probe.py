@@ -17,12 +17,12 @@ from aevb.vae import VAE
 
 @dataclass(frozen=True)
 class Probe(Task):
-    """Accuracy of a logistic regression from the means of q(z|x) to the labels, beside always guessing the most common.
+    """Accuracy of a logistic regression from the means of q(z|x) to the labels, compared with the most common label.
 
-    It is fitted to training datapoints and judged on the others; the means are standardized first.
+    It is fitted to standardized means of training datapoints.
 
     Args:
-        train_size: Training datapoints to fit, at most.
+        train_size: Maximum number of training datapoints.
         inverse_penalty: C of scikit-learn's `LogisticRegression`.
     """
 
@@ -56,5 +56,7 @@ class Probe(Task):
             "most_common_label": guess,
             "fitted_to": len(y),
         }
-        words = [f"{accuracy:.1%} of the labels are right by a linear classifier of z; {guess:.1%} by guessing"]
+        words = [
+            f"a linear classifier of z is right for {accuracy:.1%} of the labels, the most common label for {guess:.1%}"
+        ]
         return TaskResult(results, words, {})

@@ -15,15 +15,15 @@ from aevb.vae import VAE, GenerativeModel
 
 @dataclass(frozen=True)
 class Traversal(Task):
-    """A row of means of p(x|z) for each dimension of z, which goes from −`span` to `span` while the others stay.
+    """A row of means of p(x|z) for each dimension of z, which varies from −`span` to `span`; the others are fixed.
 
-    The others are those of the mean of q(z|x) of the first datapoint. Dimensions come in the order of how much their
-    means vary over the datapoints, most first.
+    They are fixed at the mean of q(z|x) of the first datapoint. Dimensions are sorted by the variance of their means
+    over the datapoints, highest first.
 
     Args:
-        dimensions: Rows, at most.
-        steps: Pictures in a row.
-        span: How far a dimension goes.
+        dimensions: Maximum number of rows.
+        steps: Pictures per row.
+        span: Largest value of the dimension.
     """
 
     name: ClassVar[str] = "traversal"
@@ -47,12 +47,10 @@ class Traversal(Task):
 
 @dataclass(frozen=True)
 class Interpolation(Task):
-    """Rows of means of p(x|z) on the straight line between the means of q(z|x) of two datapoints.
-
-    The datapoints themselves are at the ends of the row.
+    """Rows of means of p(x|z) on the line between the means of q(z|x) of two datapoints, which are at the ends.
 
     Args:
-        pairs: Rows, at most.
+        pairs: Maximum number of rows.
         steps: Pictures between the datapoints.
     """
 
