@@ -249,7 +249,7 @@ def test_content_that_inflates_is_given_up(tmp_path):
         request.end_headers()
         request.wfile.write(packed)
 
-    with serving(bomb) as server, pytest.raises(DownloadError, match="more than the 1000000 bytes"):
+    with serving(bomb) as server, pytest.raises(DownloadError, match="more than the expected 1000000 bytes"):
         get(tmp_path, server.url)
 
 

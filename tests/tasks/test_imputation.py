@@ -62,15 +62,15 @@ def test_findings(task):
     assert isinstance(task.settings.get("mask", ""), str)
 
 
-def test_few_accepted_proposals_are_said():
+def test_low_acceptance_gives_a_warning():
     x = torch.rand(2, 1, 4, 4)
     everything = torch.ones_like(x, dtype=torch.bool)
     for acceptance, said in ((0.001, True), (0.5, False)):
         words = compared(x, x, {"model": x, "mean_image": x + 0.1}, everything, acceptance).words
-        assert any(sentence.startswith("warning: 0.1% of the chains' proposals") for sentence in words) == said
+        assert any(sentence.startswith("warning: only 0.1% of the chains' proposals") for sentence in words) == said
 
 
-def test_what_cannot_be_done_is_said():
+def test_impossible_tasks_and_settings_raise():
     x = torch.rand(4, 1, 1, 1)
     with pytest.raises(ValueError, match=r"task=inpaint needs images with missing pixels, got \(1, 1, 1\)"):
         Inpaint().run(small_model((1, 1, 1)), Split(x), Split(x), rows=10)

@@ -20,8 +20,8 @@ class ImportanceSampling(Estimator):
     """log 1/K Σ_k p(x, z_k) / q(z_k|x) with z_k ~ q(z|x): the importance weighted bound IWAE-K.
 
     In expectation it is between the ELBO (K = 1) and log p(x), and tends to log p(x) as K grows. It is far below
-    log p(x) if few of the K samples carry all the weight, because q(z|x) does not cover p(z|x). A small effective sample
-    size shows this, but not if q misses a mode completely.
+    log p(x) if few of the K samples carry all the weight, because q(z|x) does not cover p(z|x). A small effective
+    sample size shows this, but not if q misses a mode completely.
 
     Source: Burda et al. (2016), eq. 8; Rezende et al. (2014), appendix E.
 

@@ -56,7 +56,5 @@ class Probe(Task):
             "most_common_label": guess,
             "fitted_to": len(y),
         }
-        words = [
-            f"a linear classifier of z is right for {accuracy:.1%} of the labels, the most common label for {guess:.1%}"
-        ]
+        words = [f"accuracy of a linear classifier of z {accuracy:.1%}, of the most common label {guess:.1%}"]
         return TaskResult(results, words, {})
