@@ -5,6 +5,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,8 @@ def require_allowed(config: DictConfig, allow: Sequence[str] = ()) -> None:
     """
     section = config._get_full_key(None).split(".")[0]
     for key, target in targets(config, section):
+        if is_within(target, allow) and (missing := missing_module(target)):
+            raise ConfigError(f"{key}: there is no {target}{missing}")
         if not is_allowed(key, target, allow):
             raise ConfigError(
                 f"the run's configuration names {target}, which is not on the list of what may be instantiated"
@@ -195,18 +198,44 @@ def latent_dim(default: int | None, *, _parent_: DictConfig) -> int | None:
     return per_step * shape[0] if shape and isinstance(shape[0], int) else default
 
 
+def conf_folder() -> Path:
+    """The folder of YAML files: within the installed package, or at the top of a checkout."""
+    package = Path(__file__).parent
+    return package / "conf" if (package / "conf").is_dir() else package.parents[1] / "conf"
+
+
+def program(name: str) -> str:
+    """How a program is called: `aevb train` where aevb is installed, `python train.py` in a checkout."""
+    return f"python {name}.py" if conf_folder().parent != Path(__file__).parent else f"aevb {name}"
+
+
+def missing_module(target: str) -> str:
+    """What to do where the module of a dotted name cannot be found; empty where it can."""
+    module = target.partition(".")[0]
+    try:
+        found = find_spec(module) is not None
+    except (ImportError, ValueError):
+        found = False
+    return "" if found else (
+        f": no module {module} can be imported; start the program in the folder that has {module}.py, or set "
+        "PYTHONPATH=<that folder>"
+    )  # fmt: skip
+
+
 def register_resolvers() -> None:
     """Register the resolvers of the YAML files.
 
     `${reverse:list}` reverses a list. `${unless:a,b}` is null where a is set, else b. `${latent_dim:n}` is n, or the
     sum of `latent_dims` beside it, or `step_dim` times the steps of the data. `${run_folder:resume,path}` is the folder
     to resume, else a new folder at path. `${option_groups:choices}` lists the groups of a program with their options.
+    `${program:train}` is how train.py is called here.
     """
     resolvers: dict[str, Callable[..., Any]] = {
         "reverse": lambda values: ListConfig(list(values)[::-1]) if isinstance(values, list | ListConfig) else values,
         "unless": lambda condition, value: value if condition is None else None,
         "run_folder": lambda resume, path: str(resume) if resume is not None else unique_folder(path),
         "option_groups": option_groups,
+        "program": program,
         "latent_dim": latent_dim,
     }
     for name, resolver in resolvers.items():

@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import StringConstraints
 
+from aevb.config import missing_module
 from aevb.errors import ConfigError, first_line
 from aevb.signatures import Signature, names_near, signature_of, source
 from aevb.types import (
@@ -315,7 +316,7 @@ def problems_of_part(node: DictConfig, key: str) -> Iterator[Problem]:
     if signature is None:
         hint = did_you_mean(target, names_near(target))
         if hint or target.startswith("aevb.") or source(target.partition(".")[0]) is None:
-            yield Problem(f"{key}._target_: there is no {target}{hint}")
+            yield Problem(f"{key}._target_: there is no {target}{hint or missing_module(target)}")
             return
         signature = Signature(target, is_open=True)
     kinds = dict(signature.parameters)

@@ -7,7 +7,7 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
 import aevb
-from aevb.apps.compose import conf_folder
+from aevb.config import conf_folder
 from aevb.errors import ConfigError
 
 

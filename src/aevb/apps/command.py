@@ -9,7 +9,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from aevb.apps.compose import conf_folder
+from aevb.config import conf_folder
 from aevb.errors import ConfigError
 from aevb.runs.folder import RunFolder
 from aevb.runs.stored import PLACES, absolute

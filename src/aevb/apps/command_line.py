@@ -57,15 +57,14 @@ def check_command_line(program: str, conf: Path) -> None:
         fail("error: the working directory was deleted; change to another", 2)
     parser = get_args_parser()
     parser.error = lambda message: fail(f"error: {message}; --help lists the settings", 2)  # type: ignore[method-assign]
-    arguments = parser.parse_args()
-    is_sweep = arguments.multirun
-    sys.argv[1:] = [quoted(argument, is_sweep) for argument in sys.argv[1:]]
-    arguments.overrides = [quoted(argument, is_sweep) for argument in arguments.overrides]
+    arguments = parser.parse_intermixed_args()
+    flags = [argument for argument in sys.argv[1:] if argument not in arguments.overrides]
+    arguments.overrides = [quoted(argument, arguments.multirun) for argument in arguments.overrides]
     keys = {override.partition("=")[0] for override in arguments.overrides}
     if program == "train" and {"resume", "data.path"} <= keys and "data" not in keys:
         # Only this data set has the key data.path; a resumed run keeps its own.
-        sys.argv.insert(1, "data=array")
         arguments.overrides.insert(0, "data=array")
+    sys.argv[1:] = [*flags, *arguments.overrides]  # Hydra does not take flags between the overrides
     if arguments.hydra_help or arguments.shell_completion or arguments.config_path or arguments.experimental_rerun:
         return
     try:

@@ -13,14 +13,9 @@ from omegaconf import DictConfig, OmegaConf
 
 import aevb.sweeps.names  # noqa: F401 - registers the resolvers that name folders
 from aevb.apps.command_line import check_composed, composed, parse_override, require_single
+from aevb.config import conf_folder
 
 CHOICE = re.compile(r"\$\{hydra:runtime\.choices\.(\w+)\}")
-
-
-def conf_folder() -> Path:
-    """The folder of YAML files: within the installed package, or at the top of a checkout."""
-    package = Path(__file__).parents[1]
-    return package / "conf" if (package / "conf").is_dir() else package.parents[1] / "conf"
 
 
 def compose(overrides: Sequence[str] = (), config_dir: str | Path | None = None) -> DictConfig:

@@ -17,9 +17,9 @@ from torch import Tensor
 from aevb.apps.assembly import make_module, quiet_lightning
 from aevb.apps.command import Command
 from aevb.apps.command_line import parse_override
-from aevb.apps.compose import compose_unchecked, conf_folder, without_hydra
+from aevb.apps.compose import compose_unchecked, without_hydra
 from aevb.apps.train import fit_in_processes, open_run
-from aevb.config import instantiate
+from aevb.config import conf_folder, instantiate
 from aevb.console import LineHandler
 from aevb.data import InMemoryDataModule
 from aevb.distributed.devices import num_processes

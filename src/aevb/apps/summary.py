@@ -7,6 +7,7 @@ from omegaconf import DictConfig
 from pytorch_lightning.loggers import Logger
 from torch import nn
 
+from aevb.config import program
 from aevb.console import show, show_values
 from aevb.data import InMemoryDataModule
 from aevb.runs.folder import RunFolder
@@ -80,7 +81,7 @@ def print_end(
         of = f" of {module.max_samples:,}" if module.max_samples else ""
         rows["ended by"] += f" at {module.samples_seen:,}{of} samples"
     if ended_by in LIFTED:
-        resume = f"python train.py resume={shlex.quote(str(folder.path))}{LIFTED[ended_by]}"
+        resume = f"{program('train')} resume={shlex.quote(str(folder.path))}{LIFTED[ended_by]}"
         rows["ended by"] += f"; continue with: {resume}"
     variance = variance_of_means(module.vae, data.examples("test", 1000))
     active = int((variance > ACTIVE).sum())

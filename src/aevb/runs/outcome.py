@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
+from aevb.config import program
 from aevb.distributed.world import rank
 from aevb.errors import (
     ConfigError,
@@ -44,7 +45,7 @@ def recorded(folder: RunFolder) -> Iterator[None]:
         reason = str(stop) if isinstance(stop, Interrupted) else "interrupted"
         write_end(folder, state="interrupted", error=None)
         raise Stopped(
-            f"{reason}; continue with: python train.py resume={shlex.quote(str(folder.path))}", exit_code_of(stop)
+            f"{reason}; continue with: {program('train')} resume={shlex.quote(str(folder.path))}", exit_code_of(stop)
         ) from stop
     except Pruned as pruned:
         write_end(folder, state="pruned", results={"val/elbo": pruned.best_elbo})

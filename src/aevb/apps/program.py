@@ -1,0 +1,91 @@
+"""The installed program `aevb`, and train.py, evaluate.py and report.py of a checkout, which are the same code."""
+
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import hydra
+from omegaconf import DictConfig
+
+from aevb import __version__
+from aevb.apps import run, yield_idle_cores
+from aevb.apps.command_line import check_command_line
+from aevb.config import conf_folder
+from aevb.errors import fail
+from aevb.types import did_you_mean
+
+USAGE = f"""\
+aevb {__version__}: train, evaluate and extend variational auto-encoders
+
+  aevb train data=digits                  train a model
+  aevb evaluate run=outputs/…             estimate log p(x), and look at a model
+  aevb report runs=outputs                figures, tables and a page of runs
+
+  aevb train --help                       the settings of a program; the same for the others
+  aevb train --config-dir my_conf         with YAML files of your own, my_conf/model/mine.yaml
+"""
+
+
+def train(config: DictConfig) -> Any:
+    """The task that Hydra calls for train.py, and pickles for the jobs of a sweep."""
+    return call("train", config)
+
+
+def evaluate(config: DictConfig) -> Any:
+    """As `train`, for evaluate.py."""
+    return call("evaluate", config)
+
+
+def report(config: DictConfig) -> Any:
+    """As `train`, for report.py."""
+    return call("report", config)
+
+
+def call(name: str, config: DictConfig) -> Any:
+    """Call a program; its module brings torch, which `--help` need not wait for."""
+    return run(getattr(import_module(f"aevb.apps.{name}"), name), config)
+
+
+PROGRAMS = {"train": train, "evaluate": evaluate, "report": report}
+
+
+def start(name: str) -> None:
+    """Run a program with the arguments of this process."""
+    add_current_folder()
+    check_command_line(name, conf_folder())
+    yield_idle_cores()
+    hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name=name)(PROGRAMS[name])()
+
+
+def add_current_folder() -> None:
+    """Let parts in the current folder be imported, such as heads.py; what is installed comes first.
+
+    A run folder, and what is below it, is data of unknown origin: nothing is imported from there.
+    """
+    try:
+        here = Path.cwd()
+    except FileNotFoundError:
+        return
+    is_of_a_run = any((folder / name).exists() for folder in (here, *here.parents) for name in MARKS)
+    if not is_of_a_run and str(here) not in sys.path:
+        sys.path.append(str(here))
+
+
+MARKS = (".hydra/config.yaml", "status.json")
+"""Files by which a run folder is known."""
+
+
+def main() -> None:
+    """The program `aevb`: its first argument names what to run."""
+    name, *arguments = sys.argv[1:] or ["--help"]
+    if name in ("-h", "--help"):
+        print(USAGE, end="")
+    elif name == "--version":
+        print(__version__)
+    elif name in PROGRAMS:
+        sys.argv[1:] = arguments
+        start(name)
+    else:
+        hint = did_you_mean(name, PROGRAMS) or f"; it may be {', '.join(PROGRAMS)}"
+        fail(f"error: aevb: there is no program {name!r}{hint}", 2)
