@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hydra import compose, initialize_config_dir
@@ -216,6 +217,25 @@ def test_model_is_trained_from_python(capsys):
     (block,) = re.findall(r"```python\n(from functools.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     exec(block.replace("max_epochs=50", "max_epochs=3"), {"__name__": "readme"})
     assert -40 < float(re.findall(r"tensor\((-[\d.]+)", capsys.readouterr().out)[-1]) < -24
+
+
+def test_five_lines_of_python_run(capsys):
+    (block,) = re.findall(r"```python\n(from sklearn.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(block.replace("max_epochs=50", "max_epochs=3"), names)
+    assert names["z"].shape == (1797, 10)
+    assert names["images"].shape == (16, 1, 8, 8)
+    assert -40 < float(re.findall(r"tensor\((-[\d.]+)", capsys.readouterr().out)[-1]) < -24
+
+
+def test_page_on_python_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "python.md").read_text(), re.DOTALL)
+    names: dict[str, Any] = {}
+    for block in blocks:
+        exec(re.sub(r"(max_samples=)[\d_]+", r"\g<1>2000", block), names)
+    assert names["vae"].p.latent_dim == 5
+    assert RunFolder(names["run"]).status()["state"] == "finished"
 
 
 def test_files_of_the_map_exist():

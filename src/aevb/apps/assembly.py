@@ -44,6 +44,13 @@ def quiet_lightning() -> None:
 def prepared_data(config: DictConfig, folder: RunFolder) -> InMemoryDataModule:
     """The loaded data; their shapes and bounds are filled into the run's configuration."""
     data = load_data(config)
+    if fill_in(config, data) and rank() == 0:
+        folder.write_config(config)
+    return data
+
+
+def fill_in(config: DictConfig, data: InMemoryDataModule) -> bool:
+    """Fill in what a configuration leaves to the data: their shapes and bounds; returns whether there was any."""
     filled: dict[str, Any] = {}
     if config.data.shape is None:
         filled["data.shape"] = list(data.shape)
@@ -54,9 +61,7 @@ def prepared_data(config: DictConfig, folder: RunFolder) -> InMemoryDataModule:
         filled["model.likelihood.bounded"] = lowest >= 0 and highest <= 1
     for key, value in filled.items():
         OmegaConf.update(config, key, value)
-    if filled and rank() == 0:
-        folder.write_config(config)
-    return data
+    return bool(filled)
 
 
 def make_module(config: DictConfig, data: InMemoryDataModule) -> AEVB:

@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.utilities.seed import isolate_rng
 from torch import Tensor
 
-from aevb.apps.assembly import make_module, quiet_lightning
+from aevb.apps.assembly import fill_in, make_module, quiet_lightning
 from aevb.apps.command import Command
 from aevb.apps.command_line import parse_override
 from aevb.apps.compose import compose_unchecked, without_hydra
@@ -136,10 +136,8 @@ def fit_module(config: DictConfig, data: pl.LightningDataModule) -> VAE:
     except ValueError as error:
         raise ConfigError(str(error)) from error
     if isinstance(data, InMemoryDataModule):
-        lowest, highest = data.value_range
         config.data.shape = list(data.shape)
-        if OmegaConf.select(config, "model.likelihood.bounded") == "auto":
-            config.model.likelihood.bounded = lowest >= 0 and highest <= 1
+        fill_in(config, data)
         module = make_module(config, data)
     else:
         config.data.shape = list(without_labels(next(iter(data.train_dataloader()))).shape[1:])
