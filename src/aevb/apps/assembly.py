@@ -14,6 +14,7 @@ from torch.distributions import constraints
 
 from aevb.config import instantiate
 from aevb.data import InMemoryDataModule
+from aevb.data.module import require_equal_shares
 from aevb.distributed.strategy import trainer_options
 from aevb.distributed.world import rank
 from aevb.errors import ConfigError, first_line, is_out_of_memory
@@ -152,14 +153,5 @@ def make_trainer(config: DictConfig, folder: RunFolder, loggers: list[Logger], s
         use_distributed_sampler=False,
         **trainer_options(AtomicCheckpointIO()),
     )
-    require_equal_shares(config, trainer.world_size)
+    require_equal_shares(config.data.batch_size, trainer.world_size)
     return trainer
-
-
-def require_equal_shares(config: DictConfig, num_processes: int) -> None:
-    """Raise a `ConfigError` where the processes of a run cannot share a minibatch equally."""
-    if config.data.batch_size % num_processes:
-        raise ConfigError(
-            f"data.batch_size must be a multiple of {num_processes}, the number of processes that share a "
-            f"minibatch, got {config.data.batch_size}"
-        )

@@ -19,11 +19,11 @@ from aevb.apps.assembly import (
     make_trainer,
     prepared_data,
     quiet_lightning,
-    require_equal_shares,
 )
 from aevb.apps.command import Command
 from aevb.apps.resume import start_or_resume
 from aevb.data import InMemoryDataModule
+from aevb.data.module import require_equal_shares
 from aevb.distributed.devices import num_processes
 from aevb.distributed.processes import train_together
 from aevb.distributed.world import Rendezvous, is_one_of_many, rank
@@ -111,7 +111,7 @@ def fit_in_processes(command: Command, config: DictConfig) -> None:
     if count == 1:
         fit_and_test(config, command.folder)
     else:
-        require_equal_shares(config, count)
+        require_equal_shares(config.data.batch_size, count)
         command.folder.write_hydra(command.hydra)
         train_together(command.folder.path, count, command.folder.status()["samples"])
 

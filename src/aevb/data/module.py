@@ -181,10 +181,7 @@ class InMemoryDataModule(Checked, pl.LightningDataModule, ABC):
     def train_dataloader(self) -> BatchLoader:
         """Blocks of full minibatches, in another order in each epoch; of each minibatch, this rank's part."""
         rank, world_size = self._rank()
-        if self.batch_size % world_size:
-            raise ValueError(
-                f"data.batch_size must be a multiple of {world_size}, the number of processes, got {self.batch_size}"
-            )
+        require_equal_shares(self.batch_size, world_size)
         return BatchLoader(
             *self.splits.train,
             batch_size=self.batch_size // world_size,
@@ -308,3 +305,11 @@ class InMemoryDataModule(Checked, pl.LightningDataModule, ABC):
         copies = (3 if self.binarization == "dynamic" else 1, 1, 1)
         size = sum(c * split.x.nbytes for c, split in zip(copies, self._splits, strict=True))
         return size < free / 2
+
+
+def require_equal_shares(batch_size: int, num_processes: int) -> None:
+    """Raise a `ConfigError` where the processes of a run cannot share a minibatch equally."""
+    if batch_size % num_processes:
+        raise ConfigError(
+            f"data.batch_size must be a multiple of {num_processes}, the number of processes, got {batch_size}"
+        )

@@ -90,8 +90,11 @@ class Pruning(Checked, pl.Callback):
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         if self.storage is not None and trainer.is_global_zero:
             study = optuna.load_study(study_name=self.study, storage=self.storage, pruner=self.pruner)
+            command = set(HydraConfig.get().overrides.task)  # identifies the trial
             running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-            found = [trial for trial in running if as_overrides(trial.params) <= set(HydraConfig.get().overrides.task)]
+            found = [
+                trial for trial in running if {f"{name}={value}" for name, value in trial.params.items()} <= command
+            ]
             self.trial = optuna.trial.Trial(study, found[-1]._trial_id) if found else None
 
     def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
@@ -112,8 +115,3 @@ class Pruning(Checked, pl.Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.best_elbo = state_dict["best_elbo"]
-
-
-def as_overrides(parameters: Mapping[str, Any]) -> set[str]:
-    """The overrides that the sweeper derives from the parameters of a trial."""
-    return {f"{name}={value}" for name, value in parameters.items()}

@@ -20,7 +20,7 @@ from aevb.training.loggers import (
     WandbLogger,
     has_credentials,
 )
-from aevb.training.loggers.images import log_image
+from aevb.training.loggers.guarded import log_image
 
 from ...wandb_file import config_of, exit_code, read_offline_run, run_of, values
 from ...wandb_server import serve

@@ -19,8 +19,7 @@ from aevb.networks import condition_shape_of
 from aevb.tasks.base import encoded_means
 from aevb.training.callbacks.periodic import Every, Periodic
 from aevb.training.examples import NAMES, examples, splits
-from aevb.training.loggers import GuardedLogger
-from aevb.training.loggers.images import log_image
+from aevb.training.loggers.guarded import GuardedLogger, log_image
 from aevb.training.module import AEVB, seed_noise
 from aevb.types import Count, Size
 

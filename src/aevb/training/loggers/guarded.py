@@ -6,12 +6,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import wandb
+from matplotlib.image import imread
 from omegaconf import DictConfig
 from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
+from pytorch_lightning.loggers import WandbLogger as LightningWandbLogger
 
 from aevb.config import instantiate
 from aevb.errors import first_line
-from aevb.training.loggers.images import log_image
 from aevb.training.loggers.wandb_run import WandbLogger
 
 log = logging.getLogger("aevb")
@@ -78,6 +80,14 @@ class GuardedLogger(Logger):
         except Exception as error:
             self.failed = True
             log.warning("%s failed: %s; training continues without it", self.name, first_line(error))
+
+
+def log_image(logger: Logger, name: str, path: Path, samples: int) -> None:
+    """Log a picture file to a logger, if it takes pictures."""
+    if isinstance(logger, LightningWandbLogger):
+        logger.log_metrics({name: wandb.Image(str(path))}, samples)  # type: ignore[dict-item]
+    elif isinstance(logger, TensorBoardLogger):
+        logger.experiment.add_image(name, imread(path), samples, dataformats="HWC")
 
 
 def make_logger(config: DictConfig, **identity: Any) -> GuardedLogger | None:
