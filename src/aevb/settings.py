@@ -177,6 +177,13 @@ NARROWED: dict[str, dict[str, Any]] = {
 }
 """Types of arguments whose own types, in Python or another library, are too wide, by a prefix of the class's name."""
 
+DATA_PATHS = {
+    "aevb.data.array.Array": "file",
+    "aevb.data.csv.CSV": "file",
+    "aevb.data.folder.Folder": "folder",
+}
+"""Data sets with a `path`, by the names of their classes, and what is there."""
+
 HYDRA_KEYS = {"_target_": str, "_partial_": bool, "_args_": list, "_convert_": str, "_recursive_": bool}
 
 
@@ -347,15 +354,17 @@ def require_end(config: DictConfig) -> None:
 
 
 def require_data_file(config: DictConfig) -> None:
-    """Raise a `ConfigError` where the file `data.path` cannot be read; a resumed run has its own."""
+    """Raise a `ConfigError` where the data at `data.path` cannot be read; a resumed run has its own."""
     signature = signature_of(str(config.data["_target_"]))
-    if config.resume is not None or signature is None or signature.name != "aevb.data.array.Array":
+    if config.resume is not None or signature is None or signature.name not in DATA_PATHS:
         return
+    kind = DATA_PATHS[signature.name]
     path = Path(str(config.data.path)).expanduser()
     try:
         problem = (
             "does not exist" if not path.exists()
-            else "is not a regular file" if not path.is_file()
+            else "is not a regular file" if kind == "file" and not path.is_file()
+            else "is not a folder" if kind == "folder" and not path.is_dir()
             else "cannot be read: permission denied" if not os.access(path, os.R_OK)
             else None
         )  # fmt: skip

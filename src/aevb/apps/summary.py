@@ -76,6 +76,9 @@ def print_end(
     rows = {
         name: f"{value:,.2f} {UNITS.get(name.split('/')[1], 'nats per datapoint')}" for name, value in results.items()
     }
+    if data.log_scale:
+        value = results["test/elbo"] - data.log_scale
+        rows["test/elbo in units"] = f"{value:,.2f} nats per datapoint, as a density of the columns in their units"
     rows["ended by"] = ended_by
     if ended_by not in ("max_samples", "trainer.max_epochs"):
         of = f" of {module.max_samples:,}" if module.max_samples else ""

@@ -4,7 +4,9 @@ from aevb.data.array import Array
 from aevb.data.binarized_mnist import BinarizedMNIST
 from aevb.data.cifar10 import CIFAR10
 from aevb.data.counts import Counts
+from aevb.data.csv import CSV
 from aevb.data.digits import Digits
+from aevb.data.folder import Folder
 from aevb.data.freyface import FreyFace, FreyFaceVideo
 from aevb.data.idx import EMNIST, KMNIST, FashionMNIST
 from aevb.data.loader import BatchLoader
@@ -14,6 +16,7 @@ from aevb.data.module import InMemoryDataModule, Split, Splits
 
 __all__ = [
     "CIFAR10",
+    "CSV",
     "EMNIST",
     "KMNIST",
     "MNIST",
@@ -25,6 +28,7 @@ __all__ = [
     "Counts",
     "Digits",
     "FashionMNIST",
+    "Folder",
     "FreyFace",
     "FreyFaceVideo",
     "InMemoryDataModule",

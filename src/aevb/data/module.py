@@ -160,6 +160,11 @@ class InMemoryDataModule(Checked, pl.LightningDataModule, ABC):
         return value_range(self.splits.train.x)
 
     @property
+    def log_scale(self) -> float:
+        """Σ log s over the dimensions of data standardised as x = (raw − m) / s: log p(raw) = log p(x) − Σ log s."""
+        return 0.0
+
+    @property
     def is_uint8(self) -> bool:
         """Whether values at rest are uint8, which a batch has as x / 255."""
         return self.splits.train.x.dtype == torch.uint8

@@ -13,7 +13,7 @@ from PIL.Image import Image
 from torch import Tensor
 
 from aevb import plots
-from aevb.data import Split
+from aevb.data import CSV, Split
 from aevb.estimators.runner import rows_at_once
 from aevb.networks import condition_shape_of
 from aevb.tasks.base import encoded_means
@@ -33,6 +33,9 @@ class Images(Periodic):
     p(x|z) on the grid of figure 4 of the paper, unless the model takes a condition. The samples of a conditional model
     have a row for each condition where there are few, such as labels, and a column for each z; otherwise they have the
     conditions of fixed datapoints.
+
+    Of a table (`aevb.data.CSV`), draws from the model are written in the units of its columns, too:
+    `<folder>/<samples>_samples.csv`.
 
     Args:
         folder: Folder of the pictures.
@@ -73,6 +76,11 @@ class Images(Periodic):
                 for logger in trainer.loggers:
                     log = logger.log_image if isinstance(logger, GuardedLogger) else partial(log_image, logger)
                     log(f"images/{what}", path, module.samples_seen)
+            data = getattr(trainer, "datamodule", None)
+            if isinstance(data, CSV):
+                c = data.examples("train", self.num_samples).c
+                drawn = module.vae.sample(self.num_samples if c is None else len(c), mean=False, c=c)
+                data.write(drawn, self.folder / f"{module.samples_seen:09d}_samples.csv")
 
     def pictures(self, trainer: pl.Trainer, module: AEVB) -> Iterator[tuple[str, Image | Figure]]:
         """Pictures with their names."""

@@ -1,0 +1,112 @@
+"""The base class of the user's own data: arrays from anywhere, split where they are not, and checked."""
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from aevb.data.module import InMemoryDataModule, Split, Splits, split_at_random
+from aevb.errors import ConfigError
+from aevb.types import Fraction
+
+_MAX_INTEGER = 1 << 24
+"""Up to here, float32 holds every integer."""
+
+
+class OwnDataModule(InMemoryDataModule):
+    """The user's own data: a subclass reads `arrays`, this class splits and checks them.
+
+    **The type** of x is uint8, read as x / 255; bool, read as 0 and 1; other integers, which are counts, or floats,
+    both taken as they are.
+
+    Args:
+        val_fraction: Of the datapoints that are not split already; by `split_seed`.
+        test_fraction: Of the same.
+        kwargs: See `InMemoryDataModule`.
+    """
+
+    place = "data:"
+    """Where the data are, for messages."""
+
+    def __init__(self, val_fraction: Fraction = 0.1, test_fraction: Fraction = 0.1, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.val_fraction = val_fraction
+        self.test_fraction = test_fraction
+        if val_fraction + test_fraction >= 1:
+            raise ValueError(f"data.val_fraction must be below 1 - data.test_fraction, got {val_fraction}")
+
+    @abstractmethod
+    def arrays(self) -> Mapping[str, np.ndarray]:
+        """x (N, C, H, W), (N, H, W) or (N, D), and y (N,) if there are labels; or x_train, y_train, x_val and so on."""
+
+    def load(self) -> Splits:
+        """Read, split and check the arrays."""
+        arrays = self.arrays()
+        given = {name: self._split(arrays, name) for name in ("x", "x_train", "x_val", "x_test") if name in arrays}
+        data = given.get("x") or given["x_train"]
+        sizes = {
+            "val": 0 if "x_val" in given else max(1, round(len(data.x) * self.val_fraction)),
+            "test": 0 if "x_test" in given else max(1, round(len(data.x) * self.test_fraction)),
+        }
+        if sum(sizes.values()) >= len(data.x):
+            raise self._error(f"has only {len(data.x)} datapoints, too few to split")
+        splits = split_at_random(data, **sizes, seed=self.split_seed)
+        splits = splits._replace(**{name[2:]: given[name] for name in ("x_val", "x_test") if name in given})
+        shapes = [list(split.x.shape[1:]) for split in splits]
+        if any(shape != shapes[0] for shape in shapes):
+            raise self._error(f"has splits of different shapes, {shapes}")
+        if len({split.x.dtype for split in splits}) > 1:
+            raise self._error("has splits of different types")
+        if len({split.y is None for split in splits}) > 1:
+            raise self._error("has labels for some splits only")
+        return splits
+
+    def _error(self, what: str) -> ConfigError:
+        return ConfigError(f"{self.place} {what}")
+
+    def _split(self, arrays: Mapping[str, np.ndarray], name: str) -> Split:
+        """The datapoints under `name` and their labels, checked."""
+        x = np.ascontiguousarray(self._images(self._values(arrays[name], name), name))
+        label_name = "y" + name[1:]
+        if label_name not in arrays:
+            return Split(torch.from_numpy(x))
+        y = arrays[label_name]
+        if y.shape != (len(x),) or y.dtype.kind not in "iu":
+            raise self._error(f"needs one integer for each of the {len(x)} in {name}; {label_name} is {form(y)}")
+        return Split(torch.from_numpy(x), torch.from_numpy(y.astype(np.int64)))
+
+    def _values(self, x: np.ndarray, name: str) -> np.ndarray:
+        if x.ndim < 2 or x.ndim > 4 or x.size == 0:
+            raise self._error(
+                f"must hold images (N, H, W), (N, C, H, W), (N, H, W, C) or vectors (N, D); {name} is {form(x)}"
+            )
+        if x.dtype.kind == "f":
+            with np.errstate(over="ignore"):
+                x = x.astype(np.float32)
+            if not np.isfinite(x).all():
+                raise self._error(f"has values in {name} that are NaN, infinite or too large")
+            return x
+        if x.dtype.kind in "iu" and x.dtype != np.uint8:
+            if x.min() < -_MAX_INTEGER or x.max() > _MAX_INTEGER:
+                raise self._error(f"has integers beyond {_MAX_INTEGER:,} in {name}, which float32 would round")
+            return x.astype(np.float32)
+        if x.dtype not in (np.uint8, np.bool_):
+            raise self._error(f"must hold uint8, bool, integers or floats; {name} is {x.dtype}")
+        if x.dtype == np.uint8 and x.max() == 1:
+            raise self._error(f"has only 0 and 1 of 255 in {name}; save black and white as bool")
+        return x
+
+    def _images(self, x: np.ndarray, name: str) -> np.ndarray:
+        """(N, C, H, W)."""
+        wanted = self._wanted_shape
+        if x.ndim == 2:
+            fits = wanted is not None and np.prod(wanted) == x.shape[1]
+            return x.reshape(len(x), *(wanted if fits and wanted is not None else (1, 1, x.shape[1])))
+        return x[:, None] if x.ndim == 3 else x
+
+
+def form(array: np.ndarray) -> str:
+    """The type and the shape of an array, for messages."""
+    return f"{array.dtype} of shape {tuple(array.shape)}"
