@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from aevb.apps.compose import compose as compose
+    from aevb.apps.estimator import VAEEstimator as VAEEstimator
     from aevb.apps.python import fit as fit
     from aevb.apps.python import train as train
     from aevb.runs.load import load_run as load_run
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 __version__ = version("aevb")
 
 PUBLIC = {
+    "VAEEstimator": "aevb.apps.estimator",
     "compose": "aevb.apps.compose",
     "fit": "aevb.apps.python",
     "load_run": "aevb.runs.load",
@@ -20,7 +22,7 @@ PUBLIC = {
 }
 """Names, and the modules that have them: loaded at first use, as torch takes seconds that --help need not wait for."""
 
-__all__ = ["__version__", "compose", "fit", "load_run", "train"]
+__all__ = ["VAEEstimator", "__version__", "compose", "fit", "load_run", "train"]
 
 
 def __getattr__(name: str) -> Any:

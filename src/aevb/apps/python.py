@@ -71,6 +71,7 @@ def fit(
     seed: int = 0,
     overrides: Sequence[str] = (),
     config_dir: str | Path | None = None,
+    verbose: bool = True,
 ) -> VAE:
     """Train a variational auto-encoder on arrays, and return it with its best weights.
 
@@ -99,6 +100,7 @@ def fit(
         seed: Of weights, order and noise.
         overrides: Anything else, as after `train.py`: `["objective=iwae", "objective.num_samples=5"]`.
         config_dir: A folder with YAML files of your own, as `--config-dir`.
+        verbose: Whether to show progress and results, where the caller shows no log of its own.
 
     Raises:
         ConfigError: an argument, or the data, make no sense; one line.
@@ -122,7 +124,7 @@ def fit(
     require_simple(config, overrides)
     if data is not None and (batch_size is not None or y is not None):
         raise ConfigError(f"{'y' if batch_size is None else 'batch_size'}: a data module has its own; drop it")
-    with calm(config):
+    with calm(config, verbose):
         if data is None:
             data = array_module(config, x, y, batch_size)
         return fit_module(config, data)
@@ -236,12 +238,12 @@ def require_simple(config: DictConfig, overrides: Sequence[str]) -> None:
 
 
 @contextmanager
-def calm(config: DictConfig) -> Iterator[None]:
+def calm(config: DictConfig, verbose: bool = True) -> Iterator[None]:
     """Training that leaves the caller's random numbers, precision, warnings and logging as they were."""
     lightning = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning_fabric")]
     levels = [logger.level for logger in lightning]
     precision, level, handler = torch.get_float32_matmul_precision(), log.level, LineHandler()
-    shows_log = not log.hasHandlers()
+    shows_log = verbose and not log.hasHandlers()
     with isolate_rng(), warnings.catch_warnings():
         quiet_lightning()
         torch.set_float32_matmul_precision(config.matmul_precision)
