@@ -24,7 +24,7 @@ def test_replaces_a_file_and_leaves_nothing_else(tmp_path):
 
 @pytest.mark.parametrize("failure", [OSError("disk full"), KeyboardInterrupt()])
 @pytest.mark.parametrize("step", ["os.fsync", "pathlib.Path.replace"])
-def test_a_failure_keeps_the_old_file_and_leaves_nothing_else(tmp_path, monkeypatch, failure, step):
+def test_failed_write_keeps_the_old_file_and_no_other(tmp_path, monkeypatch, failure, step):
     path = tmp_path / "last.ckpt"
     path.write_text("old")
 

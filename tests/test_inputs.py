@@ -52,7 +52,7 @@ def test_another_shape_is_refused(shape):
 
 
 @pytest.mark.parametrize("x", [None, "images", {"x": 1}, [[1, 2], [3]], np.array(["a"]), object()])
-def test_what_is_no_array_of_numbers_is_refused(x):
+def test_values_that_are_not_numbers_are_refused(x):
     with pytest.raises(ValueError, match=r"^x must be a tensor or an array of numbers, got "):
         as_batch(x, (1, 4, 4), LIKE)
 
@@ -62,7 +62,7 @@ def test_complex_numbers_are_refused():
         as_batch(torch.zeros(1, 3, dtype=torch.complex64), (3,), LIKE)
 
 
-def test_blocks_and_batches_are_told_apart_by_their_dimensions():
+def test_blocks_and_batches_differ_by_their_dimensions():
     x, y = torch.rand(5, 1, 4, 4), torch.zeros(5)
     for batch in (x, [x, y], (x,), x.squeeze(1)):
         assert torch.equal(as_block(batch, (1, 4, 4), LIKE), x[None])

@@ -25,7 +25,7 @@ KINDS = ("campaigns", "cluster")
 """Folders of such tests."""
 
 
-def test_each_test_is_of_a_file_of_the_source_or_of_a_whole():
+def test_each_test_file_mirrors_a_source_file_or_is_listed():
     unknown = []
     for path in sorted(TESTS.rglob("test_*.py")):
         file = path.relative_to(TESTS)
@@ -37,7 +37,7 @@ def test_each_test_is_of_a_file_of_the_source_or_of_a_whole():
     assert all((TESTS / name).exists() for name in WHOLE)
 
 
-def test_each_folder_of_tests_is_one_of_the_source():
+def test_each_folder_of_tests_mirrors_one_of_the_source():
     folders = {path.parent.relative_to(TESTS) for path in TESTS.rglob("test_*.py")}
     assert [str(name) for name in folders if name.parts[:1] not in [(kind,) for kind in KINDS]
             and not (SOURCE / name).is_dir()] == []  # fmt: skip

@@ -107,7 +107,7 @@ def test_vectors_become_heat_maps_with_the_scale_of_the_data():
     assert figure.get_suptitle() == "a caption"
 
 
-def test_caption_and_titles_stand_outside_the_images():
+def test_caption_and_titles_are_outside_of_the_images():
     x = torch.zeros(2, 1, 4, 4)
     plain = plots.show([("", x), ("", x)], (1, 4, 4))
     titled = plots.show([("data", x), ("reconstruction", x)], (1, 4, 4), "what is shown " * 20)

@@ -29,7 +29,7 @@ def test_the_keys_of_the_programs_are_those_of_their_configurations():
 
 
 @pytest.mark.parametrize("name", NARROWED)
-def test_what_is_narrowed_exists(name):
+def test_narrowed_arguments_exist(name):
     if signature := signature_of(name):
         assert NARROWED[name].keys() <= signature.parameters.keys()
     else:
@@ -93,7 +93,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("overrides", BAD)
-def test_a_bad_value_is_refused_in_one_line_that_begins_with_its_key(overrides):
+def test_invalid_value_is_one_line_that_starts_with_its_key(overrides):
     words = overrides.split()
     config = composed("train", *(word for word in words if not word.startswith("paths") and word != "~paths.data"))
     if "paths=null" in words:

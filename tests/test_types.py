@@ -105,7 +105,7 @@ def test_a_good_value_passes(value, kind):
         ("x" * 200, Count, f"be a whole number of at least 1, got '{'x' * 76}…"),
     ],
 )
-def test_a_bad_value_is_refused_in_one_line_that_starts_with_the_key(value, kind, wanted):
+def test_invalid_value_is_one_line_that_starts_with_the_key(value, kind, wanted):
     with pytest.raises(ConfigError) as caught:
         check(value, kind, "part.key")
     assert str(caught.value) == f"part.key must {wanted}"
@@ -132,7 +132,7 @@ class Settings(Checked):
     count: Count = 1
 
 
-def test_a_class_checks_its_arguments_however_they_are_given():
+def test_class_checks_positional_and_keyword_arguments():
     assert Head([1], 2, print).scale == 2
     assert OwnHead((1,), "b", scale=np.float64(3)).scale == 3
     assert Settings(3).count == 3
@@ -155,6 +155,6 @@ def test_a_checked_object_can_be_copied_and_pickled():
     assert pickle.loads(pickle.dumps(Settings(5))) == Settings(5)
 
 
-def test_what_is_near_is_suggested():
+def test_similar_names_are_suggested():
     assert did_you_mean("gausian", ["gaussian", "beta"]) == "; did you mean gaussian?"
     assert did_you_mean("zzz", ["gaussian", "beta"]) == ""

@@ -60,7 +60,7 @@ def results(folder: RunFolder, kind: str = "entries") -> list[dict]:
     return json.loads((folder.path / "evaluation.json").read_text())[kind]
 
 
-def test_folder_that_cannot_be_written_is_found_out_before_anything_is_computed(folder, monkeypatch):
+def test_unwritable_folder_is_reported_before_any_computation(folder, monkeypatch):
     def refuse(**arguments):
         raise OSError(errno.EROFS, "Read-only file system")
 
@@ -101,7 +101,7 @@ def test_values_are_those_of_the_loaded_model(folder):
     assert entry["value"] == pytest.approx(float(expected.mean()), abs=8 * entry["standard_error"])
 
 
-def test_same_question_again_replaces_the_answer(folder):
+def test_repeated_evaluation_replaces_its_entry(folder):
     for overrides in (["limit=10"], ["limit=10", "seed=1"], ["limit=20"], ["limit=10", "checkpoint=last"]):
         call(f"run={folder.path}", "estimators=[elbo]", *overrides)
     assert [(entry["limit"], entry["checkpoint"]) for entry in results(folder)] == [(20, "best"), (10, "last")]

@@ -110,7 +110,7 @@ def test_experiment_has_the_settings_of_its_source(experiment):
 
 
 @pytest.mark.parametrize("sweep", SWEEPS)
-def test_sweep_varies_what_the_figure_shows(sweep):
+def test_sweep_varies_the_settings_of_the_figure(sweep):
     experiment, params = SWEEPS[sweep]
     config = composed(f"sweep={sweep}", return_hydra_config=True)
     assert config.hydra.mode.name == "MULTIRUN"

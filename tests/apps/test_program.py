@@ -43,7 +43,7 @@ def test_settings_are_checked_by_the_program(monkeypatch, capsys):
     assert capsys.readouterr().err == "error: model: there is no 'gausian'; did you mean gaussian?\n"
 
 
-def test_module_that_is_not_there_is_said_to_be_missing(monkeypatch, capsys, tmp_path):
+def test_missing_module_is_reported(monkeypatch, capsys, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
     assert call(monkeypatch, "train", "model.likelihood._target_=nobodys_heads.Mine") == 2
@@ -54,7 +54,7 @@ def test_module_that_is_not_there_is_said_to_be_missing(monkeypatch, capsys, tmp
 
 
 @pytest.mark.parametrize("mark", [".hydra/config.yaml", "status.json", None])
-def test_nothing_is_imported_from_a_run_folder(mark, monkeypatch, tmp_path):
+def test_loading_a_run_imports_no_code_from_its_folder(mark, monkeypatch, tmp_path):
     below = tmp_path / "a" / "b"
     below.mkdir(parents=True)
     if mark:

@@ -48,7 +48,7 @@ class Page(HTMLParser):
             self.headings.append(text)
 
 
-def test_output_that_cannot_be_written_is_found_out_first(run_report, monkeypatch):
+def test_unwritable_output_is_reported_first(run_report, monkeypatch):
     monkeypatch.setattr("aevb.reports.find", lambda patterns: pytest.fail("it reads"))
     with pytest.raises(ConfigError, match=r"^output: /dev/null/report cannot be written: Not a directory$"):
         run_report("runs=outputs", "output=/dev/null/report")
@@ -82,7 +82,7 @@ def test_report_of_real_runs_is_complete_and_needs_nothing_beside_it(run_train, 
     assert "model.latent_dim=2" in (path.parent / "table.csv").read_text()
 
 
-def test_run_whose_model_cannot_be_loaded_is_named(run_train, run_report, tmp_path, capsys):
+def test_unloadable_run_is_skipped_with_its_name(run_train, run_report, tmp_path, capsys):
     folder, _ = run_train(*TINY)
     folder.best_checkpoint.write_bytes(b"damaged")
     path = run_report(f"runs={folder.path}", "parts=[figure4,table]")

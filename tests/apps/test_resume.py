@@ -59,7 +59,7 @@ def test_resume_keeps_the_model(run_train):
         run_train(f"resume={folder.path}", "model.latent_dim=3", folder=folder.path)
 
 
-def test_resume_of_nothing_leaves_nothing(command, tmp_path):
+def test_resume_without_a_run_creates_nothing(command, tmp_path):
     process = command("resume=nowhere")
     assert process.returncode == 2
     assert process.stderr == "error: resume: nowhere is no run folder: it has no .hydra/config.yaml\n"
@@ -95,7 +95,7 @@ def test_run_killed_after_its_training_has_each_row_once(run_train, tmp_path, mo
     assert_same_end(folder, whole)
 
 
-def test_start_that_was_killed_is_made_again_by_the_same_command(run_train, tmp_path, monkeypatch):
+def test_killed_start_is_repeated_by_the_same_command(run_train, tmp_path, monkeypatch):
     folder = RunFolder(tmp_path / "run")
     for killed_in in ("write_config", "config", ""):
         with monkeypatch.context() as patch:
@@ -119,7 +119,7 @@ def interrupted(*arguments):
 SMALL = ["max_samples=1000", "model.encoder.hidden=[8]", "callbacks.images=null"]
 
 
-def test_moved_run_goes_on_in_its_new_place(run_train, tmp_path):
+def test_moved_run_continues_in_its_new_folder(run_train, tmp_path):
     folder, _ = run_train(*SMALL, "logger=csv")
     assert "${" not in folder.config_file.read_text()
     moved = RunFolder(shutil.move(folder.path, tmp_path / "moved"))

@@ -21,7 +21,7 @@ def test_active_units_are_counted(run_train, capsys):
     assert "collapsed" not in out
 
 
-def test_collapsed_posterior_is_said_with_its_remedy(run_train, tmp_path, capsys):
+def test_collapsed_posterior_gives_a_warning_with_the_remedy(run_train, tmp_path, capsys):
     np.save(tmp_path / "noise.npy", np.random.default_rng(0).random((1500, 4, 4)) < 0.5)
     run_train(
         *SHORT,

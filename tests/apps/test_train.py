@@ -117,7 +117,7 @@ def test_run_can_be_moved(run_train, tmp_path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_signal_saves_and_says_how_to_resume(interrupt, tmp_path, number):
+def test_signal_saves_and_prints_the_command_to_resume(interrupt, tmp_path, number):
     folder = RunFolder(tmp_path / "run")
     process = interrupt(number, "max_samples=10000000", "logger=none", folder=folder.path)
     assert process.returncode == 128 + number, process.stderr
@@ -333,7 +333,7 @@ def interrupted(*arguments):
     raise KeyboardInterrupt
 
 
-def test_train_log_holds_what_the_terminal_said(run_train, tmp_path, capsys):
+def test_train_log_has_the_output_of_the_terminal(run_train, tmp_path, capsys):
     folder, _ = run_train(*TINY)
     with pytest.raises(ConfigError):
         run_train(f"resume={folder.path}", "seed=1")

@@ -88,7 +88,7 @@ def cases(config: DictConfig) -> list[tuple[str, Any]]:
     return [case for case in found if case not in MEANT and not (case[0].endswith("bounded") and case[1] is True)]
 
 
-def test_each_bad_value_is_one_line_that_begins_with_its_key(sample):
+def test_each_invalid_value_is_one_line_that_starts_with_its_key(sample):
     configs = {(program, choice): composed(program, *filter(None, [choice])) for program, choice in sample(CHOICES, 12)}
     configs[("train", "")] = composed("train")
     found = {}
@@ -127,7 +127,7 @@ def misspellings() -> list[tuple[str, str, str]]:
     return [(program, command, meant) for program, command, meant in found if meant not in command]
 
 
-def test_each_misspelling_is_one_line_that_says_what_is_meant(sample):
+def test_each_misspelling_is_one_line_with_a_suggestion(sample):
     wrong = []
     for program, command, meant in sample(misspellings(), 12):
         given = {"evaluate": ["run=x"], "report": ["runs=x"], "train": []}[program]
@@ -156,7 +156,7 @@ PROCESSES = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("command", PROCESSES)
-def test_the_programs_say_it_at_once_and_leave_nothing(command, tmp_path):
+def test_programs_report_invalid_settings_and_create_nothing(command, tmp_path):
     program, *arguments = command.split()
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(
@@ -169,7 +169,7 @@ def test_the_programs_say_it_at_once_and_leave_nothing(command, tmp_path):
     assert seconds < 3  # of a processor; under two on a machine that has nothing else to do
 
 
-def test_before_the_programs_speak_torch_is_not_imported(tmp_path):
+def test_invalid_settings_are_reported_before_torch_is_imported(tmp_path):
     code = (
         "import sys; sys.argv = ['train.py', 'seed=-1']\n"
         "from pathlib import Path\n"

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.timeout(1200)
 RAY = ["hydra/launcher=ray", "hydra.launcher.init.num_cpus=2"]
 
 
-def test_job_whose_process_is_killed_continues_where_it_was(sweeps):
+def test_killed_job_continues_from_its_checkpoint(sweeps):
     jobs = ["every_seconds=1", "every_seconds=2"]  # which makes no difference to what is learned
     sweep = sweeps("callbacks.checkpoint.every_seconds=1,2", *LONG, *RAY)
     wait_until(lambda: sweep.has_checkpoint(jobs[0]) and sweep.is_trained_by(jobs[0]), sweep)
@@ -28,7 +28,7 @@ def test_job_whose_process_is_killed_continues_where_it_was(sweeps):
     assert_same_weights([sweep.run(job) for job in jobs])
 
 
-def test_bad_job_does_not_end_the_sweep(sweeps):
+def test_failed_job_does_not_end_the_sweep(sweeps):
     sweep = sweeps("model.latent_dim=2,0", *TINY, *RAY)
     assert sweep.end() == 1, sweep.output()
     states = {what: sweep.run(f"model.latent_dim={what}").status()["state"] for what in (2, 0)}

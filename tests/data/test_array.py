@@ -74,7 +74,7 @@ def test_shapes(tmp_path, stored, shape, expected):
 
 
 @pytest.mark.parametrize("stored", [(5, 8, 6), (3, 8, 3), (3, 8, 4), (4, 4, 4), (1, 8, 1), (7, 9, 6)])
-def test_channels_that_may_be_first_or_last_must_be_said(tmp_path, stored):
+def test_ambiguous_channels_must_be_specified(tmp_path, stored):
     np.save(tmp_path / "x.npy", x := images(30, *stored))
     first, middle, last = stored
     message = (
@@ -206,7 +206,7 @@ def link_to_a_device(path):
 
 
 @pytest.mark.parametrize("make", [os.mkfifo, link_to_a_device, Path.mkdir], ids=["fifo", "device", "folder"])
-def test_what_is_no_file_is_not_waited_for(tmp_path, make):
+def test_pipe_does_not_block(tmp_path, make):
     make(tmp_path / "x.npy")
     message = f"data.path: {tmp_path}/x.npy cannot be read: "
     with pytest.raises(ConfigError, match=rf"^{re.escape(message)}(it is not a regular file|Is a directory)$"):
@@ -244,7 +244,7 @@ def test_arrays_that_are_not_used_are_not_inflated(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("shape", [(10**12, 4, 4), (-1, 4, 4), (9, 4, 5), (9, 4, 3)])
 @pytest.mark.parametrize("suffix", ["npy", "npz"])
-def test_header_that_speaks_of_other_sizes_is_refused(tmp_path, shape, suffix):
+def test_header_with_wrong_sizes_is_refused(tmp_path, shape, suffix):
     file = io.BytesIO()
     np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
     file.write(bytes(9 * 4 * 4))
@@ -311,7 +311,7 @@ def test_other_files_are_refused(tmp_path):
         ({"shape": [1, 5, 4]}, "data.shape must be that of the data, [1, 4, 4], got [1, 5, 4]"),
     ],
 )
-def test_arguments_that_make_no_sense(tmp_path, kwargs, message):
+def test_invalid_arguments_are_refused(tmp_path, kwargs, message):
     np.save(tmp_path / "x.npy", images(30, 4, 4))
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         load(tmp_path / "x.npy", **kwargs)

@@ -145,7 +145,7 @@ def _no_proxy(monkeypatch):
     monkeypatch.setenv("no_proxy", "*")
 
 
-def test_the_right_bytes_are_saved_and_nothing_else(tmp_path):
+def test_verified_content_is_saved_as_the_only_file(tmp_path):
     with serving(answer(RIGHT)) as server:
         path = get(tmp_path, server.url)
         assert path.read_bytes() == RIGHT
@@ -154,7 +154,7 @@ def test_the_right_bytes_are_saved_and_nothing_else(tmp_path):
         assert server.requests == 1
 
 
-def test_a_server_that_does_not_say_the_length(tmp_path):
+def test_response_without_a_length_is_accepted(tmp_path):
     with serving(without_length(RIGHT)) as server:
         assert get(tmp_path, server.url).read_bytes() == RIGHT
 
@@ -176,7 +176,7 @@ def test_a_slow_server_is_waited_for(tmp_path):
     ],
     ids=["500", "503", "429", "truncated", "closed", "stalled"],
 )
-def test_a_failure_that_may_pass_is_tried_again(tmp_path, first):
+def test_temporary_failure_is_retried(tmp_path, first):
     with serving(first, answer(RIGHT)) as server:
         assert get(tmp_path, server.url, timeout=0.8).read_bytes() == RIGHT
         assert server.requests == 2
@@ -200,7 +200,7 @@ def test_a_failure_that_may_pass_is_tried_again(tmp_path, first):
     ],
     ids=lambda value: value.split(",")[0].replace(" ", "-") if isinstance(value, str) else "",
 )
-def test_a_url_that_will_not_do(tmp_path, bad, reason, requests):
+def test_invalid_url_is_reported(tmp_path, bad, reason, requests):
     with serving(bad) as server:
         with pytest.raises(DownloadError) as error:
             get(tmp_path, server.url, timeout=0.8)
@@ -231,7 +231,7 @@ def drip_redirects(request: BaseHTTPRequestHandler) -> None:
 
 
 @pytest.mark.parametrize("bad", [drip, drip_headers, drip_redirects])
-def test_a_server_that_drips_for_ever(tmp_path, bad):
+def test_server_that_sends_single_bytes_meets_the_deadline(tmp_path, bad):
     with serving(bad) as server:
         start = time.monotonic()
         with pytest.raises(DownloadError, match=r"only \d+ bytes arrived within 0.5 s"):
@@ -240,7 +240,7 @@ def test_a_server_that_drips_for_ever(tmp_path, bad):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_content_that_inflates_is_given_up(tmp_path):
+def test_decompression_bomb_is_refused(tmp_path):
     def bomb(request: BaseHTTPRequestHandler) -> None:
         packed = gzip.compress(bytes(50_000_000))
         request.send_response(200)
@@ -298,7 +298,7 @@ download.download([sys.argv[1]], sys.argv[2], accept=bytes, max_bytes=10**6)
 
 
 @pytest.mark.parametrize("signal_", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_an_interrupted_download_leaves_nothing_behind(tmp_path, signal_):
+def test_interrupted_download_leaves_no_file(tmp_path, signal_):
     with serving(stall(RIGHT[:70_000])) as server:
         process = subprocess.Popen(
             [sys.executable, "-c", SCRIPT, server.url, tmp_path / "folder" / "file.mat"],
@@ -314,7 +314,7 @@ def test_an_interrupted_download_leaves_nothing_behind(tmp_path, signal_):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_of_several_processes_one_downloads(tmp_path):
+def test_only_one_of_several_processes_downloads(tmp_path):
     path = tmp_path / "folder" / "file.mat"
     with serving(slow) as server:
         command = [sys.executable, "-c", SCRIPT, server.url, path]
@@ -378,7 +378,7 @@ def by_name(files: dict[str, bytes]) -> Answer:
     ],
     ids=["404", "wrong", "other", "bomb"],
 )
-def test_a_failed_mnist_download_says_what_to_do_in_one_line(tmp_path, monkeypatch, small_mnist, bad, reason):
+def test_failed_mnist_download_gives_the_remedy_in_one_line(tmp_path, monkeypatch, small_mnist, bad, reason):
     with serving(bad) as server:
         url = server.url.removesuffix("file.mat")
         monkeypatch.setattr(mnist, "URLS", [url])
@@ -408,7 +408,7 @@ def test_mnist_is_downloaded_and_unpacked(tmp_path, monkeypatch, small_mnist):
     assert [path.name for path in tmp_path.iterdir()] == ["MNIST"]
 
 
-def test_a_second_process_waits_for_the_first_and_downloads_nothing(tmp_path):
+def test_second_process_waits_for_the_download_of_the_first(tmp_path):
     path = tmp_path / "file"
     process = multiprocessing.get_context("fork").Process(
         target=download, args=([], path), kwargs={"accept": accept, "max_bytes": 1}
@@ -423,7 +423,7 @@ def test_a_second_process_waits_for_the_first_and_downloads_nothing(tmp_path):
 
 
 @real_data
-def test_data_that_are_there_are_read_from_a_folder_that_cannot_be_written(tmp_path, monkeypatch):
+def test_existing_data_are_read_from_a_read_only_folder(tmp_path, monkeypatch):
     def refuse(*args, **kwargs):
         raise AssertionError("a lock or a file was made")
 
@@ -437,7 +437,7 @@ def test_data_that_are_there_are_read_from_a_folder_that_cannot_be_written(tmp_p
 
 @pytest.mark.parametrize("make", [os.mkfifo, Path.mkdir, lambda path: path.symlink_to("/dev/zero")])
 @pytest.mark.parametrize("data", [FreyFace, MNIST])
-def test_what_is_no_file_is_not_waited_for(tmp_path, make, data):
+def test_pipe_does_not_block(tmp_path, make, data):
     for file in ("FreyFace/frey_rawface.mat", "MNIST/raw/train-images-idx3-ubyte"):
         (tmp_path / file).parent.mkdir(parents=True)
         make(tmp_path / file)

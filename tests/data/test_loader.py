@@ -203,7 +203,7 @@ def test_after_a_state_of_the_end_of_an_epoch_comes_the_next_epoch(block_size):
     assert same(list(resumed), following)
 
 
-def test_set_epoch_starts_that_epoch_and_leaves_the_present_one_alone():
+def test_set_epoch_starts_another_epoch_and_keeps_the_current_one():
     expected = epochs(BatchLoader(numbered(60), batch_size=5, block_size=2, shuffle=True), 4)
     loader = BatchLoader(numbered(60), batch_size=5, block_size=2, shuffle=True)
     next(iter(loader))
@@ -230,7 +230,7 @@ def test_values_in_a_batch():
         assert x.flatten().tolist() == [v - 3.5 for v in range(256)]
 
 
-def test_binarize_draws_each_epoch_anew_and_the_same_for_every_block_size():
+def test_each_epoch_has_new_draws_that_do_not_depend_on_the_block_size():
     grey = torch.full((40, 1, 4, 4), 128, dtype=torch.uint8)
     first, second = epochs(BatchLoader(grey, batch_size=10, block_size=2, binarize=True), 2)
     assert set(torch.cat([x for (x,) in first + second]).flatten().tolist()) == {0.0, 1.0}
@@ -251,7 +251,7 @@ def test_a_state_of_another_order_is_refused():
         BatchLoader(numbered(51), batch_size=5, block_size=2, shuffle=True).load_state_dict(state)
 
 
-def test_another_number_of_ranks_goes_on_with_the_order():
+def test_order_continues_with_another_number_of_ranks():
     def loader(world_size, rank=0):
         sizes = {"batch_size": 12 // world_size, "block_size": 1}
         return BatchLoader(numbered(50), **sizes, shuffle=True, rank=rank, world_size=world_size)
@@ -276,7 +276,7 @@ def test_another_number_of_ranks_goes_on_with_the_order():
         ({"y": torch.arange(9)}, "there are 9 labels for 10 datapoints"),
     ],
 )
-def test_arguments_that_make_no_sense(change, message):
+def test_invalid_arguments_are_refused(change, message):
     with pytest.raises(ValueError, match=message):
         BatchLoader(numbered(10), **({"batch_size": 5, "block_size": 1} | change))
 

@@ -59,7 +59,7 @@ def test_a_smaller_training_set_is_part_of_a_larger_one(small, large, seed):
     assert a <= b
 
 
-def test_train_size_leaves_the_other_splits_alone():
+def test_train_size_does_not_change_the_other_splits():
     dm = grey(train_size=20)
     assert dm.train_size == 20
     assert dm.splits.val.y.tolist() == list(range(100, 110))
@@ -131,7 +131,7 @@ def test_static_binarization_is_drawn_once():
     assert not torch.equal(a, other)
 
 
-def test_dynamic_binarization_draws_the_training_set_anew_and_the_others_once():
+def test_dynamic_binarization_redraws_only_the_training_set():
     dm = grey(binarization="dynamic")
     a, b = epochs(dm.train_dataloader())
     assert set(a.unique().tolist()) == set(b.unique().tolist()) == {0.0, 1.0}
@@ -183,7 +183,7 @@ def test_examples_are_fixed():
         ({"train_size": 101}, "data.train_size must be at most 100, the size of the training set, got 101"),
     ],
 )
-def test_arguments_that_make_no_sense(kwargs, message):
+def test_invalid_arguments_are_refused(kwargs, message):
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         grey(**kwargs).setup()
 

@@ -191,7 +191,7 @@ def report(monkeypatch, tmp_path):
     return made
 
 
-def test_first_to_fail_says_why(report, tmp_path):
+def test_first_worker_to_fail_determines_the_error(report, tmp_path):
     lost = report(RuntimeError("Connection closed by peer\nand more"), 2.0)
     error = first_failure([1, 1], [lost, report(NonFiniteLossError("the loss became nan"), 1.0)], tmp_path)
     assert isinstance(error, NonFiniteLossError)

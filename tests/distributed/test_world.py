@@ -64,7 +64,7 @@ def test_others_wait_for_the_first(tmp_path):
     assert found == [Path("outputs/run")] * 3
 
 
-def test_nothing_to_do_and_nobody_there(tmp_path, monkeypatch):
+def test_rendezvous_without_a_run_and_without_a_publisher(tmp_path, monkeypatch):
     monkeypatch.setattr(world, "PATIENCE_SECONDS", 0.1)
     with pytest.raises(Stopped, match=r"^error: rank 0 has published no run folder"):
         Rendezvous(tmp_path).wait()

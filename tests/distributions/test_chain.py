@@ -54,7 +54,7 @@ def test_gradients_reach_what_the_first_block_depends_on() -> None:
     assert not chain(mean).sample((3,)).requires_grad
 
 
-def test_block_that_depends_on_nothing_is_drawn_for_every_sample() -> None:
+def test_unconditional_block_is_drawn_for_every_sample() -> None:
     def program() -> Program:
         yield gaussian(torch.zeros(4, 2), 1.0)
         yield gaussian(torch.zeros(3), 1.0)

@@ -25,7 +25,7 @@ def test_bounds_are_ordered(ppca):
 
 
 @pytest.mark.parametrize("estimator", [PosteriorHMC, AnnealedImportanceSampling])
-def test_poor_acceptance_is_said(estimator):
+def test_poor_acceptance_gives_a_warning(estimator):
     reluctant = estimator(target_acceptance=0.1)
     wrong = make_ppca(latent_dim=2, data_dim=5, num_data=30)
     assert any("HMC accepts" in warning for warning in reluctant.warnings(found(reluctant, wrong)))

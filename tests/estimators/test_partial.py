@@ -17,7 +17,7 @@ def ppca():
     return make_ppca(num_data=20)
 
 
-def test_an_interrupted_evaluation_ends_like_one_that_was_not(ppca, tmp_path):
+def test_interrupted_evaluation_has_the_values_of_an_uninterrupted_one(ppca, tmp_path):
     model, estimator = VAE.join(ppca.p, ppca.q), ImportanceSampling(num_samples=10)
     whole, _ = run(estimator, model, Split(ppca.x), rows=30)
     partial = PartialEstimates(tmp_path / "evaluation" / "part.npz")
@@ -44,7 +44,7 @@ def test_an_interrupted_evaluation_ends_like_one_that_was_not(ppca, tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"no archive", None])
-def test_a_damaged_part_counts_as_none(ppca, tmp_path, content):
+def test_damaged_partial_estimates_are_ignored(ppca, tmp_path, content):
     partial = PartialEstimates(tmp_path / "part.npz")
     whole, _ = run(ImportanceSampling(5), VAE.join(ppca.p, ppca.q), Split(ppca.x), 30, partial=partial)
     partial.save(whole, 1.0)

@@ -110,7 +110,7 @@ def test_draws_from_a_gaussian_have_its_mean_and_covariance() -> None:
 
 @pytest.mark.parametrize("target", [0.65, 0.9])
 @pytest.mark.parametrize("first", [0.001, 3.0])
-def test_the_step_size_is_tuned_to_the_acceptance_asked_for(target: float, first: float) -> None:
+def test_step_size_is_tuned_to_the_target_acceptance(target: float, first: float) -> None:
     scales = torch.linspace(0.5, 2, 20)
 
     def log_density(z: Tensor) -> Tensor:

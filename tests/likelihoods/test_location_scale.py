@@ -60,7 +60,7 @@ def test_locations_are_bounded_on_request(head: type) -> None:
     torch.testing.assert_close(free(h).mean.sigmoid(), bounded(h).mean)
 
 
-def test_decision_is_kept_with_the_weights():
+def test_chosen_bounds_are_stored_with_the_weights():
     for decided in (True, False):
         trained = Gaussian((3,), (1, 2, 2), bounded=decided)
         loaded = Gaussian((3,), (1, 2, 2))
@@ -113,7 +113,7 @@ def test_standardized_table_is_modelled(run_train, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(("scale", "shift", "bounded"), [(0.1, 0.5, True), (25.0, 128.0, False)])
-def test_run_keeps_what_its_data_decide(run_train, tmp_path, capsys, scale, shift, bounded):
+def test_run_stores_the_shape_and_bounds_of_its_data(run_train, tmp_path, capsys, scale, shift, bounded):
     np.save(tmp_path / "x.npy", table(scale, shift).clip(0))
     run = [*SETTINGS, f"data.path={tmp_path}/x.npy", "model=laplace", "model.encoder.hidden=[4]"]
     folder, _ = run_train(*run, "max_samples=1000")

@@ -74,7 +74,7 @@ def test_each_objective_has_a_configuration() -> None:
 
 
 @pytest.mark.parametrize("objective", CLASSES)
-def test_each_objective_says_its_source_and_its_arguments(objective: type[Objective]) -> None:
+def test_each_objective_documents_its_source_and_arguments(objective: type[Objective]) -> None:
     text = inspect.getdoc(objective)
     assert text is not None
     assert "Source" in text

@@ -105,7 +105,7 @@ def test_monte_carlo_em_steps_as_often_as_asked_and_leaves_the_encoder_alone(tmp
 
 
 @pytest.mark.parametrize("objective", [FullVB(), ScoreFunction(baseline="learned")], ids=["full_vb", "learned"])
-def test_an_objective_that_has_not_met_the_model_says_so(objective: Objective) -> None:
+def test_unconnected_objective_raises(objective: Objective) -> None:
     p, q = pair(make_module(SGVB()).vae)
     with pytest.raises(RuntimeError, match=r"needs objective\.connect\(p, q\) first"):
         objective.estimate(p, q, torch.zeros(2, 1, 4, 4))

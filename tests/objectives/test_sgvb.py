@@ -123,7 +123,7 @@ def test_free_bits_per_dimension_refuse_a_posterior_that_does_not_factorize(mode
     SGVB(free_bits=0.1, free_bits_per="datapoint", kl="sampled", weight_prior=False)(model.p, Correlated(), model.x)
 
 
-def test_an_analytic_kl_that_is_not_known_is_an_error(model: PPCA, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unknown_analytic_kl_is_an_error(model: PPCA, monkeypatch: pytest.MonkeyPatch) -> None:
     def unknown(*_: object) -> None:
         raise NotImplementedError
 

@@ -113,7 +113,7 @@ def test_there_is_no_figure_without_data(make_run, tmp_path):
     assert bound(runs) is marginal_likelihood(runs) is learning_curves(runs, ["val/elbo"]) is None
 
 
-def test_table_is_sorted_best_first_and_has_what_evaluation_found(make_run, add_evaluation, tmp_path):
+def test_table_is_sorted_by_elbo_and_has_the_estimates(make_run, add_evaluation, tmp_path):
     for seed, elbo in ((0, -100.0), (1, -90.0), (2, -110.0)):
         path = make_run(f"seed-{seed}", {"val/elbo": {10: elbo}, "test/elbo": {10: elbo}}, seed=seed)
     add_evaluation(path, estimator="importance_sampling", split="test", value=-97.123, standard_error=0.014)
@@ -127,7 +127,7 @@ def test_table_is_sorted_best_first_and_has_what_evaluation_found(make_run, add_
     assert table([]) == []
 
 
-def test_estimates_stand_beside_metrics_of_the_same_name(make_run, add_evaluation, tmp_path):
+def test_estimates_and_metrics_of_the_same_name_have_own_columns(make_run, add_evaluation, tmp_path):
     for seed, elbo in ((0, -100.0), (1, -90.0)):
         path = make_run(f"seed-{seed}", {"test/elbo": {10: elbo}}, seed=seed)
         add_evaluation(path, estimator="elbo", split="test", value=elbo - 1, standard_error=0.01)
@@ -144,7 +144,7 @@ def test_labels_are_drawn_as_they_are_written(make_run, tmp_path):
     item.figure.savefig(tmp_path / "figure.png")
 
 
-def test_description_names_only_what_differs(make_run, tmp_path):
+def test_labels_have_only_differing_overrides(make_run, tmp_path):
     for latent_dim, objective in ((3, "sgvb"), (5, "sgvb"), (5, "wake_sleep")):
         make_run(f"{latent_dim}{objective}", {"val/elbo": {1: 1.0}}, latent_dim=latent_dim, objective=objective)
     runs, _ = find([str(tmp_path / "runs")])

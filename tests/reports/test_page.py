@@ -27,14 +27,14 @@ def test_texts_are_escaped_and_numbers_formatted(tmp_path):
     assert "<h2>Skipped</h2>" in text
 
 
-def test_no_part_without_rows_and_no_section_of_what_was_skipped(tmp_path):
+def test_empty_parts_and_skipped_runs_have_no_section(tmp_path):
     text = write_page(tmp_path, "title", "note", [Item("a", "A", "caption", show_rows=True)], []).read_text()
     assert "<table" not in text
     assert "Skipped" not in text
     assert not (tmp_path / "a.csv").exists()
 
 
-def test_spreadsheet_takes_no_text_for_a_formula(tmp_path):
+def test_texts_are_no_formulas_in_a_spreadsheet(tmp_path):
     rows = [{"what": what, "value": -1.5} for what in ("=cmd|' /C calc'!A0", "@SUM(1)", "+x", "-x", "-1.00 ± 0.01")]
     write_page(tmp_path, "title", "note", [Item("table", "T", "", rows=rows)], [])
     lines = (tmp_path / "table.csv").read_text().splitlines()

@@ -9,7 +9,7 @@ from aevb.reports import find
 ELBO = {"train/elbo": {1000: -2.0, 2000: -1.5}, "val/elbo": {2000: -1.25}}
 
 
-def test_run_says_what_it_is(make_run, add_evaluation):
+def test_summary_describes_the_run(make_run, add_evaluation):
     path = make_run("a", ELBO, data="freyface", objective="wake_sleep", latent_dim=5, seed=7, train_size=100)
     add_evaluation(path, estimator="importance_sampling", split="test", value=-1.0, standard_error=0.1)
     ((run,), skipped) = find([str(path)])
@@ -23,7 +23,7 @@ def test_run_says_what_it_is(make_run, add_evaluation):
     assert run.last("test/elbo") is None
 
 
-def test_result_of_a_finished_run_goes_before_its_metrics(make_run):
+def test_results_take_precedence_over_metrics(make_run):
     ((run,), _) = find([str(make_run("a", ELBO, results={"val/elbo": -1.0}))])
     assert run.last("val/elbo") == -1.0
     assert run.last("train/elbo") == -1.5
@@ -93,7 +93,7 @@ def test_invalid_run_is_skipped_with_a_reason(make_run, what, reason):
     assert reason in found
 
 
-def test_run_that_is_being_written_is_read_as_far_as_it_goes(make_run):
+def test_running_run_is_read_up_to_its_last_complete_row(make_run):
     path = make_run("a", ELBO, state="running")
     with (path / "metrics.csv").open("a") as file:
         file.write("3000")

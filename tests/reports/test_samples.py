@@ -4,7 +4,7 @@ from aevb.reports import find
 from aevb.reports.samples import representatives
 
 
-def test_longest_run_of_aevb_with_a_checkpoint_stands_for_its_panel(make_run, tmp_path):
+def test_panel_shows_the_longest_run_of_aevb_with_a_checkpoint(make_run, tmp_path):
     for name, end, setting in (
         ("wake-sleep", 9000, {"objective": "wake_sleep"}),
         ("short", 1000, {}),

@@ -54,7 +54,7 @@ def trained(run_train, tmp_path):
 CHANGES = {"x_train": 0.5, "y_train": 7, "x_val": 0.5, "y_val": 7, "x_test": 0.5, "y_test": 7}
 
 
-def test_other_data_are_refused_wherever_a_run_meets_them(run_train, tmp_path, trained):
+def test_changed_data_are_refused_in_every_program(run_train, tmp_path, trained):
     before = everything(trained.path)
     for name, value in CHANGES.items():
         save(tmp_path / "data.npz", **{name: value})
@@ -93,7 +93,7 @@ def test_data_are_found_from_any_folder(run_train, tmp_path, monkeypatch):
     run_train(f"resume={folder.path}", "max_samples=2000", folder=folder.path)
 
 
-def test_moved_data_are_found_where_the_command_says(run_train, tmp_path, trained, monkeypatch):
+def test_moved_data_are_found_at_the_place_in_the_command(run_train, tmp_path, trained, monkeypatch):
     (tmp_path / "data.npz").rename(tmp_path / "moved.npz")
     save(tmp_path / "other.npz", x_test=0.5)
     with pytest.raises(
@@ -117,7 +117,7 @@ def test_moved_data_are_found_where_the_command_says(run_train, tmp_path, traine
     assert trained.config().data.path == str(tmp_path / "again.npz")
 
 
-def test_place_that_would_be_ignored_is_an_error(run_train, tmp_path, trained):
+def test_unused_place_of_data_is_an_error(run_train, tmp_path, trained):
     message = ": the data of .*run have no such setting; drop it$"
     with pytest.raises(ConfigError, match=f"^paths.data{message}"):
         run_evaluate(trained.path, f"paths.data={tmp_path}")

@@ -13,7 +13,7 @@ def entry(value: float, **fields: object) -> dict[str, object]:
     return about | {"value": value} | fields
 
 
-def test_a_later_answer_replaces_an_earlier_one_to_the_same_question(tmp_path):
+def test_entry_replaces_an_earlier_one_with_the_same_identity(tmp_path):
     file = EvaluationFile(tmp_path)
     assert file.read() == {"entries": [], "tasks": []}
     for new in (entry(1.0), entry(2.0, split="val"), entry(3.0, settings={"num_samples": 6}), entry(4.0)):
@@ -21,7 +21,7 @@ def test_a_later_answer_replaces_an_earlier_one_to_the_same_question(tmp_path):
     assert [found["value"] for found in file.read()["entries"]] == [2.0, 3.0, 4.0]
 
 
-def test_what_json_does_not_know_becomes_null(tmp_path):
+def test_infinite_values_become_null(tmp_path):
     file = EvaluationFile(tmp_path)
     file.add("entries", entry(float("-inf"), diagnostics={"a": [float("nan"), 1.0]}))
     (found,) = json.loads(file.path.read_text(), parse_constant=pytest.fail)["entries"]

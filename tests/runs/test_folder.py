@@ -133,7 +133,7 @@ FORBIDDEN = [
 
 @pytest.mark.parametrize("target", FORBIDDEN)
 @pytest.mark.parametrize("place", ["model", "model.likelihood", "model.encoder"])
-def test_config_instantiates_only_what_is_allowed(folder, target, place):
+def test_only_allowed_classes_are_instantiated(folder, target, place):
     config = folder.config()
     OmegaConf.update(config, f"{place}._target_", target)
     folder.write_config(config)

@@ -64,7 +64,7 @@ def test_status(tmp_path, content, reason):
     assert reason in refused(read_json, tmp_path / "status.json", content, Status)
 
 
-def test_whole_status_is_given_as_it_is_but_for_what_is_not_finite_or_controls_a_terminal(tmp_path):
+def test_status_is_read_without_infinite_values_and_control_characters(tmp_path):
     status = {"state": "finished", "samples": 10, "results": {"test/elbo": -1.5, "val/elbo": None}, "more": [1, "x"]}
     path = tmp_path / "status.json"
     path.write_text(json.dumps(status))
@@ -120,7 +120,7 @@ def test_metrics(tmp_path, content):
     refused(lambda path, root: metrics(path), tmp_path / "metrics.csv", content)
 
 
-def test_metrics_leave_out_what_is_not_finite_or_absurd(tmp_path):
+def test_metrics_without_infinite_and_absurd_values(tmp_path):
     path = tmp_path / "metrics.csv"
     path.write_text("samples,a,b\n1,1e400,2\n2,nan,\n3,1e300,\n4,-5,\n5")
     assert metrics(path) == {"a": [(4, -5.0)], "b": [(1, 2.0)]}
@@ -136,7 +136,7 @@ READERS = [
 
 @pytest.mark.parametrize(("name", "read"), READERS, ids=[name for name, _ in READERS])
 @pytest.mark.parametrize("kind", ["pipe", "folder", "link out", "device", "link to itself", "missing"])
-def test_what_is_no_file_of_the_folder_is_refused_at_once(tmp_path, name, read, kind):
+def test_files_outside_of_the_folder_are_refused(tmp_path, name, read, kind):
     folder = tmp_path / "run"
     folder.mkdir()
     path = folder / name

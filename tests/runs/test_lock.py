@@ -19,7 +19,7 @@ with Lock(sys.argv[1]):
 """
 
 
-def test_lock_is_held_once_and_leaves_nothing(tmp_path):
+def test_lock_is_exclusive_and_removes_its_file(tmp_path):
     folder = tmp_path / "new" / "run"
     with Lock(folder):
         assert is_locked(folder)
@@ -46,7 +46,7 @@ def test_lock_of_a_killed_process_is_free(tmp_path):
         assert is_locked(tmp_path)
 
 
-def test_a_file_that_nobody_locks_is_no_lock(tmp_path):
+def test_unlocked_lock_file_is_free(tmp_path):
     (tmp_path / ".lock").write_text("left by another program")
     assert not is_locked(tmp_path)
     with Lock(tmp_path):

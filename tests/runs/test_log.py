@@ -16,7 +16,7 @@ def lines(file):
     return file.read_text().splitlines()
 
 
-def test_all_that_is_said_is_logged_and_still_said(tmp_path, capsys):
+def test_output_is_logged_and_still_printed(tmp_path, capsys):
     file = tmp_path / "train.log"
     handler = logging.StreamHandler(sys.stderr)
     logger = logging.getLogger("a library")
@@ -62,7 +62,7 @@ def test_second_attempt_is_appended(tmp_path):
     assert lines(tmp_path / "train.log")[1::2] == ["first", "second"]
 
 
-def test_of_a_progress_bar_the_last_state_is_logged(tmp_path):
+def test_progress_bar_is_logged_in_its_last_state(tmp_path):
     found = []
     stream = Copy(io.StringIO(), found.append)
     console = Console(file=stream, force_terminal=True, width=60)

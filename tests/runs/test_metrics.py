@@ -31,13 +31,13 @@ def test_resumed_run_continues_after_the_rows_of_its_checkpoint(tmp_path):
 
 
 @pytest.mark.parametrize("unfinished", ["3", "30,", "30,3.1"])
-def test_row_that_is_not_written_whole_is_none(tmp_path, unfinished):
+def test_incomplete_row_is_ignored(tmp_path, unfinished):
     file = tmp_path / "metrics.csv"
     file.write_text("samples,a\n10,1.0\n" + unfinished)
     assert read_metrics(file).rows == [{"samples": "10", "a": "1.0"}]
 
 
-def test_file_that_is_removed_is_not_made_anew(tmp_path):
+def test_removed_file_is_not_created_again(tmp_path):
     writer = MetricsWriter(tmp_path / "metrics.csv")
     writer.append({"samples": 10, "a": 1.0})
     (tmp_path / "metrics.csv").unlink()

@@ -23,7 +23,7 @@ def folder(tmp_path):
     return run
 
 
-def test_end_is_recorded(folder):
+def test_outcome_is_recorded(folder):
     with recorded(folder):
         pass
     assert (folder.status()["state"], folder.status()["error"]) == ("finished", None)
@@ -48,7 +48,7 @@ def test_failure_is_one_line(folder, error, code, message):
     assert (folder.status()["state"], folder.status()["error"]) == ("failed", message)
 
 
-def test_status_on_a_full_disk_is_written_over_the_old_one(folder, monkeypatch):
+def test_status_is_overwritten_in_place_on_a_full_disk(folder, monkeypatch):
     def full(path, data):
         raise OSError(errno.ENOSPC, "No space left on device", str(path))
 
@@ -74,7 +74,7 @@ def replace(path):
     RunFolder(path).create(OmegaConf.create({}), ["seed=2"])
 
 
-def test_folder_of_another_run_by_now_is_not_written(folder, monkeypatch):
+def test_folder_replaced_by_another_run_is_not_written(folder, monkeypatch):
     monkeypatch.setattr(folder, "require_whole", lambda: None)
     with pytest.raises(Stopped, match="was replaced by that of another"), recorded(folder):
         replace(folder.path)
@@ -82,7 +82,7 @@ def test_folder_of_another_run_by_now_is_not_written(folder, monkeypatch):
     assert RunFolder(folder.path).status()["state"] == "running"
 
 
-def test_setting_that_makes_no_sense_is_recorded_and_raised(folder):
+def test_invalid_setting_is_recorded_and_raised(folder):
     with pytest.raises(ConfigError, match="seed: no"), recorded(folder):
         raise ConfigError("seed: no")
     assert folder.status()["error"] == "seed: no"

@@ -25,7 +25,7 @@ def job(tmp_path: Path) -> Job:
     return job
 
 
-def test_hydra_reads_the_launchers_without_what_is_heavy():
+def test_launchers_import_nothing_heavy():
     program = (
         "import sys, hydra_plugins.aevb_launchers, hydra_plugins.aevb_sweepers\n"
         "print(sorted({'torch', 'ray', 'submitit', 'wandb'} & set(sys.modules)))"
@@ -114,7 +114,7 @@ def test_jobs_are_submitted_as_there_is_room_and_their_results_are_in_order(jobs
     assert cluster.closed
 
 
-def test_ctrl_c_cancels_what_runs(jobs):
+def test_ctrl_c_cancels_running_jobs(jobs):
     cluster = Cluster(interrupt_after=1)
     with pytest.raises(KeyboardInterrupt):
         run_jobs(jobs, cluster)

@@ -17,7 +17,7 @@ OVERRIDES = st.text(st.characters(codec="utf-8"), max_size=300) | st.text("a./@~
 
 
 @given(OVERRIDES)
-def test_folder_names_are_good_for_any_file_system(text):
+def test_folder_names_are_valid_on_any_file_system(text):
     name = folder_name(text)
     assert 1 <= len(name) <= 120
     assert set(name) <= set(string.ascii_letters + string.digits + "_.,=+-@~")
@@ -29,13 +29,13 @@ def test_folder_names_are_good_for_any_file_system(text):
 @example("model/prior=vamp", "model@prior=vamp")
 @example("a b", "a~b")
 @example("a" * 120, "a" * 121)
-def test_folder_names_tell_jobs_apart(a, b):
+def test_different_jobs_have_different_folder_names(a, b):
     names = {text: folder_name(text) for text in (a, b)}
     names |= {name: folder_name(name) for name in names.values()}  # a name is a text, too
     assert len(set(names.values())) == len(names)
 
 
-def test_plain_overrides_stay_readable():
+def test_plain_overrides_are_kept_in_names():
     assert folder_name("data=mnist,model/prior=vamp,seed=1") == "data=mnist,model@prior=vamp,seed=1"
     assert folder_name("optimizer.lr=0.01,data.name='a b'").startswith("optimizer.lr=0.01,data.name=~a~b~~")
 
@@ -43,7 +43,7 @@ def test_plain_overrides_stay_readable():
 COMMAND = ["model=bernoulli,gaussian", "model.latent_dim=2,5", "max_samples=2000", "logger=none"]
 
 
-def test_sweep_is_named_by_what_varies_and_what_is_fixed():
+def test_sweep_name_has_varying_and_fixed_keys():
     name = "model+model.latent_dim,max_samples=2000"
     assert sweep_name(None, None, COMMAND, None) == name
     assert sweep_name(None, None, [*reversed(COMMAND), "sweep.retry_failed=false"], None) == name
@@ -61,7 +61,7 @@ def test_keys_that_vary(value):
     assert varying(["seed=3"], {"seed": value}) == ["seed"]
 
 
-def test_job_is_named_by_what_varies():
+def test_job_name_has_the_varying_keys():
     command = ["model=gaussian", "model.latent_dim=2", "model/prior=vamp", "seed=1"]
     assert job_name(command, ["model.latent_dim", "model"]) == "model=gaussian,model.latent_dim=2"
     assert job_name(command, ["model/prior"]) == "model@prior=vamp"
@@ -75,7 +75,7 @@ def test_part_of_a_preset_names_its_jobs_as_the_whole_does():
     assert job_name(job, part) == job_name(job, whole) == "model.latent_dim=5,seed=1"
 
 
-def test_job_takes_over_what_the_command_as_a_whole_gives():
+def test_job_takes_the_settings_of_the_whole_command():
     def composed(*overrides):
         return compose("train", list(overrides), return_hydra_config=True)
 

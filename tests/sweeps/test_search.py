@@ -33,7 +33,7 @@ def ask(study):
     return trial
 
 
-def test_search_starts_with_the_first_trials_and_continues_with_what_is_left(storage):
+def test_search_starts_with_first_trials_and_continues(storage):
     assert continue_study(storage, "s", "maximize", 6, FIRST) == (6, 0)
     study = load(storage)
     assert ask(study).params == FIRST[0]

@@ -75,7 +75,7 @@ def test_finished_job_returns_its_result_and_is_not_trained_again(run_job):
     assert folder.status() == before
 
 
-def test_job_that_is_asked_for_more_samples_goes_on(run_job, run_train, tmp_path):
+def test_job_with_more_samples_continues(run_job, run_train, tmp_path):
     folder, _ = run_job("max_samples=1300", *TINY)
     run_job("max_samples=2600", *TINY)
     assert folder.status()["samples"] == 2600
@@ -92,7 +92,7 @@ def test_job_of_other_settings_is_refused(run_job):
     assert folder.status()["state"] == "finished"
 
 
-def test_interrupted_job_without_a_checkpoint_starts_anew(run_job):
+def test_interrupted_job_without_a_checkpoint_restarts(run_job):
     folder, _ = run_job("max_samples=1300", *TINY)
     results = folder.status()["results"]
     folder.last_checkpoint.unlink()
@@ -102,7 +102,7 @@ def test_interrupted_job_without_a_checkpoint_starts_anew(run_job):
     assert folder.status()["results"] == results
 
 
-def test_failed_job_can_be_left(run_job):
+def test_failed_job_is_not_retried_on_request(run_job):
     folder, _ = run_job("max_samples=1300", *TINY)
     folder.write_status(state="failed", error="out of memory")
     run_job("max_samples=1300", "sweep.retry_failed=false", *TINY)

@@ -30,7 +30,7 @@ def make_sweep(path):
     return find_runs(path)
 
 
-def test_best_row_is_first_and_only_what_differs_is_told(tmp_path):
+def test_best_row_is_first_and_only_differing_overrides_are_columns(tmp_path):
     rows = table(make_sweep(tmp_path))
     assert [row["run"] for row in rows] == ["c", "b", "a", "d"]
     assert [row["seed"] for row in rows] == ["3", "2", "1", "4"]
@@ -48,7 +48,7 @@ def test_metric_of_the_runs_decides(tmp_path):
     assert [row["run"] for row in table(find_runs(tmp_path))] == ["y", "x"]
 
 
-def test_run_whose_process_is_gone_is_interrupted(tmp_path):
+def test_killed_run_is_interrupted(tmp_path):
     make_run(tmp_path / "a", ["seed=1"], state="running")
     (row,) = table(find_runs(tmp_path))
     assert (row["state"], row["reason"]) == ("interrupted", "its process was killed")
@@ -72,7 +72,7 @@ def test_text_and_csv(tmp_path):
     assert written[2]["test/elbo"] == ""
 
 
-def test_table_of_nothing(tmp_path):
+def test_empty_table(tmp_path):
     assert table(find_runs(tmp_path)) == []
     assert as_text([]) == ""
     make_run(tmp_path / "only", ["seed=1"], state="finished")

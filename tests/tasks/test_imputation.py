@@ -23,7 +23,7 @@ def test_psnr():
     assert psnr(torch.where(half, x, x + 0.01), x, ~half) == pytest.approx(40, abs=1e-2)
 
 
-def test_nearest_looks_at_what_is_observed():
+def test_nearest_uses_only_observed_pixels():
     train = torch.tensor([[0.0, 0, 1, 1], [1, 1, 0, 0], [0, 1, 0, 1]]).view(3, 1, 2, 2)
     x = torch.tensor([[0.1, 0.2, 0, 0], [0, 1, 1, 1]]).view(2, 1, 2, 2)
     seen = torch.tensor([[True, True, False, False], [True, True, False, False]]).view(2, 1, 2, 2)
@@ -48,7 +48,7 @@ def test_noise_is_of_the_kind_of_the_data():
 @pytest.mark.parametrize(
     "task", [Inpaint(mask=Half("top")), SuperResolution(), Denoise(), Inpaint(mask=RandomPixels(0.5))]
 )
-def test_findings(task):
+def test_results_of_the_task(task):
     torch.manual_seed(0)
     task = type(task)(**{**vars(task), "num_chains": 2, "burn_in": 1, "num_steps": 2})
     x, train = torch.rand(12, 1, 4, 4), torch.rand(30, 1, 4, 4)

@@ -17,7 +17,7 @@ from .known import collapsed_model, normal_data, run
 
 
 @pytest.mark.parametrize("active", [0, 2, 4])
-def test_active_units_are_found_and_collapse_is_said(active):
+def test_active_units_and_collapse_are_reported(active):
     found = run(Latents(), collapsed_model(active), normal_data(500))
     assert found.results["active_units"] == active
     assert found.results["active"] == list(range(active))
@@ -50,7 +50,7 @@ def test_kl_splits_into_information_and_distance_from_the_prior():
     assert found["mutual_information"] + found["kl_aggregate"] == pytest.approx(found["kl"])
 
 
-def test_information_beyond_what_can_be_measured_is_said():
+def test_information_near_its_limit_is_reported_as_a_bound():
     found = run(Latents(aggregate_size=50), collapsed_model(4, spread=300, std=0.001), normal_data(60))
     assert found.results["mutual_information"] == pytest.approx(math.log(50), abs=0.001)
     assert "at least 3.91 are information about x (50 datapoints can show 3.91), and at most" in found.words[1]

@@ -39,7 +39,7 @@ def test_memory_that_runs_out_in_training_is_one_line(run_train, monkeypatch):
         run_train(*TINY)
 
 
-def test_errors_of_torch_are_known():
+def test_out_of_memory_errors_of_torch_are_recognized():
     with pytest.raises(RuntimeError) as error:
         torch.empty(2**50)
     assert is_out_of_memory(error.value)

@@ -207,7 +207,7 @@ def test_full_variational_bayes_knows_the_size_of_the_training_set_in_the_sanity
     assert module.objective.num_data == 50
 
 
-def test_an_objective_that_was_told_n_keeps_it() -> None:
+def test_objective_keeps_a_given_number_of_data() -> None:
     objective = SGVB()
     objective.num_data = 1000
     assert fit(DataLoader(TensorDataset(X), batch_size=10), objective).objective.num_data == 1000

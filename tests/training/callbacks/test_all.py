@@ -103,6 +103,6 @@ def test_examples_are_the_first_datapoints(loader: Any, count: int, labels: Any)
         (DataLoader(Endless(), batch_size=10), None),
     ],
 )
-def test_total_is_known_where_the_loader_has_a_length(loader: Any, total: int | None) -> None:
+def test_total_is_known_for_loaders_with_a_length(loader: Any, total: int | None) -> None:
     module, trainer = fit([], loader, limit_train_batches=1)
     assert total_samples(trainer, module) == total

@@ -75,7 +75,7 @@ def test_mean_elbo_has_the_same_noise_each_time_and_leaves_the_mode_alone(run_tr
     assert all(part.training for part in module.modules())
 
 
-def test_estimator_of_the_marginal_likelihood_takes_the_place_of_the_elbo(run_train):
+def test_estimator_replaces_the_elbo(run_train):
     settings = ["callbacks.curve.first=100", "callbacks.curve.per_decade=1", "callbacks.curve.datapoints=50"]
     estimator = "{_target_:aevb.estimators.ImportanceSampling,num_samples:20}"
     folder, _ = run_train(*SETTINGS, *settings, f"+callbacks.curve.estimator={estimator}", "max_samples=1350")

@@ -29,7 +29,7 @@ def wandb_config(**settings: object) -> DictConfig:
     return OmegaConf.create({"logger": {"_target_": "aevb.training.loggers.WandbLogger", **settings}}).logger
 
 
-def test_logger_that_fails_is_not_asked_again(tmp_path, monkeypatch, caplog):
+def test_failed_logger_is_not_called_again(tmp_path, monkeypatch, caplog):
     logger = make_logger(wandb_config(folder=str(tmp_path)))
     monkeypatch.setattr(wandb, "init", refuse)
     logger.log_hyperparams({"seed": 1})

@@ -71,7 +71,7 @@ def test_offline_run_holds_everything(tmp_path):
 
 
 @pytest.mark.parametrize(("code", "preempted"), [(1, False), (143, True)])
-def test_run_that_did_not_finish_ends_as_what_it_is(tmp_path, code, preempted):
+def test_unfinished_run_has_its_state(tmp_path, code, preempted):
     logger = WandbLogger(tmp_path)
     logger.log_metrics({"train/elbo": -1.0}, 100)
     logger.finish(exit_code=code)
@@ -79,7 +79,7 @@ def test_run_that_did_not_finish_ends_as_what_it_is(tmp_path, code, preempted):
     assert any(record.HasField("preempting") for record in read_offline_run(tmp_path)) == preempted
 
 
-def test_resumed_run_continues_its_id_and_says_what_happened(tmp_path):
+def test_resumed_run_keeps_its_id_and_logs_the_previous_outcome(tmp_path):
     for folder, resumed_after in (("first", None), ("second", "killed")):
         (tmp_path / folder).mkdir()
         logger = WandbLogger(tmp_path / folder, id="abc12345", tags=["a"], resumed_after=resumed_after)
@@ -92,7 +92,7 @@ def test_resumed_run_continues_its_id_and_says_what_happened(tmp_path):
     assert found == [("abc12345", ["a"], None), ("abc12345", ["a", "resumed"], "killed")]
 
 
-def test_resumed_run_goes_on_online_under_its_id_and_ends_as_it_ended(tmp_path, monkeypatch):
+def test_resumed_run_is_online_with_its_id_and_exit_code(tmp_path, monkeypatch):
     wandb.teardown()
     with serve() as server:
         monkeypatch.setenv("WANDB_BASE_URL", server.address)
@@ -135,7 +135,7 @@ def test_printed_command_uploads_every_part_of_a_resumed_run(tmp_path, monkeypat
 
 
 @pytest.mark.parametrize("answer", ["silence", "refusal"])
-def test_server_that_cannot_be_had_leaves_the_run_offline(tmp_path, monkeypatch, caplog, answer):
+def test_unreachable_server_gives_an_offline_run(tmp_path, monkeypatch, caplog, answer):
     wandb.teardown()
     monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
     monkeypatch.setenv("WANDB_INIT_TIMEOUT", "1")
@@ -156,7 +156,7 @@ def test_server_that_cannot_be_had_leaves_the_run_offline(tmp_path, monkeypatch,
     wandb.teardown()
 
 
-def test_server_that_vanishes_does_not_hold_the_end_of_a_run(tmp_path, monkeypatch, caplog):
+def test_lost_server_does_not_block_the_end_of_a_run(tmp_path, monkeypatch, caplog):
     wandb.teardown()
     monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
     monkeypatch.setenv("WANDB_FINISH_TIMEOUT", "1")
@@ -174,7 +174,7 @@ def test_server_that_vanishes_does_not_hold_the_end_of_a_run(tmp_path, monkeypat
     wandb.teardown()
 
 
-def test_offline_run_calls_nobody(tmp_path, monkeypatch):
+def test_offline_run_opens_no_connection(tmp_path, monkeypatch):
     wandb.teardown()  # its process of its own, and the settings that it has read
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(0.2)

@@ -27,7 +27,7 @@ def refuse(*arguments: object, **options: object) -> None:
     raise OSError("no such luck\nand a long story")
 
 
-def test_table_that_cannot_be_logged_costs_a_sentence(tmp_path, monkeypatch):
+def test_failed_logging_of_the_table_is_one_sentence(tmp_path, monkeypatch):
     monkeypatch.setattr(wandb, "init", refuse)
     assert log_sweep_table(tmp_path, [{"seed": 0}], ["seed"]) == "the table could not be logged: no such luck"
 

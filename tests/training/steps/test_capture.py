@@ -151,7 +151,7 @@ def test_updates_can_be_captured(name: str) -> None:
 
 
 @pytest.mark.parametrize("waiting", [Tensor.item, Tensor.nonzero, Tensor.cpu, Tensor.tolist, lambda x: x[x > 0], bool])
-def test_what_waits_is_refused(waiting: Callable[[Tensor], Any]) -> None:
+def test_waiting_operations_are_refused(waiting: Callable[[Tensor], Any]) -> None:
     x = torch.ones(1)
     with pytest.raises(WaitingError), NoCopies(), NoWaiting():
         waiting(x)
@@ -213,7 +213,7 @@ def test_long_blocks_are_several_graphs(graphs: EmulatedGraphs, monkeypatch: pyt
     fitting.assert_near(*results)
 
 
-def test_graphs_are_made_anew_when_settings_change(graphs: EmulatedGraphs) -> None:
+def test_changed_settings_give_new_graphs(graphs: EmulatedGraphs) -> None:
     class Freeze(pl.Callback):
         """The second epoch trains the generative model alone, with another β."""
 

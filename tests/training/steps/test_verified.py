@@ -121,7 +121,7 @@ def test_a_smaller_last_minibatch_is_eager_and_the_rest_is_recorded() -> None:
     assert (runner.programs, runner.verified, runner.aside) == (1, verified.VERIFICATION, True)
 
 
-def test_minibatches_of_another_shape_are_recorded_anew() -> None:
+def test_minibatches_of_another_shape_have_a_new_record() -> None:
     class Halve(pl.Callback):
         """The second epoch has smaller minibatches."""
 
