@@ -18,7 +18,7 @@ from torch import Tensor
 from aevb import likelihoods, networks, objectives, posteriors, priors
 from aevb.objectives import SGVB
 from aevb.training import module
-from aevb.training.steps import capture
+from aevb.training.steps import capture, compiled
 from aevb.training.steps.capture import MAX_GRAPHS, Captured, CapturedProgram
 from aevb.training.steps.compiled import with_tensor_rates
 from aevb.training.steps.eager import Eager
@@ -324,7 +324,7 @@ def test_a_resumed_run_has_the_bits_of_an_uninterrupted_one(graphs: EmulatedGrap
 def test_programs_are_captured(
     options: dict[str, Any], graphs: EmulatedGraphs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(torch, "compile", lambda program, **options: program)
+    monkeypatch.setattr(compiled, "compile_graph", lambda program, arguments: program)
     results = [
         fitting.train(SGVB(), MODEL, "adam", steps, options=options, schedule=fitting.HALVED)
         for steps in ("compiled", "eager")
@@ -341,7 +341,7 @@ def test_blocks_are_captured_without_a_compiler(
         raise RuntimeError("no compiler")
 
     caplog.set_level(logging.INFO, "aevb")
-    monkeypatch.setattr(torch, "compile", lambda program, **options: missing)
+    monkeypatch.setattr(compiled, "compile_graph", lambda program, arguments: missing)
     results = [fitting.train(SGVB(), MODEL, "adagrad", steps) for steps in ("compiled", "eager")]
     assert "training steps are captured, not compiled: no compiler" in caplog.messages
     assert results[0][1].runner.active.name == "captured"
@@ -349,7 +349,7 @@ def test_blocks_are_captured_without_a_compiler(
 
 
 def test_wrong_programs_are_not_captured(graphs: EmulatedGraphs, monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
-    def wrong(program: Any, **options: Any) -> Any:
+    def wrong(program: Any, arguments: Any) -> Any:
         def run(x: Tensor, *state: Tensor) -> Any:
             metrics = program(x, *state)
             state[0].mul_(1.01)
@@ -358,7 +358,7 @@ def test_wrong_programs_are_not_captured(graphs: EmulatedGraphs, monkeypatch: py
         return run
 
     caplog.set_level(logging.INFO, "aevb")
-    monkeypatch.setattr(torch, "compile", wrong)
+    monkeypatch.setattr(compiled, "compile_graph", wrong)
     results = [fitting.train(SGVB(), MODEL, "adagrad", steps) for steps in ("compiled", "eager")]
     assert (
         "training steps are captured, not compiled: a program's results differ from those of a step" in caplog.messages

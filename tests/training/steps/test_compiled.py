@@ -11,7 +11,7 @@ from torch import Tensor
 
 from aevb import likelihoods
 from aevb.objectives import IWAE, SGVB, WakeSleep
-from aevb.training.steps import verified
+from aevb.training.steps import compiled, verified
 from aevb.vae import VAE
 
 from ...small import small_model
@@ -56,7 +56,7 @@ def test_steps_are_recorded_where_there_is_no_compiler(monkeypatch, caplog) -> N
         raise RuntimeError("no compiler")
 
     caplog.set_level(logging.INFO, "aevb")
-    monkeypatch.setattr(torch, "compile", lambda graph, **options: missing)
+    monkeypatch.setattr(compiled, "compile_graph", lambda graph, arguments: missing)
     found = train(SGVB(), partial(small_model, SHAPE), "adagrad", "compiled")
     assert [line for line in caplog.messages if "step" in line] == [
         "training steps are recorded, not compiled: no compiler"
@@ -67,7 +67,7 @@ def test_steps_are_recorded_where_there_is_no_compiler(monkeypatch, caplog) -> N
 
 @pytest.mark.parametrize("optimizer", ["adagrad", "sgd", "plain_sgd"])
 def test_steps_are_recorded_where_compiled_ones_differ(optimizer: str, monkeypatch, caplog) -> None:
-    def wrong(graph: Any, **options: Any) -> Callable[..., Any]:
+    def wrong(graph: Any, arguments: Any) -> Callable[..., Any]:
         def run(x: Tensor, *state: Tensor) -> Any:
             before = [tensor.clone() for tensor in state]
             metrics = graph(x, *state)
@@ -79,7 +79,7 @@ def test_steps_are_recorded_where_compiled_ones_differ(optimizer: str, monkeypat
         return run
 
     caplog.set_level(logging.INFO, "aevb")
-    monkeypatch.setattr(torch, "compile", wrong)
+    monkeypatch.setattr(compiled, "compile_graph", wrong)
     found = train(SGVB(), partial(small_model, SHAPE), optimizer, "compiled")
     assert "training steps are recorded, not compiled: one differed from the eager step" in caplog.messages
     assert type(found[1].runner.active.program).__name__ == "Recording"

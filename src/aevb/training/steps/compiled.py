@@ -1,16 +1,17 @@
-"""A training step compiled as a whole, its update included, by torch.compile."""
+"""A training step compiled as a whole, its update included, by TorchInductor."""
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, fx
 from torch.optim import Optimizer
 from torch.overrides import TorchFunctionMode
 
 from aevb.errors import first_line
+from aevb.training.steps.products import use_onednn
 from aevb.training.steps.runner import Inputs, Metrics, TrainingStep
 from aevb.training.steps.tracing import trace
 from aevb.training.steps.verified import NoProgramError, Verified, nearly_equal, outside_autograd
@@ -32,8 +33,8 @@ class Compilation:
     """Forward pass, backward pass and update as one compiled program.
 
     The operations are traced as for a `Recording`, those of the optimizer in its unfused form, and Inductor fuses the
-    elementwise ones. It may add in another order, so that results differ from the eager step's by rounding; the noise
-    is the same.
+    elementwise ones. Matrix products on a CPU are by oneDNN where that is faster. Sums may be taken in another order,
+    so that results differ from the eager step's by rounding; the noise is the same.
 
     Args:
         step: It is executed twice; the caller restores the state afterwards.
@@ -53,8 +54,9 @@ class Compilation:
         optimizer = unfused(step.optimizer, self.learning_rates)
         graph = trace(lambda inputs: step.bare(inputs, optimizer), inputs, self.state)
         try:
-            self.run = torch.compile(graph, dynamic=False, options={"fallback_random": True})
+            use_onednn(graph)
             with outside_autograd(device):
+                self.run = compile_graph(graph, [*inputs, *self.state])
                 self.run(*inputs, *self.state)
         except Exception as error:  # a compiler may be missing, or may not know an operation
             raise NoProgramError(first_line(error)) from error
@@ -70,6 +72,14 @@ class Compilation:
         """Take the step of a minibatch at the learning rates as they are set."""
         metrics: Metrics = self.run(*inputs, *self.state)
         return metrics
+
+
+def compile_graph(graph: fx.GraphModule, arguments: list[Any]) -> Callable[..., Metrics]:
+    """The program of a graph, without the guards of torch.compile on each argument: `Verified` checks the settings."""
+    from torch._inductor import compile  # heavy
+
+    program: Callable[..., Metrics] = compile(graph, arguments, options={"fallback_random": True})  # torch's noise
+    return program
 
 
 def unfused(optimizer: Optimizer, learning_rates: list[Tensor]) -> Optimizer:
