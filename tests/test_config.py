@@ -3,7 +3,7 @@
 import pytest
 from omegaconf import OmegaConf
 
-from aevb.config import instantiate
+from aevb.config import instantiate, require_allowed
 from aevb.errors import ConfigError
 
 
@@ -37,3 +37,20 @@ def test_error_is_one_line_that_starts_with_the_key(config, message):
         instantiate(root.model.likelihood)
     assert str(error.value).startswith(message)
     assert "\n" not in str(error.value)
+
+
+def test_target_behind_an_interpolation_is_found():
+    config = OmegaConf.create({"a": {"b": "${hidden}"}, "hidden": {"c": [{"_target_": "os.system"}]}})
+    with pytest.raises(ConfigError, match=r"names os.system"):
+        require_allowed(config.a)
+
+
+def test_targets_that_users_have_are_allowed():
+    allowed = [
+        "aevb.likelihoods.Bernoulli",
+        "pytorch_lightning.Trainer",
+        "pytorch_lightning.callbacks.EarlyStopping",
+        "pytorch_lightning.loggers.TensorBoardLogger",
+        "torch.optim.Adam",
+    ]
+    require_allowed(OmegaConf.create([{"_target_": target} for target in allowed]))

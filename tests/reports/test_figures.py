@@ -4,9 +4,8 @@ import json
 
 import pytest
 
-from aevb.reports import bound, find, learning_curves, marginal_likelihood, numbers, table
+from aevb.reports import bound, find, learning_curves, marginal_likelihood, numbers
 from aevb.reports.figures import over_seeds
-from aevb.reports.table import labels
 
 
 def test_over_seeds_is_mean_and_deviation_where_there_are_values():
@@ -113,44 +112,9 @@ def test_there_is_no_figure_without_data(make_run, tmp_path):
     assert bound(runs) is marginal_likelihood(runs) is learning_curves(runs, ["val/elbo"]) is None
 
 
-def test_table_is_sorted_by_elbo_and_has_the_estimates(make_run, add_evaluation, tmp_path):
-    for seed, elbo in ((0, -100.0), (1, -90.0), (2, -110.0)):
-        path = make_run(f"seed-{seed}", {"val/elbo": {10: elbo}, "test/elbo": {10: elbo}}, seed=seed)
-    add_evaluation(path, estimator="importance_sampling", split="test", value=-97.123, standard_error=0.014)
-    make_run("running", {"train/elbo": {10: -200.0}}, seed=3, state="failed", error="the loss became nan")
-    rows = table(find([str(tmp_path / "runs")])[0])
-    assert [row["what"] for row in rows] == ["seed=1", "seed=0", "seed=2", "seed=3"]
-    assert [row["test/elbo"] for row in rows] == [-90.0, -100.0, -110.0, None]
-    assert rows[2]["test/importance_sampling"] == "-97.12 ± 0.01"
-    assert rows[3]["reason"] == "the loss became nan"
-    assert "test/kl" not in rows[0]
-    assert table([]) == []
-
-
-def test_estimates_and_metrics_of_the_same_name_have_own_columns(make_run, add_evaluation, tmp_path):
-    for seed, elbo in ((0, -100.0), (1, -90.0)):
-        path = make_run(f"seed-{seed}", {"test/elbo": {10: elbo}}, seed=seed)
-        add_evaluation(path, estimator="elbo", split="test", value=elbo - 1, standard_error=0.01)
-    rows = table(find([str(tmp_path / "runs")])[0])
-    assert [row["test/elbo"] for row in rows] == [-90.0, -100.0]
-    assert [row["test/elbo (evaluate.py)"] for row in rows] == ["-91.00 ± 0.01", "-101.00 ± 0.01"]
-
-
 def test_labels_are_drawn_as_they_are_written(make_run, tmp_path):
     for seed, tag in enumerate((r"$\frac$", "x" * 5000)):
         path = make_run(f"seed-{seed}", {"val/elbo": {1: 1.0, 2: 2.0}}, seed=seed)
         (path / ".hydra" / "overrides.yaml").write_text(json.dumps([f"data.note='{tag}'"]))
     item = learning_curves(find([str(tmp_path / "runs")])[0], ["val/elbo"])
     item.figure.savefig(tmp_path / "figure.png")
-
-
-def test_labels_have_only_differing_overrides(make_run, tmp_path):
-    for latent_dim, objective in ((3, "sgvb"), (5, "sgvb"), (5, "wake_sleep")):
-        make_run(f"{latent_dim}{objective}", {"val/elbo": {1: 1.0}}, latent_dim=latent_dim, objective=objective)
-    runs, _ = find([str(tmp_path / "runs")])
-    assert sorted(labels(runs).values()) == [
-        "objective=sgvb model.latent_dim=3",
-        "objective=sgvb model.latent_dim=5",
-        "objective=wake_sleep model.latent_dim=5",
-    ]
-    assert list(labels(runs[:1]).values()) == ["MNIST, SGVB"]

@@ -1,78 +1,19 @@
 """Files of a run folder: what is wrong with one is said in one line, at no cost, and nothing else happens."""
 
-import json
 import os
-import time
-import zipfile
 
 import pytest
-import torch
 
-from aevb.errors import ConfigError, one_line, printable
+from aevb.errors import ConfigError
 from aevb.reports.reading import metrics
-from aevb.runs.checkpoints import SizeLimit, read_checkpoint
+from aevb.runs.checkpoints import read_checkpoint
 from aevb.runs.evaluation import Evaluation
 from aevb.runs.formats import read_json, read_yaml
 from aevb.runs.status import Status
 
-NESTED = 100_000
+from .reading import NESTED, refused
+
 ALIASES = "a0: &a0 [x, x]\n" + "".join(f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}]\n" for i in range(1, 40))
-
-
-def refused(read, path, content, *arguments):
-    """The message of the `ConfigError` that a reader raises, in time."""
-    path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    start = time.monotonic()
-    with pytest.raises(ConfigError) as error:
-        read(path, path.parent, *arguments)
-    assert time.monotonic() - start < 10
-    message = str(error.value)
-    assert "\n" not in message
-    assert "\x1b" not in message
-    assert len(message) < 1000
-    assert path.name in message
-    return message
-
-
-@pytest.mark.parametrize(
-    ("content", "reason"),
-    [
-        ("", "cannot be read"),
-        ("null", "cannot be read"),
-        ("[]", "cannot be read"),
-        ('{"healthy": true}', "status.json of another program"),
-        ('{"state": "dancing"}', "state: "),
-        ('{"state": null}', "state: "),
-        ('{"state": ["running"]}', "state: "),
-        ('{"state": "running", "samples": "7"}', "samples: "),
-        ('{"state": "running", "samples": -1}', "samples: "),
-        ('{"state": "running", "samples": 1.5}', "samples: "),
-        ('{"state": "running", "samples": 99999999999999999999}', "63 bits"),
-        ('{"state": "running", "samples": ' + "9" * 100_000 + "}", "cannot be read"),
-        ('{"state": "running", "results": [1]}', "results: "),
-        ('{"state": "running", "results": {"test/elbo": "high"}}', "results.test/elbo: "),
-        ('{"state": "running", "results": {"state": 1}}', "results.state"),
-        ('{"state": "running", "id": "../../elsewhere"}', "id: "),
-        ('{"state": "running", "error": {"a": 1}}', "error: "),
-        ('{"state": "running", "x": ' + "[" * NESTED + "]" * NESTED + "}", "nested too deeply"),
-        (b'{"state": "\xff"}', "not UTF-8"),
-        ('{"state": "\\u001b[31mred"}', "state: "),
-        (b" " * (9 << 20), "bytes, more than"),
-    ],
-)
-def test_status(tmp_path, content, reason):
-    assert reason in refused(read_json, tmp_path / "status.json", content, Status)
-
-
-def test_status_is_read_without_infinite_values_and_control_characters(tmp_path):
-    status = {"state": "finished", "samples": 10, "results": {"test/elbo": -1.5, "val/elbo": None}, "more": [1, "x"]}
-    path = tmp_path / "status.json"
-    path.write_text(json.dumps(status))
-    assert read_json(path, tmp_path, Status) == status
-    path.write_text('{"state": "failed", "error": "\\u001b[2J", "results": {"test/elbo": NaN, "val/elbo": 1e400}}')
-    found = read_json(path, tmp_path, Status)
-    assert found["error"] == "\\x1b[2J"
-    assert found["results"] == {"test/elbo": None, "val/elbo": None}
 
 
 @pytest.mark.parametrize(
@@ -158,57 +99,3 @@ def test_files_outside_of_the_folder_are_refused(tmp_path, name, read, kind):
         read(path, folder)
     assert "SECRET" not in str(error.value)
     assert name in str(error.value)
-
-
-def save(path, content):
-    torch.save(content, path)
-    return path
-
-
-def test_checkpoint_that_is_compressed_or_larger_than_its_file_is_refused(tmp_path):
-    path = save(tmp_path / "best.ckpt", {"state_dict": {"w": torch.zeros(1 << 20)}, "samples": 1})
-    with zipfile.ZipFile(path) as archive:
-        entries = {entry.filename: archive.read(entry) for entry in archive.infolist()}
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in entries.items():
-            archive.writestr(name, content)
-    with pytest.raises(ConfigError, match="compressed"):
-        read_checkpoint(path, tmp_path)
-    save(path, {"state_dict": {"w": torch.zeros(1).expand(1 << 40)}, "samples": 1})
-    with pytest.raises(ConfigError, match="larger than what is stored"):
-        read_checkpoint(path, tmp_path)
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        [],
-        {"samples": 1},
-        {"state_dict": {}},
-        {"state_dict": {}, "samples": -1},
-        {"state_dict": {}, "samples": "1"},
-        {"state_dict": {"w": 1}, "samples": 1},
-        {"state_dict": [], "samples": 1},
-    ],
-)
-def test_checkpoint_of_something_else_is_refused(tmp_path, content):
-    with pytest.raises(ConfigError, match="is damaged") as error:
-        read_checkpoint(save(tmp_path / "best.ckpt", content), tmp_path)
-    assert "\n" not in str(error.value)
-
-
-def test_model_that_is_larger_than_its_weights_is_not_built():
-    weights = {"w": torch.zeros(10)}
-    with SizeLimit(weights):
-        torch.nn.Linear(100, 100)
-    with pytest.raises(ValueError, match="larger than its checkpoint"), SizeLimit(weights):
-        torch.nn.Linear(10_000, 10_000)
-    with pytest.raises(ValueError, match="larger than its checkpoint"), SizeLimit(weights):
-        torch.nn.ModuleList(torch.nn.Linear(1, 1) for _ in range(1_000_000))
-
-
-def test_text_is_printable_and_errors_are_one_line():
-    assert printable("a\tb\né\x1b[31m\x07\x9b\u202e\ud800") == "a\tb\né\\x1b[31m\\x07\\x9b\\u202e\\ud800"
-    assert one_line("a\n  b\r") == "a b\\r"
-    assert str(ConfigError("a\n\x1b]0;title\x07")) == "a \\x1b]0;title\\x07"
-    assert len(one_line("x" * 10**6)) < 3000

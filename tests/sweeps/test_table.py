@@ -6,7 +6,6 @@ from omegaconf import OmegaConf
 
 from aevb.runs.find import find_runs
 from aevb.runs.folder import RunFolder
-from aevb.runs.lock import Lock
 from aevb.runs.metrics import write_csv
 from aevb.sweeps.table import as_text, table
 
@@ -46,15 +45,6 @@ def test_metric_of_the_runs_decides(tmp_path):
         results = {"val/elbo": -value, "test/kl": value}
         make_run(tmp_path / name, [f"seed={name}"], metric="test/kl", state="finished", results=results)
     assert [row["run"] for row in table(find_runs(tmp_path))] == ["y", "x"]
-
-
-def test_killed_run_is_interrupted(tmp_path):
-    make_run(tmp_path / "a", ["seed=1"], state="running")
-    (row,) = table(find_runs(tmp_path))
-    assert (row["state"], row["reason"]) == ("interrupted", "its process was killed")
-    with Lock(tmp_path / "a"):
-        (row,) = table(find_runs(tmp_path))
-        assert (row["state"], row["reason"]) == ("running", None)
 
 
 def test_text_and_csv(tmp_path):
