@@ -17,7 +17,6 @@ WHOLE = {
     "test_notebooks.py": "docs/notebooks/",
     "test_project.py": "pyproject.toml",
     "test_site.py": "zensical.toml and docs/",
-    "training/test_precision.py": "training in every precision",
 }
 """Tests of something other than one file of src/aevb, and what that is."""
 

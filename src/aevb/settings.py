@@ -65,7 +65,7 @@ SCHEMAS: dict[str, dict[str, Any]] = {
         "max_samples": Count | None,
         "ema_decay": Fraction | None,
         "steps": Literal["auto", "eager", "recorded", "compiled"],
-        "matmul_precision": Literal["highest", "high", "medium"],
+        "matmul_precision": Literal["auto", "highest", "high", "medium"],
         "resume": Text | None,
         "metric": Text,
         "learning_rate_search": {"candidates": list[Positive], "samples": Count},

@@ -12,6 +12,7 @@ from aevb.objectives import SGVB, ScoreFunction
 from aevb.posteriors import FullGaussian, InverseAutoregressiveFlow
 from aevb.priors import Flow, StandardNormal
 from aevb.training.module import AEVB
+from aevb.training.precision import set_matmul_precision
 
 from ..small import quiet_trainer, small_model
 
@@ -85,3 +86,24 @@ class Spy(torch.distributions.Normal):
     def log_prob(self, value):
         self.seen.append((value.dtype, value.unique()))
         return super().log_prob(value)
+
+
+@pytest.mark.parametrize(
+    ("setting", "trainer", "expected"),
+    [
+        ("auto", "32-true", "highest"),
+        ("auto", 32, "highest"),
+        ("auto", "64-true", "highest"),
+        ("auto", "bf16-mixed", "high"),
+        ("auto", "16-mixed", "high"),
+        ("medium", "32-true", "medium"),
+        ("highest", "bf16-true", "highest"),
+    ],
+)
+def test_products_are_rounded_no_more_than_the_others(setting, trainer, expected):
+    before = torch.get_float32_matmul_precision()
+    try:
+        set_matmul_precision(setting, trainer)
+        assert torch.get_float32_matmul_precision() == expected
+    finally:
+        torch.set_float32_matmul_precision(before)

@@ -30,6 +30,7 @@ from aevb.inputs import without_labels
 from aevb.settings import validate
 from aevb.training.callbacks.best import KeepBest
 from aevb.training.module import AEVB
+from aevb.training.precision import set_matmul_precision
 from aevb.types import did_you_mean, shown
 from aevb.vae import VAE
 
@@ -246,7 +247,7 @@ def calm(config: DictConfig, verbose: bool = True) -> Iterator[None]:
     shows_log = verbose and not log.hasHandlers()
     with isolate_rng(), warnings.catch_warnings():
         quiet_lightning()
-        torch.set_float32_matmul_precision(config.matmul_precision)
+        set_matmul_precision(config.matmul_precision, config.trainer.get("precision", "32-true"))
         if shows_log:
             log.addHandler(handler)
             log.setLevel(logging.INFO)

@@ -7,7 +7,6 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pytorch_lightning as pl
-import torch
 from omegaconf import DictConfig
 from pytorch_lightning.loggers import Logger
 
@@ -40,6 +39,7 @@ from aevb.training.callbacks import Status
 from aevb.training.limits import ended_by
 from aevb.training.loggers import GuardedLogger
 from aevb.training.module import AEVB
+from aevb.training.precision import set_matmul_precision
 
 log = logging.getLogger("aevb")
 
@@ -134,7 +134,7 @@ def follow() -> None:
 def fit_and_test(config: DictConfig, folder: RunFolder) -> None:
     """Train, test with the best weights, and write the results; called in every rank."""
     quiet_lightning()
-    torch.set_float32_matmul_precision(config.matmul_precision)
+    set_matmul_precision(config.matmul_precision, config.trainer.get("precision", "32-true"))
     data = prepared_data(config, folder)
     if config.optimizer.lr is None:
         learning_rate_search.choose(config, folder, data, make_module)

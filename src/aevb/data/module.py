@@ -3,7 +3,7 @@
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self
 
 import pytorch_lightning as pl
 import torch
@@ -61,6 +61,19 @@ def split_at_random(data: Split, val: int, test: int, seed: int) -> Splits:
     return Splits(*(data.take(part) for part in order.split([len(order) - val - test, val, test])))
 
 
+def automatic_block_size(device: str, minibatches: int, bytes_of_minibatch: int) -> int:
+    """Minibatches of a block: 10, on a GPU as many as pay.
+
+    What the trainer does for a block takes a GPU as long as some ten steps of a small model. A block there has up to
+    250 minibatches, of 256 MB at most; a divisor of the epoch's number if one is larger than half of that, since each
+    size of a block is captured in a CUDA graph of its own.
+    """
+    if device != "cuda":
+        return 10
+    most = max(1, min(250, minibatches, 2**28 // bytes_of_minibatch))
+    return next((size for size in range(most, most // 2, -1) if minibatches % size == 0), most)
+
+
 class InMemoryDataModule(Checked, pl.LightningDataModule, ABC):
     """A data set in memory, moved to the device once if it fits there.
 
@@ -92,7 +105,8 @@ class InMemoryDataModule(Checked, pl.LightningDataModule, ABC):
         binarization: See above.
         seed: Of the order of the training set and of dynamic binarization.
         split_seed: Of everything that is drawn once.
-        block_size: Training minibatches in one batch of the trainer.
+        block_size: Training minibatches in one batch of the trainer; `auto`: 10, on a GPU up to 250, see
+            `automatic_block_size`.
     """
 
     def __init__(
@@ -104,7 +118,7 @@ class InMemoryDataModule(Checked, pl.LightningDataModule, ABC):
         binarization: Binarization = "none",
         seed: Seed = 0,
         split_seed: Seed = 0,
-        block_size: Count = 10,
+        block_size: Count | Literal["auto"] = "auto",
     ) -> None:
         super().__init__()
         self.batch_size = batch_size
@@ -192,7 +206,7 @@ class InMemoryDataModule(Checked, pl.LightningDataModule, ABC):
             batch_size=self.batch_size // world_size,
             shuffle=True,
             seed=self.seed,
-            block_size=self.block_size,
+            block_size=self._block_size(),
             binarize=self.binarization == "dynamic",
             device=self._device(),
             rank=rank,
@@ -299,6 +313,14 @@ class InMemoryDataModule(Checked, pl.LightningDataModule, ABC):
 
     def _device(self) -> torch.device:
         return torch.device("cpu") if self.trainer is None else self.trainer.strategy.root_device
+
+    def _block_size(self) -> int:
+        """The minibatches of a block."""
+        if self.block_size != "auto":
+            return self.block_size
+        x, (_, world_size) = self.splits.train.x, self._rank()
+        bytes_of_minibatch = 4 * x[0].numel() * self.batch_size // world_size
+        return automatic_block_size(self._device().type, len(x) // self.batch_size, bytes_of_minibatch)
 
     def _fits(self, device: torch.device) -> bool:
         """Whether the data fit on `device`, in half of a GPU's free memory."""
