@@ -30,7 +30,7 @@ def options(group: str) -> list[str]:
 
 def from_config(*overrides: str) -> VAE:
     """The model of a training run, made small."""
-    sizes = ["model.encoder.hidden=[8]", "model.latent_dim=3"]
+    sizes = ["hidden=[8]", "model.latent_dim=3"]
     sizes += ["model.prior.num_components=10"] if "model/prior=vamp" in overrides else []
     with initialize_config_dir(str(CONF), version_base=None):
         config = compose("train", overrides=[*sizes, *overrides])
@@ -155,7 +155,7 @@ def test_parameters_of_the_two_models_do_not_overlap():
     assert not {id(weight) for weight in p.parameters()} & {id(weight) for weight in q.parameters()}
     joined = nn.ModuleDict({"p": p, "q": q})
     copied = copy.deepcopy(joined)
-    names = list(joined.state_dict())
+    names = list(dict(joined.named_parameters(remove_duplicate=False)))
     assert len(names) == len(set(names)) == len(list(joined.parameters()))
     copied.load_state_dict(joined.state_dict())
     z = torch.randn(2, 3)

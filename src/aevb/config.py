@@ -1,6 +1,7 @@
 """Resolvers and safe instantiation for Hydra; imports nothing heavy, so that `--help` and tab completion are fast."""
 
 import inspect
+import math
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -222,13 +223,28 @@ def missing_module(target: str) -> str:
     )  # fmt: skip
 
 
+def latent_maps(shape: Any, channels: Any, halvings: Any) -> ListConfig | None:
+    """Dimensions of each layer of latent maps over an image; None where its shape is not known, or what does not fit.
+
+    The parts themselves say what does not fit.
+    """
+    if shape is None:
+        return None
+    try:
+        areas = [math.prod(-(-side // 2**count) for side in shape[1:]) for count in halvings]
+        return ListConfig([count * area for count, area in zip(channels, areas, strict=True)])
+    except (TypeError, ValueError):
+        return None
+
+
 def register_resolvers() -> None:
     """Register the resolvers of the YAML files.
 
     `${reverse:list}` reverses a list. `${unless:a,b}` is null where a is set, else b. `${latent_dim:n}` is n, or the
-    sum of `latent_dims` beside it, or `step_dim` times the steps of the data. `${run_folder:resume,path}` is the folder
-    to resume, else a new folder at path. `${option_groups:choices}` lists the groups of a program with their options.
-    `${program:train}` is how train.py is called here.
+    sum of `latent_dims` beside it, or `step_dim` times the steps of the data; `${latent_maps:shape,channels,halvings}`
+    are the dimensions of maps. `${run_folder:resume,path}` is the folder to resume, else a new folder at path.
+    `${option_groups:choices}` lists the groups of a program with their options. `${program:train}` is how train.py is
+    called here.
     """
     resolvers: dict[str, Callable[..., Any]] = {
         "reverse": lambda values: ListConfig(list(values)[::-1]) if isinstance(values, list | ListConfig) else values,
@@ -237,6 +253,7 @@ def register_resolvers() -> None:
         "option_groups": option_groups,
         "program": program,
         "latent_dim": latent_dim,
+        "latent_maps": latent_maps,
     }
     for name, resolver in resolvers.items():
         OmegaConf.register_new_resolver(name, resolver, replace=True)

@@ -26,6 +26,7 @@ from aevb.types import (
     Opaque,
     Positive,
     Seed,
+    Sizes,
     check,
     did_you_mean,
     shown,
@@ -62,6 +63,7 @@ Names = Annotated[list[str], "a list of names, such as [mymodule]"]
 SCHEMAS: dict[str, dict[str, Any]] = {
     "train": {
         "seed": Seed,
+        "hidden": Sizes,
         "max_samples": Count | None,
         "ema_decay": Fraction | None,
         "steps": Literal["auto", "eager", "recorded", "compiled"],

@@ -19,7 +19,7 @@ from itertools import pairwise
 from numbers import Integral, Real
 from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin
 
-from annotated_types import Ge, Gt, Interval
+from annotated_types import Ge, Gt, Interval, MinLen
 from pydantic import AfterValidator, ConfigDict, Strict, TypeAdapter, ValidationError
 
 from aevb.errors import ConfigError
@@ -47,6 +47,9 @@ def fit_memory(sizes: list[int]) -> list[int]:
 
 
 Sizes = Annotated[Sequence[Size], AfterValidator(fit_memory), "a list of positive sizes such as [500]"]
+Layers = Annotated[Sequence[Size], MinLen(1), "the sizes of one or more layers such as [100, 50]"]
+Halvings = Annotated[Sequence[Annotated[int, Interval(ge=0, le=20)]], "a list of whole numbers such as [1, 2, 3]"]
+"""How often the sides of an image are halved, for each layer."""
 Shape = Annotated[Sequence[Size], "a shape such as [1, 28, 28]"]
 
 

@@ -16,7 +16,7 @@ from aevb.networks import Backbone, as_weights, condition_shape_of, given, initi
 from aevb.networks.initialization import Initialization
 from aevb.posteriors import RecognitionHead
 from aevb.priors import Prior
-from aevb.types import Checked, Positive, Shape, Size, Sizes, check
+from aevb.types import Checked, Layers, Positive, Shape, Size, check
 
 
 class Model(nn.Module):
@@ -63,6 +63,21 @@ class GenerativeModel(Model):
         """Draws z ~ p(z), (num_samples, count, latent_dim); count is the number of conditions, where there are some."""
         prior = self.prior()
         return cast(Tensor, prior.sample(torch.Size((num_samples, count)[: 2 - len(prior.batch_shape)])))
+
+    @property
+    def range_parts(self) -> list[Any]:
+        """The parts that depend on the range of the training data: a head that is bounded, pseudo-inputs of a prior."""
+        parts = [part for part in self.prior.modules() if hasattr(part, "adapt_to")]
+        return [self.head, *parts] if getattr(self.head, "bounded", False) is not False else parts
+
+    def adapt_to(self, lowest: float, highest: float) -> None:
+        """Fix what depends on the range of the training data; called before training.
+
+        Raises:
+            ValueError: a setting does not suit the data.
+        """
+        for part in self.range_parts:
+            part.adapt_to(lowest, highest)
 
     def likelihood(self, z: Tensor) -> Distribution:
         """p(x|z): z (S, B, latent_dim) → batch (S, B), event `data_shape`."""
@@ -152,7 +167,7 @@ class VAE(Checked, nn.Module):
         likelihood: Callable[..., Likelihood],
         initialization: Initialization = "normal",
         initialization_std: Positive = 0.1,
-        latent_dims: Sizes | None = None,
+        latent_dims: Layers | None = None,
         condition_shape: Shape | None = None,
     ) -> None:
         super().__init__()

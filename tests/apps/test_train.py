@@ -325,10 +325,19 @@ def test_runs_can_share_a_parent(run_train, tmp_path):
     assert any(not torch.equal(a[name], b[name]) for name in a)
 
 
-@pytest.mark.parametrize("model", ["hierarchical", "ladder", "top_down"])
-def test_models_of_several_layers_train_and_load(run_train, model):
-    settings = ("model.latent_dims=[4,2]", "model.prior.hidden=[16]", "model.encoder.hidden=[16]", "max_samples=400")
-    folder, _ = run_train(f"model={model}", *settings, "logger=none", "callbacks.progress=null")
+DENSE = ("model.latent_dims=[4,2]", "model.prior.hidden=[16]", "hidden=[16]")
+MAPS = ("model.prior.latent_channels=[1,2]", "model.prior.halvings=[2,3]", "model.prior.width=4")
+
+
+@pytest.mark.parametrize(
+    ("model", "settings"),
+    [
+        *((f"model={name}", DENSE) for name in ("hierarchical", "ladder", "top_down")),
+        *((f"model={name}", MAPS) for name in ("top_down_conv", "ladder_conv")),
+    ],
+)
+def test_models_of_several_layers_train_and_load(run_train, model, settings):
+    folder, _ = run_train(model, *settings, "max_samples=400", "logger=none", "callbacks.progress=null")
     results = folder.status()["results"]
     assert results["test/kl_1"] + results["test/kl_2"] == pytest.approx(results["test/kl"], abs=1e-4)
     assert folder.config().model.latent_dim == 6
@@ -349,3 +358,32 @@ def test_early_stopping_is_resumed_exactly(run_train, tmp_path):
     run_train(f"resume={part.path}", "max_samples=100000", folder=part.path)
     assert (part.status()["ended_by"], part.status()["samples"]) == ("EarlyStopping", end)
     assert all(torch.equal(value, weights(part)[name]) for name, value in weights(whole).items())
+
+
+def test_convolutional_layers_resume_to_the_bit(run_train, tmp_path):
+    settings = ("model=top_down_conv", *MAPS, "logger=none", "callbacks.images=null", "callbacks.progress=null")
+    whole, _ = run_train(*settings, "max_samples=800", folder=tmp_path / "whole")
+    part, _ = run_train(*settings, "max_samples=400", folder=tmp_path / "part")
+    resumed, _ = run_train(f"resume={part.path}", "max_samples=800", folder=part.path)
+    for name, weight in weights(whole).items():
+        assert torch.equal(weight, weights(resumed)[name]), name
+
+
+BAD_LAYERS = {
+    "model=ladder model.latent_dims=[50,0]": "model.latent_dims must be the sizes of one or more layers",
+    "model=ladder model.latent_dims=[]": "model.latent_dims must be the sizes of one or more layers",
+    "model=ladder model.latent_dims=[50,20] model.latent_dim=60": "latent_dims must add up to latent_dim, 60",
+    "model=top_down_conv model.latent_dim=9": "latent_dims must add up to latent_dim, 9, got [16, 8, 8]",
+    "model=top_down_conv model.prior.halvings=[1,2]": "latent_channels and halvings must have one entry for each layer",
+    "model=top_down_conv model.prior.halvings=[1,2,4]": "be 0 to 3 for images of 8x8, got [1, 2, 4]",
+    "model=top_down_conv model.encoder.width=8": "use model/encoder=pyramid",
+    "model=hierarchical model/prior@model.prior.top=vamp": "has no closed form for BottomUp",
+}
+
+
+@pytest.mark.parametrize("overrides", BAD_LAYERS)
+def test_layers_that_do_not_fit_are_refused_in_one_line(run_train, overrides):
+    with pytest.raises(ConfigError) as caught:
+        run_train(*overrides.split(), "logger=none", "max_samples=100")
+    assert BAD_LAYERS[overrides] in str(caught.value)
+    assert "\n" not in str(caught.value)

@@ -4,6 +4,7 @@ z_2 ~ N(0, I), z_1 ~ N(A z_2, σ₁² I), x ~ N(W z_1, σ² I), so p(x) = N(0, W
 and orthogonal columns of W the posterior factorizes over the dimensions, so each of the three forms of q contains it.
 """
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -18,7 +19,7 @@ from aevb.networks.layered import FirstLayer, LastState
 from aevb.objectives import IWAE, SGVB
 from aevb.objectives.base import elbo
 from aevb.posteriors.hierarchical import BottomUp, Ladder, TopDown
-from aevb.priors import MixtureOfGaussians, StandardNormal
+from aevb.priors import MixtureOfGaussians, StandardNormal, VampPrior
 from aevb.priors.hierarchical import Hierarchical
 from aevb.priors.hierarchical import TopDown as TopDownPrior
 from aevb.vae import VAE
@@ -115,7 +116,6 @@ def top_down() -> VAE:
         set_linear(update[-1], torch.zeros(width, width))
     set_linear(p.inputs[1], torch.cat([torch.diag(A), zero]))
     set_linear(p.inputs[0], torch.cat([zero, torch.eye(D)]))
-    set_gaussian(p.conditionals[1], torch.cat([zero, zero], 1), ONE)
     set_gaussian(p.conditionals[0], torch.cat([torch.eye(D), zero], 1), SIGMA_1**2 * ONE)
     set_linear(vae.p.head.layer, torch.cat([torch.zeros(X, D), W], 1))
     for features in q.features:
@@ -225,3 +225,24 @@ def test_free_bits_of_layers_need_layers() -> None:
     vae = make(static, BottomUp, partial(MLPDecoder, hidden=[]))
     with pytest.raises(ValueError, match=r"free_bits_per=layer needs a model of several layers"):
         SGVB(free_bits=1.0, free_bits_per="layer", weight_prior=False)(vae.p, vae.q, data(5)[0])
+
+
+@pytest.mark.parametrize("posterior", [Ladder, TopDown])
+def test_vamp_prior_of_the_top_layer_is_the_mixture_of_its_posteriors(posterior: Any) -> None:
+    top = partial(VampPrior, num_components=4)
+    kind = TopDownPrior if posterior is TopDown else Hierarchical
+    decoder = partial(LastState, width=200) if posterior is TopDown else partial(FirstLayer, latent_dims=(D, D))
+    vae = make(partial(kind, top=top), posterior, partial(decoder, decoder=partial(MLPDecoder, hidden=[])))
+    prior = vae.p.prior.top
+    z = vae.q(data(6)[0]).sample((5,))[..., D:]
+    components = vae.q(prior.pseudo_inputs()).conditionals(torch.zeros(4, 2 * D, dtype=torch.float64))[1]
+    expected = components.log_prob(z.unsqueeze(-2)).logsumexp(-1) - math.log(4)
+    torch.testing.assert_close(prior().log_prob(z), expected)
+
+
+def test_vamp_prior_needs_a_top_layer_that_is_drawn_first() -> None:
+    """∫ q(z_1|x) q(z_2|z_1) dz_1 has no closed form."""
+    top = partial(VampPrior, num_components=4)
+    first = partial(FirstLayer, latent_dims=(D, D), decoder=partial(MLPDecoder, hidden=[]))
+    with pytest.raises(ValueError, match=r"has no closed form for BottomUp, as it draws z_L last; use model=ladder"):
+        make(partial(Hierarchical, top=top), BottomUp, first)

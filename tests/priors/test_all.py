@@ -90,7 +90,6 @@ def test_learned_priors_fit_data_better_than_the_standard_normal(name):
         (partial(priors.StudentT, scale="wide"), "scale must be"),
         (partial(priors.MixtureOfGaussians, num_components=0), "num_components must be a whole number"),
         (partial(priors.VampPrior, num_components=2.5), "num_components must be a whole number"),
-        (partial(priors.VampPrior, max_value=0.0), "max_value must be a positive number"),
         (partial(priors.Flow, transforms=0), "transforms must be"),
         (partial(priors.Flow, bins=1), "bins must be a whole number of at least 2"),
         (partial(priors.Flow, hidden="wide"), "hidden must be a list"),

@@ -61,12 +61,13 @@ def test_vamp_priors_gradient_reaches_pseudo_inputs_and_recognition_model():
 
 
 def test_pseudo_inputs_stay_within_the_data():
-    prior = priors.VampPrior(2, num_components=5, max_value=20.0)
+    prior = priors.VampPrior(2, num_components=5)
     prior.connect(None, recognition())
+    prior.adapt_to(-3.0, 20.0)
     nn.init.normal_(prior.logit_inputs, std=50)
     inputs = prior.pseudo_inputs()
     assert inputs.shape == (5, *DATA_SHAPE)
-    assert inputs.min() >= 0
+    assert -3 <= inputs.min() < 0
     assert 10 < inputs.max() <= 20
 
 
@@ -81,7 +82,10 @@ def test_vamp_prior_does_not_own_the_recognition_model():
     both = with_vamp_prior()
     names = [name for name, _ in both.named_parameters(remove_duplicate=False)]
     assert len({id(parameter) for parameter in both.parameters()}) == len(names)
-    assert [name for name in both.state_dict() if name.startswith("p.prior")] == ["p.prior.logit_inputs"]
+    assert [name for name in both.state_dict() if name.startswith("p.prior")] == [
+        "p.prior.logit_inputs",
+        "p.prior.range",
+    ]
     assert not {id(w) for w in both.p.parameters()} & {id(w) for w in both.q.parameters()}
 
 

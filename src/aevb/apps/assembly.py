@@ -88,7 +88,7 @@ def check_fit(config: DictConfig, module: AEVB, data: InMemoryDataModule) -> Non
     head = module.vae.p.head
     try:
         module.check_data(data)
-        head.adapt_to(*data.value_range)
+        module.vae.p.adapt_to(*data.value_range)
     except ValueError as error:
         is_count = head.support is constraints.nonnegative_integer
         hint = "; uint8 is scaled to x / 255: save counts as int64"

@@ -44,12 +44,10 @@ class Chain(Distribution):
         names: Sequence[str] = (),
     ) -> None:
         self.program, self.sizes, self.order, self.names = program, tuple(sizes), tuple(order), names
-        super().__init__(self.first.batch_shape, torch.Size((sum(self.sizes),)), validate_args=False)
-
-    @property
-    def first(self) -> Distribution:
+        self._started: Program | None = self.program()
+        self.first = next(self._started)
         """The distribution of the block that is drawn first."""
-        return next(self.program())
+        super().__init__(self.first.batch_shape, torch.Size((sum(self.sizes),)), validate_args=False)
 
     def before(self, block: int) -> set[int]:
         """Blocks that are drawn before a block."""
@@ -60,16 +58,31 @@ class Chain(Distribution):
         return z.split(self.sizes, dim=-1)
 
     def rsample(self, sample_shape: Sequence[int] = ()) -> Tensor:
-        return self._draw(sample_shape, lambda conditional, shape: conditional.rsample(shape))
+        return self.rsample_and_conditionals(sample_shape)[0]
+
+    def rsample_and_conditionals(self, sample_shape: Sequence[int] = ()) -> tuple[Tensor, list[Distribution]]:
+        """A reparameterized sample z, and `conditionals(z)`, by one pass through the program."""
+        shape = torch.Size(sample_shape) + self.batch_shape
+        conditionals, values = self._run(lambda block, p: p.rsample(missing(shape, p)))
+        return torch.cat(values, dim=-1), conditionals
 
     def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
-        with torch.no_grad():
-            return self._draw(sample_shape, lambda conditional, shape: conditional.sample(shape))
+        return self.redraw((), torch.Size(sample_shape) + self.batch_shape)
 
-    def _draw(self, sample_shape: Sequence[int], draw: Callable[[Distribution, torch.Size], Tensor]) -> Tensor:
-        shape = torch.Size(sample_shape) + self.batch_shape
-        values = self._run(lambda block, p: draw(p, shape[: len(shape) - len(p.batch_shape)]))[1]
-        return torch.cat(values, dim=-1)
+    @torch.no_grad()
+    def redraw(self, kept: Sequence[Tensor | None], shape: Sequence[int]) -> Tensor:
+        """Draws z (*shape, Σ sizes) whose blocks are those of `kept`, by index, where it has one that is not None.
+
+        Blocks that are drawn after a kept one depend on it; those drawn before do not.
+        """
+        given = dict(enumerate(kept))
+
+        def value(block: int, conditional: Distribution) -> Tensor:
+            known = given.get(block)
+            drawn = conditional.sample(missing(torch.Size(shape), conditional)) if known is None else known
+            return drawn.expand(*shape, self.sizes[block])
+
+        return torch.cat(self._run(value)[1], dim=-1)
 
     def log_prob(self, value: Tensor) -> Tensor:
         first, *others = (
@@ -87,14 +100,26 @@ class Chain(Distribution):
         """Run the program with the values that a function gives; conditionals and values by block."""
         conditionals: dict[int, Distribution] = {}
         values: dict[int, Tensor] = {}
-        program = self.program()
-        conditional = next(program)
+        program, conditional = self._start()
         for position, block in enumerate(self.order):
             conditionals[block], values[block] = conditional, value_of(block, conditional)
             if position < len(self.order) - 1:
                 conditional = program.send(values[block])
         blocks = range(len(self.order))
         return [conditionals[block] for block in blocks], [values[block] for block in blocks]
+
+    def _start(self) -> tuple[Program, Distribution]:
+        """A program that has yielded its first conditional: the one that the constructor started, then new ones."""
+        program, self._started = self._started, None
+        if program is not None:
+            return program, self.first
+        program = self.program()
+        return program, next(program)
+
+
+def missing(shape: torch.Size, distribution: Distribution) -> torch.Size:
+    """The sample shape by which a distribution's draws have the batch shape `shape`."""
+    return shape[: len(shape) - len(distribution.batch_shape)]
 
 
 def layers_of(latent_dim: int, latent_dims: Sequence[int]) -> tuple[int, ...]:

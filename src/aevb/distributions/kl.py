@@ -106,8 +106,8 @@ def sample_and_kl_terms(
     if divergence is not None:
         return posterior.rsample(torch.Size((num_samples,))), divergence, {}
     if isinstance(posterior, Chain) and isinstance(prior, Chain):
-        z = posterior.rsample((num_samples,))
-        terms = kl_per_block(posterior, prior, z, kl)
+        z, conditionals = posterior.rsample_and_conditionals((num_samples,))
+        terms = kl_per_block(posterior, prior, z, kl, conditionals)
         named = {f"kl_{name}": term for name, term in zip(posterior.names, terms, strict=False)}
         return z, torch.stack(terms).sum(0), named
     if isinstance(posterior, Steps) and isinstance(prior, Steps):
@@ -127,15 +127,20 @@ def kl_estimate(posterior: Distribution, prior: Distribution, z: Tensor, kl: str
     return (posterior.log_prob(z) - prior.log_prob(z)).mean(0) if divergence is None else divergence
 
 
-def kl_per_block(q: Chain, p: Chain, z: Tensor, kl: str = "auto") -> list[Tensor]:
+def kl_per_block(
+    q: Chain, p: Chain, z: Tensor, kl: str = "auto", of_q: Sequence[Distribution] | None = None
+) -> list[Tensor]:
     """KL(q ‖ p) in nats split over blocks, (B,) each, from draws z (S, B, Σ sizes) of q.
+
+    Where q's conditionals at z are known, as `of_q`, they are not computed again.
 
     The term of block l is E_q[KL(q(z_l|·) ‖ p(z_l|·))] by the closed form at each draw where q has drawn all that p's
     conditional depends on, and one is known; otherwise E_q[log q(z_l|·) − log p(z_l|·)]. Both have the same sum; the
     closed form has the smaller variance.
     """
     terms = []
-    for block, (q_l, p_l, z_l) in enumerate(zip(q.conditionals(z), p.conditionals(z), q.split(z), strict=True)):
+    of_q = q.conditionals(z) if of_q is None else of_q
+    for block, (q_l, p_l, z_l) in enumerate(zip(of_q, p.conditionals(z), q.split(z), strict=True)):
         term = None
         if kl != "sampled" and p.before(block) <= q.before(block):
             term = closed_form(q_l, p_l)

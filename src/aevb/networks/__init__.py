@@ -8,6 +8,7 @@ from aevb.networks.initialization import initialize
 from aevb.networks.layered import FirstLayer, LastState
 from aevb.networks.mlp import MLP, MLPDecoder, MLPEncoder
 from aevb.networks.sequence import Context, EachStep
+from aevb.networks.spatial import ConvPyramid, LastMaps
 
 __all__ = [
     "MLP",
@@ -15,10 +16,12 @@ __all__ = [
     "Context",
     "ConvDecoder",
     "ConvEncoder",
+    "ConvPyramid",
     "EachStep",
     "FirstLayer",
     "FullPrecision",
     "GaussianMLP",
+    "LastMaps",
     "LastState",
     "MLPDecoder",
     "MLPEncoder",

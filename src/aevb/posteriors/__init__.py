@@ -2,6 +2,7 @@
 
 import aevb.distributions.kl  # noqa: F401 - registers closed forms of the KL divergence
 from aevb.posteriors.base import Posterior, RecognitionHead
+from aevb.posteriors.convolutional import ConvLadder, ConvTopDown
 from aevb.posteriors.flow import InverseAutoregressiveFlow, SplineFlow
 from aevb.posteriors.gaussian import DiagonalGaussian, FullGaussian, LowRankGaussian
 from aevb.posteriors.hierarchical import BottomUp, Ladder, TopDown
@@ -10,6 +11,8 @@ from aevb.posteriors.sequence import IndependentSteps, Markov
 
 __all__ = [
     "BottomUp",
+    "ConvLadder",
+    "ConvTopDown",
     "DiagonalGaussian",
     "FullGaussian",
     "IndependentSteps",

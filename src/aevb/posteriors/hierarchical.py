@@ -1,11 +1,12 @@
 """Posteriors over several layers of latent variables, z = [z_1, …, z_L] with z_1 next to the data."""
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Distribution, Independent, Normal
+from torch.distributions import Distribution
 
 from aevb.distributions.chain import Chain, Program, layers_of
 from aevb.distributions.gaussian import diagonal_gaussian
@@ -117,21 +118,50 @@ class Ladder(Layered):
             states.append(update(states[-1]))
         z = yield self.estimates[-1](states[-1])
         for layer in reversed(range(len(self.latent_dims) - 1)):
-            z = yield self.product(self._prior[0].layers[layer].parameters_of(z), self.estimates[layer], states[layer])
-
-    def product(self, of_prior: tuple[Tensor, Tensor], estimate: Any, state: Tensor) -> Distribution:
-        """The normalized product of p(z_l | z_{l+1}) and the estimate from the data."""
-        (mean_p, log_variance_p), (mean, log_variance) = of_prior, estimate.parameters_of(state)
-        precision_p, precision = (-log_variance_p).exp(), (-log_variance).exp()
-        total = precision + precision_p
-        joint = Normal((mean * precision + mean_p * precision_p) / total, total.rsqrt(), validate_args=False)
-        return Independent(joint, 1, validate_args=False)
+            estimate = cast(GaussianMLP, self.estimates[layer])
+            z = yield product(self._prior[0].layers[layer].parameters_of(z), estimate.parameters_of(states[layer]))
 
 
-class TopDown(Layered):
+class FromState(Layered):
+    """Base class of posteriors that read the state h of a `priors.SharedState` at their own draws.
+
+    q(z|x) = q(z_L | h_L, x) Π_{l<L} q(z_l | h_l, x), from the top downwards.
+    """
+
+    _prior: tuple[Any, ...] = ()
+
+    def connect(self, p: Any, q: Any) -> None:
+        require_layers(p.prior, self, "next_state")
+        self._prior = (p.prior,)
+
+    def program(self, h: Tensor) -> Program:
+        (prior,), features = self._prior, self.features_of(as_weights(h, self))
+        state, top = prior.start, len(self.latent_dims) - 1
+        z = yield diagonal_gaussian(*self.update(top, state, features[top]))
+        for layer in reversed(range(top)):
+            state = prior.next_state(layer + 1, state, z)
+            of_prior = prior.conditionals[layer].parameters_of(state)
+            z = yield self.merge(of_prior, self.update(layer, state, features[layer]))
+
+    @abstractmethod
+    def features_of(self, h: Tensor) -> Sequence[Tensor]:
+        """What each layer sees of the encoder's features h (B, in_features)."""
+
+    @abstractmethod
+    def update(self, layer: int, state: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Two parameters of q(z_l | h_l, x), (..., latent_dims[layer]) each: at the top its μ and log σ²."""
+
+    def merge(self, of_prior: tuple[Tensor, Tensor], update: tuple[Tensor, Tensor]) -> Distribution:
+        """q(z_l | h_l, x) below the top: the prior's μ and log σ², each with an addition."""
+        (mean, log_variance), (shift, log_factor) = of_prior, update
+        return diagonal_gaussian(mean + shift, log_variance + log_factor)
+
+
+class TopDown(FromState):
     """q(z|x) = Π_l N(z_l; μ_l + Δμ_l, diag σ_l² exp(Δ_l)), Δμ_l and Δ_l from [h_l, a_l(x)], a_l linear in the features.
 
-    h_l is the state of `priors.TopDown` at the posterior's own draws, μ_l and σ_l² are those of its conditional.
+    h_l is the state of `priors.TopDown` at the posterior's own draws, μ_l and σ_l² are those of its conditional; at the
+    top they are 0 and 1.
 
     Sources: Kingma et al. (2016), arXiv 1606.04934, section 3; Vahdat & Kautz (2020), arXiv 2007.03898, section 3.2
     (residual parameterization).
@@ -154,21 +184,20 @@ class TopDown(Layered):
         super().__init__(in_features, latent_dim, latent_dims)
         self.features = nn.ModuleList(nn.Linear(in_features, width) for _ in self.latent_dims)
         self.residuals = nn.ModuleList(GaussianMLP(2 * width, dim, hidden, activation) for dim in self.latent_dims)
-        self._prior: tuple[Any, ...] = ()
 
-    def connect(self, p: Any, q: Any) -> None:
-        require_layers(p.prior, self, "next_state")
-        self._prior = (p.prior,)
+    def features_of(self, h: Tensor) -> Sequence[Tensor]:
+        return [layer(h) for layer in self.features]
 
-    def program(self, h: Tensor) -> Program:
-        (prior,), state = self._prior, self._prior[0].start
-        for layer in reversed(range(len(self.latent_dims))):
-            a = self.features[layer](as_weights(h, self))
-            joint = torch.cat(torch.broadcast_tensors(state, a), dim=-1)
-            mean_p, log_variance_p = prior.conditionals[layer].parameters_of(state)
-            shift, log_factor = cast(GaussianMLP, self.residuals[layer]).parameters_of(joint)
-            z = yield diagonal_gaussian(mean_p + shift, log_variance_p + log_factor)
-            state = prior.next_state(layer, state, z)
+    def update(self, layer: int, state: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
+        joint = torch.cat(torch.broadcast_tensors(state, features), dim=-1)
+        return cast(GaussianMLP, self.residuals[layer]).parameters_of(joint)
+
+
+def product(of_prior: tuple[Tensor, Tensor], estimate: tuple[Tensor, Tensor]) -> Distribution:
+    """The normalized product of p(z_l | z_>l) and an estimate from the data, given by their μ and log σ²."""
+    (mean_p, log_variance_p), (mean, log_variance) = of_prior, estimate
+    share = torch.sigmoid(log_variance_p - log_variance)  # of the estimate in the precision
+    return diagonal_gaussian(torch.lerp(mean_p, mean, share), -torch.logaddexp(-log_variance, -log_variance_p))
 
 
 def require_layers(prior: Any, posterior: Layered, attribute: str) -> None:

@@ -1,6 +1,7 @@
 """Priors over several layers of latent variables."""
 
-from collections.abc import Callable
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -60,8 +61,59 @@ class Hierarchical(Prior):
             z = yield layer(z)
 
 
-class TopDown(Prior):
-    """p(z) = Π_l p(z_l | z_>l) by a deterministic state h that each layer adds to, z = [z_1, …, z_L].
+class SharedState(Prior):
+    """Base class of priors whose layers share a deterministic state h, from a learned start downwards.
+
+        p(z) = p(z_L) Π_{l<L} N(z_l; μ_l(h_l), diag σ_l²(h_l)),   h_{l−1} = next_state(h_l, z_l),   h_L = start
+
+    A posterior and a decoder may read the same state.
+
+    Shapes: batch (), event (Σ latent_dims,).
+
+    Args:
+        latent_dim: Σ latent_dims.
+        latent_dims: Dimensions of z_1, …, z_L; z_1 is next to the data.
+        top: (latent_dim) → p(z_L), any prior.
+    """
+
+    start: nn.Parameter
+    conditionals: nn.ModuleList
+    """Of z_1, …, z_{L−1}, each with `parameters_of(h)`."""
+
+    def __init__(self, latent_dim: int, latent_dims: Sequence[int], top: Callable[[int], Prior]) -> None:
+        super().__init__(latent_dim)
+        self.latent_dims = layers_of(latent_dim, latent_dims)
+        self.top = top(self.latent_dims[-1])
+
+    def connect(self, p: Any, q: Any) -> None:
+        self.top.connect(p, q)
+
+    def forward(self) -> Distribution:
+        return Chain(self.program, self.latent_dims, range(len(self.latent_dims))[::-1])
+
+    def program(self) -> Program:
+        """p(z_L), then p(z_l | z_>l) downwards."""
+        z = yield self.top()
+        h: Tensor = self.start
+        for layer in reversed(range(len(self.latent_dims) - 1)):
+            h = self.next_state(layer + 1, h, z)
+            z = yield self.conditionals[layer](h)
+
+    @abstractmethod
+    def next_state(self, layer: int, h: Tensor, z: Tensor) -> Tensor:
+        """The state of the layer below, of h (..., *state) and z (..., latent_dims[layer]); below layer 0, h_0."""
+
+    def last_state(self, z: Tensor) -> Tensor:
+        """h_0, after all layers: z (..., Σ latent_dims) → (..., *state)."""
+        h: Tensor = self.start
+        blocks = z.split(self.latent_dims, dim=-1)
+        for layer in reversed(range(len(self.latent_dims))):
+            h = self.next_state(layer, h, blocks[layer])
+        return h
+
+
+class TopDown(SharedState):
+    """p(z) = p(z_L) Π_{l<L} p(z_l | z_>l) by a deterministic state h that each layer adds to, z = [z_1, …, z_L].
 
         p(z_l | z_>l) = N(z_l; μ_l(h_l), diag σ_l²(h_l)),   h_{l−1} = h_l + W_l z_l + f_l(h_l + W_l z_l)
 
@@ -77,6 +129,7 @@ class TopDown(Prior):
         width: Size of h.
         hidden: Units of the hidden layers of f_l and of the conditionals.
         activation: Of the hidden layers.
+        top: (latent_dim) → p(z_L), any prior.
     """
 
     def __init__(
@@ -86,37 +139,19 @@ class TopDown(Prior):
         width: Size = 200,
         hidden: Sizes = (200,),
         activation: Activation = "tanh",
+        top: Callable[[int], Prior] = StandardNormal,
     ) -> None:
-        super().__init__(latent_dim)
-        self.latent_dims = layers_of(latent_dim, latent_dims)
+        super().__init__(latent_dim, latent_dims, top)
         self.start = nn.Parameter(torch.zeros(width))
-        self.conditionals = nn.ModuleList(GaussianMLP(width, dim, hidden, activation) for dim in latent_dims)
+        self.conditionals = nn.ModuleList(GaussianMLP(width, dim, hidden, activation) for dim in latent_dims[:-1])
         self.inputs = nn.ModuleList(nn.Linear(dim, width) for dim in latent_dims)
         self.updates = nn.ModuleList(
             nn.Sequential(mlp := MLP((width,), hidden, activation), nn.Linear(mlp.out_shape[0], width))
             for _ in latent_dims
         )
 
-    def forward(self) -> Distribution:
-        return Chain(self.program, self.latent_dims, range(len(self.latent_dims))[::-1])
-
-    def program(self) -> Program:
-        """p(z_L), then p(z_l | z_>l) downwards."""
-        h: Tensor = self.start
-        for layer in reversed(range(len(self.latent_dims))):
-            z = yield self.conditionals[layer](h)
-            h = self.next_state(layer, h, z)
-
     def next_state(self, layer: int, h: Tensor, z: Tensor) -> Tensor:
-        """h_{l−1} of h_l (..., width) and z_l (..., latent_dims[l])."""
+        """h (..., width) and z (..., latent_dims[layer]) → (..., width)."""
         h = h + self.inputs[layer](z)
         state: Tensor = h + self.updates[layer](h)
         return state
-
-    def last_state(self, z: Tensor) -> Tensor:
-        """h_0, after all layers: z (..., Σ latent_dims) → (..., width)."""
-        h: Tensor = self.start
-        blocks = z.split(self.latent_dims, dim=-1)
-        for layer in reversed(range(len(self.latent_dims))):
-            h = self.next_state(layer, h, blocks[layer])
-        return h

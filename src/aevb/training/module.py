@@ -226,20 +226,19 @@ class AEVB(Checked, pl.LightningModule):
         self.averaged.take_out()
         self.count_data(self.trainer.train_dataloader)
         self.check_loader(self.trainer.train_dataloader)
-        self.adapt_likelihood()
+        self.adapt_to_data()
         self.trainer.should_stop = self.done
         self.runner = make_runner(self.steps, TrainingStep(self, self.vae.p, self.vae.q, self.objective))
         self.clock.start()
 
-    def adapt_likelihood(self) -> None:
-        """Let the likelihood adapt to the range of the training data of all ranks."""
-        head = self.vae.p.head
-        if getattr(head, "bounded", False) is not False:
+    def adapt_to_data(self) -> None:
+        """Let the model adapt to the range of the training data of all ranks."""
+        if self.vae.p.range_parts:
             mine = torch.tensor(range_of_loader(self.trainer.train_dataloader), device=self.device)
             everyone = self.all_gather(mine)
             assert isinstance(everyone, Tensor)
             lowest, highest = everyone.view(-1, 2).unbind(1)
-            head.adapt_to(float(lowest.min()), float(highest.max()))
+            self.vae.p.adapt_to(float(lowest.min()), float(highest.max()))
 
     def on_train_end(self) -> None:
         self.averaged.put_in()

@@ -44,9 +44,13 @@ OBJECTIVES: dict[str, Callable[[], Any]] = {
     "ScoreFunction, learned": partial(objectives.ScoreFunction, baseline="learned"),
     "ScoreFunction, leave_one_out": partial(objectives.ScoreFunction, 2, baseline="leave_one_out"),
 }
-PRIORS = [kind for kind in parts(priors, "Prior") if kind not in (priors.Hierarchical, priors.TopDown)]
+PRIORS = [
+    kind for kind in parts(priors, "Prior") if kind not in (priors.ConvTopDown, priors.Hierarchical, priors.TopDown)
+]
 TWO = {"latent_dims": (1, 1)}
 FIRST = partial(networks.FirstLayer, decoder=networks.MLPDecoder, **TWO)
+MAPS: dict[str, Any] = {"halvings": (1, 2), "width": 4}
+SHAPES: dict[str, Any] = {"data_shape": (1, 4, 4), "latent_channels": (1, 2), **MAPS}
 STATE = partial(networks.LastState, decoder=networks.MLPDecoder, width=4)
 LAYERED: dict[str, dict[str, Any]] = {
     "BottomUp": {"posterior": posteriors.BottomUp, "prior": priors.Hierarchical, "decoder": FIRST},
@@ -73,6 +77,19 @@ CASES: dict[str, tuple[Callable[[], Any], dict[str, Any]]] = {
             model | {part: partial(model[part], **TWO) for part in ("posterior", "prior")},
         )
         for name, model in LAYERED.items()
+    },
+    **{
+        f"{kind.__name__} of maps": (
+            SGVB,
+            {
+                "latent_dim": 4 + 2,
+                "encoder": partial(networks.ConvPyramid, **MAPS),
+                "posterior": partial(kind, **SHAPES),
+                "prior": partial(priors.ConvTopDown, **SHAPES),
+                "decoder": partial(networks.LastMaps, **MAPS),
+            },
+        )
+        for kind in (posteriors.ConvTopDown, posteriors.ConvLadder)
     },
 }
 WAITING = {

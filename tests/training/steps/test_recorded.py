@@ -11,7 +11,7 @@ from pytorch_lightning.plugins import MixedPrecision
 
 from aevb import likelihoods, posteriors, priors
 from aevb.errors import ConfigError
-from aevb.networks import ConvDecoder, ConvEncoder, MLPDecoder, MLPEncoder
+from aevb.networks import ConvDecoder, ConvEncoder, ConvPyramid, LastMaps, MLPDecoder, MLPEncoder
 from aevb.objectives import IWAE, SGVB, FullVB, MonteCarloEM, ScoreFunction, WakeSleep
 from aevb.training.steps import verified
 from aevb.vae import VAE
@@ -61,6 +61,21 @@ def conditional_model() -> VAE:
     return small_model(SHAPE, encoder=partial(MLPEncoder, **parts), decoder=partial(MLPDecoder, **parts))
 
 
+def layered_model(posterior: str, top: Any = priors.StandardNormal) -> VAE:
+    maps: dict[str, Any] = {"halvings": (1, 2), "width": 4}
+    shapes: dict[str, Any] = {"data_shape": (1, 8, 8), "latent_channels": (1, 2)}
+    return VAE(
+        latent_dim=16 + 8,
+        data_shape=(1, 8, 8),
+        encoder=partial(ConvPyramid, **maps),
+        posterior=partial(getattr(posteriors, posterior), **maps, **shapes),
+        prior=partial(priors.ConvTopDown, top=top, **maps, **shapes),
+        decoder=partial(LastMaps, **maps),
+        likelihood=likelihoods.Bernoulli,
+        initialization="xavier",
+    )
+
+
 CASES: dict[str, tuple[Callable[[], Any], Callable[[], VAE], str]] = {
     **{name: (make, partial(small_model, SHAPE), "adagrad") for name, make in OBJECTIVES.items()},
     **{
@@ -74,6 +89,8 @@ CASES: dict[str, tuple[Callable[[], Any], Callable[[], VAE], str]] = {
     **{f"prior_{name}": (SGVB, partial(small_model, SHAPE, prior=getattr(priors, name)), "adam") for name in PRIORS},
     **{f"{name}_conditional": (OBJECTIVES[name], conditional_model, "adagrad") for name in CONDITIONAL},
     "networks_conv": (SGVB, conv_model, "adagrad"),
+    "layers_top_down": (SGVB, partial(layered_model, "ConvTopDown"), "adam"),
+    "layers_ladder_vamp": (SGVB, partial(layered_model, "ConvLadder", priors.VampPrior), "adam"),
     "optimizer_sgd": (SGVB, partial(small_model, SHAPE), "sgd"),
 }
 

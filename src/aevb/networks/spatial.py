@@ -1,0 +1,187 @@
+"""Parts of convolutional models with several layers of latent variables, each of which is a map over the image.
+
+Between the parts of a model everything is one vector per datapoint: maps are flattened, (C, H, W) → C H W.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution
+
+from aevb.distributions.gaussian import diagonal_gaussian
+from aevb.networks.base import ACTIVATIONS, Activation, Backbone, as_weights
+from aevb.networks.convolutional import ResidualBlock, Upsample
+from aevb.types import CountOrZero, Halvings, Shape, Size, Sizes
+
+
+def over_maps(module: Callable[[Tensor], Tensor], maps: Tensor) -> Tensor:
+    """A module of maps (N, C, H, W) applied to (..., C, H, W)."""
+    result = module(maps.reshape(-1, *maps.shape[-3:]))
+    return result.view(*maps.shape[:-3], *result.shape[1:])
+
+
+def map_sizes(data_shape: Sequence[int], halvings: Sequence[int]) -> list[tuple[int, int]]:
+    """(H, W) of the map of each layer, from the one next to the data upwards; each halving rounds up.
+
+    Raises:
+        ValueError: the data are no images, or halvings are not such that the maps shrink upwards.
+    """
+    if len(data_shape) != 3:
+        raise ValueError(f"maps need images of shape [channels, height, width], got data of shape {list(data_shape)}")
+    height, width = data_shape[1:]
+    most = math.ceil(math.log2(max(height, width)))
+    if not halvings or list(halvings) != sorted(halvings) or halvings[-1] > most:
+        raise ValueError(
+            f"halvings must rise from the layer next to the data to the top, and be 0 to {most} for images of "
+            f"{height}x{width}, got {list(halvings)}"
+        )
+    return [(math.ceil(height / 2**count), math.ceil(width / 2**count)) for count in halvings]
+
+
+def latent_maps(data_shape: Shape, latent_channels: Sizes, halvings: Halvings) -> list[tuple[int, int, int]]:
+    """Shapes (C_l, H_l, W_l) of z_1, …, z_L.
+
+    Raises:
+        ValueError: as many channels as halvings are not given, or halvings do not suit the image.
+    """
+    if len(latent_channels) != len(halvings):
+        raise ValueError(
+            f"latent_channels and halvings must have one entry for each layer, got {list(latent_channels)} and "
+            f"{list(halvings)}"
+        )
+    sizes = map_sizes(data_shape, halvings)
+    return [(c, *size) for c, size in zip(latent_channels, sizes, strict=True)]
+
+
+class ZeroConv2d(nn.Conv2d):
+    """A convolution whose weights start at zero, whatever the initialization of the model's other layers."""
+
+    def reset_parameters(self) -> None:
+        for parameter in self.parameters():
+            nn.init.zeros_(parameter)
+
+
+class GaussianMaps(nn.Module):
+    """N(z; μ(h), diag σ²(h)), μ and log σ² by residual blocks and a 3x3 convolution that starts at zero.
+
+    Training starts with N(0, I) everywhere: variances that are far from each other's by chance at the beginning make
+    the KL of deep models so large that they collapse to the prior.
+
+    Shapes: h (..., width, H, W) → batch (...), event (out_channels H W,).
+
+    Args:
+        width: Channels of h.
+        out_channels: Channels of z.
+        blocks: Residual blocks; none: linear in h.
+        activation: A name from `aevb.networks.ACTIVATIONS`.
+    """
+
+    def __init__(self, width: int, out_channels: int, blocks: int, activation: Activation) -> None:
+        super().__init__()
+        self.blocks = nn.Sequential(*(ResidualBlock(width, activation) for _ in range(blocks)))
+        self.layer = ZeroConv2d(width, 2 * out_channels, kernel_size=3, padding=1)
+
+    def parameters_of(self, h: Tensor) -> tuple[Tensor, Tensor]:
+        """μ and log σ², (..., out_channels H W) each, in float32 at least."""
+        raw = over_maps(self.layer, over_maps(self.blocks, h.to(self.layer.weight.dtype)))
+        raw = raw.to(torch.promote_types(raw.dtype, torch.float32))
+        mean, log_variance = raw.flatten(-3).chunk(2, dim=-1)
+        return mean, log_variance
+
+    def forward(self, h: Tensor) -> Distribution:
+        return diagonal_gaussian(*self.parameters_of(h))
+
+
+class ConvPyramid(Backbone):
+    """Backbone of q(z|x) over maps: features of the image at several sizes, from the largest to the smallest.
+
+    A 3x3 convolution, then for each halving one of stride 2, each followed by residual blocks. There is no
+    normalization.
+
+    Shapes: (..., C, H, W) → (..., Σ width H_k W_k), the maps at the different sizes of `halvings`, flattened.
+
+    Args:
+        data_shape: Shape (C, H, W) of one image.
+        halvings: How often the sides of the image are halved for each layer, see `map_sizes`.
+        width: Channels of each map.
+        blocks: Residual blocks at each size.
+        activation: A name from `aevb.networks.ACTIVATIONS`.
+    """
+
+    def __init__(
+        self,
+        data_shape: Shape,
+        halvings: Halvings,
+        width: Size = 32,
+        blocks: CountOrZero = 1,
+        activation: Activation = "silu",
+    ) -> None:
+        super().__init__()
+        sizes = dict(zip(halvings, map_sizes(data_shape, halvings), strict=True))
+        self.emitted = set(sizes)
+        self.stages = nn.ModuleList()
+        for level in range(max(halvings) + 1):
+            first = nn.Conv2d(width if level else data_shape[0], width, 3, stride=2 if level else 1, padding=1)
+            # The image's own size is the most expensive; without latent variables there, it has one convolution.
+            count = blocks if level or 0 in sizes else 0
+            between = [ACTIVATIONS[activation]()] if level else []
+            self.stages.append(
+                nn.Sequential(*between, first, *(ResidualBlock(width, activation) for _ in range(count)))
+            )
+        self.out_shape = (sum(width * math.prod(size) for size in sizes.values()),)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h, maps = x, []
+        for level, stage in enumerate(self.stages):
+            h = over_maps(stage, h)
+            if level in self.emitted:
+                maps.append(h.flatten(-3))
+        return torch.cat(maps, dim=-1)
+
+
+class LastMaps(Backbone):
+    """A decoder of the state of `priors.ConvTopDown` after its last layer, enlarged to the size of the image.
+
+    Transposed convolutions of stride 2 enlarge it, as in `ConvDecoder`.
+
+    Shapes: z (..., latent_dim) → (..., width, H, W).
+
+    Args:
+        latent_dim: Dimensions of z.
+        data_shape: Shape (C, H, W) of one image.
+        halvings: Of each layer, see `map_sizes`.
+        width: Channels of the state.
+        activation: A name from `aevb.networks.ACTIVATIONS`.
+    """
+
+    def __init__(
+        self,
+        latent_dim: Size,
+        data_shape: Shape,
+        halvings: Halvings,
+        width: Size = 32,
+        activation: Activation = "silu",
+    ) -> None:
+        super().__init__()
+        map_sizes(data_shape, halvings)
+        sizes = [map_sizes(data_shape, [count])[0] for count in reversed(range(halvings[0] + 1))]
+        self.enlarge = nn.Sequential()
+        for _, size in pairwise(sizes):
+            self.enlarge += nn.Sequential(ACTIVATIONS[activation](), Upsample(width, width, size))
+        if len(sizes) > 1:
+            self.enlarge.append(ACTIVATIONS[activation]())
+        self.out_shape = (width, *sizes[-1])
+        # In a tuple the prior is no submodule: its parameters remain its own.
+        self._prior: tuple[Any, ...] = ()
+
+    def connect(self, p: Any, q: Any) -> None:
+        """Take the prior, whose state is decoded."""
+        self._prior = (p.prior,)
+
+    def forward(self, z: Tensor) -> Tensor:
+        state = cast(Tensor, self._prior[0].last_state(as_weights(z, self._prior[0])))
+        return over_maps(self.enlarge, as_weights(state, self))
