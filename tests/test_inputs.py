@@ -51,10 +51,15 @@ def test_another_shape_is_refused(shape):
         as_batch(torch.zeros(shape), (1, 4, 4), LIKE)
 
 
-@pytest.mark.parametrize("x", [None, "images", {"x": 1}, [[1, 2], [3]], np.array(["a"]), object()])
+@pytest.mark.parametrize("x", [None, "images", {"x": 1}, np.array(["a"]), object()])
 def test_values_that_are_not_numbers_are_refused(x):
     with pytest.raises(ValueError, match=r"^x must be a tensor or an array of numbers, got "):
         as_batch(x, (1, 4, 4), LIKE)
+
+
+def test_lists_of_unequal_length_are_refused():
+    with pytest.raises(ValueError, match=r"^x has parts of unequal length; pad sequences to one length, and give "):
+        as_batch([[1, 2], [3]], (1, 4, 4), LIKE)
 
 
 def test_complex_numbers_are_refused():

@@ -1,8 +1,10 @@
 """Models of sequences against a linear-Gaussian state-space model, whose likelihood the Kalman filter computes."""
 
 from functools import partial
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -16,6 +18,7 @@ from aevb.networks import MLPDecoder, MLPEncoder
 from aevb.objectives import IWAE, SGVB, Objective, ScoreFunction, WakeSleep
 from aevb.objectives.base import elbo
 from aevb.posteriors import RecognitionHead
+from aevb.runs.data import load_data
 from aevb.sequences import SequenceVAE
 
 T, D, X = 6, 2, 4
@@ -229,3 +232,107 @@ def test_latent_sizes_that_do_not_fit_are_refused() -> None:
     for part in (partial(posteriors.Markov, 8), priors.Markov):
         with pytest.raises(ValueError, match="latent_dim must be a multiple of step_dim, 5, got 12"):
             part(12, step_dim=5)
+
+
+LENGTHS = torch.tensor([6.0, 1.0, 4.0, 3.0, 2.0])
+
+
+def test_elbo_of_padded_sequences_is_the_kalman_filters_log_likelihood() -> None:
+    vae, x = state_space(), data()
+    exact = torch.stack([kalman(x[:n]) for x, n in zip(x, LENGTHS.int().tolist(), strict=True)])
+    c = LENGTHS.double()
+    torch.testing.assert_close(vae.log_marginal(x, 3, c), exact, atol=1e-8, rtol=0)
+    torch.testing.assert_close(elbo(vae.p.given(c), vae.q.given(c), x, 1, "sampled").elbo, exact, atol=1e-8, rtol=0)
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("objective", [SGVB(weight_prior=False), IWAE(weight_prior=False)])
+def test_padding_contributes_exactly_zero(name: str, objective: Objective) -> None:
+    """Neither its values, nor how much of it there is, enter the bound, and no gradient passes through it."""
+    vae, x = MODELS[name](), data().sigmoid().float()
+    padding = torch.arange(T) >= LENGTHS.unsqueeze(-1)
+    found = []
+    for content in (0.0, 1.0):
+        vae.zero_grad()
+        padded = torch.where(padding.unsqueeze(-1), content, x).requires_grad_()
+        torch.manual_seed(0)
+        estimate = objective(vae.p.given(LENGTHS), vae.q.given(LENGTHS), padded)
+        estimate.loss.backward()
+        assert (padded.grad[padding] == 0).all()
+        assert (padded.grad[~padding] != 0).all()
+        found.append([estimate.elbo, estimate.kl, *(weight.grad for weight in vae.parameters())])
+    assert all(map(torch.equal, *found))
+    short = MODELS[name](steps=4)
+    short.load_state_dict(vae.state_dict())
+    z = short.q(x[2:3, :4]).sample((3,))
+    padded_z = torch.cat([z, torch.zeros(3, 1, 2 * D)], -1)
+    given = vae.given(LENGTHS[2:3], 1)
+    torch.testing.assert_close(given.p.log_joint(x[2:3], padded_z), short.p.log_joint(x[2:3, :4], z))
+    torch.testing.assert_close(given.q(x[2:3]).log_prob(padded_z), short.q(x[2:3, :4]).log_prob(z))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_whole_sequences_need_no_lengths(name: str) -> None:
+    vae, x = MODELS[name](), data().sigmoid().round().float()
+    found = []
+    for c in (None, torch.full((5,), float(T))):
+        torch.manual_seed(0)
+        found.append(vae.elbo(x, 3, c))
+    assert torch.equal(*found)
+    assert (vae.sample(5, c=LENGTHS)[1, 1:] == 0).all()
+
+
+def test_lengths_out_of_range_get_one_line() -> None:
+    vae, x = make(), data().sigmoid().round().float()
+    for wrong in (0, 7, 2.5):
+        with pytest.raises(ValueError, match=f"^lengths must be whole numbers from 1 to 6, got {wrong}$"):
+            vae.elbo(x, c=torch.tensor([1, 2, 3, 4, wrong]))
+    with pytest.raises(ValueError, match=r"a condition .* for each of the 5 datapoints, got c of shape"):
+        vae.elbo(x, c=LENGTHS[:4])
+    with pytest.raises(ValueError, match="x has parts of unequal length; pad sequences to one length, and give their"):
+        vae.elbo([sequence[:n] for sequence, n in zip(x, LENGTHS.int(), strict=True)])
+    padded = make(likelihood=likelihoods.OptimalGaussian)
+    with pytest.raises(ValueError, match="OptimalGaussian fits σ² to all steps, and some are padding"):
+        padded.elbo(x, c=LENGTHS)
+
+
+def sequences(path: Path) -> list[str]:
+    """An array of sequences with lengths, and the settings of a small model of them."""
+    rng = np.random.default_rng(0)
+    np.savez(path, x=rng.random((60, T, X)) < 0.3, lengths=rng.integers(1, T + 1, 60))
+    return [f"data.path={path}", *SMALL]
+
+
+SMALL = [
+    *("data=array", "data.batch_size=4", "model.step_dim=2", "model.posterior.width=5", "model.encoder.hidden=[6]"),
+    *("logger=none", "callbacks.images=null", "max_samples=640", "optimizer=adam", "optimizer.lr=0.01"),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["deep_markov", "storn"])
+def test_training_of_padded_sequences_is_recorded_and_resumed_exactly(
+    name: str, tmp_path: Path, run_train: Any
+) -> None:
+    small = [*sequences(tmp_path / "x.npz"), f"model={name}"]
+    recorded, _ = run_train(*small, "steps=recorded", folder=tmp_path / "recorded")
+    assert "training steps are eager" not in recorded.log_file.read_text()
+    eager, _ = run_train(*small, "steps=eager", folder=tmp_path / "eager")
+    half, _ = run_train(*small, "max_samples=320", folder=tmp_path / "half")
+    run_train(f"resume={half.path}", "max_samples=640", folder=half.path)
+    for other in (eager, half):
+        for key, weight in weights(recorded).items():
+            assert torch.equal(weight, weights(other)[key]), key
+
+
+def weights(run: Any) -> dict[str, Tensor]:
+    state: dict[str, Tensor] = torch.load(run.last_checkpoint, weights_only=False)["state_dict"]
+    return state
+
+
+def test_nats_per_step_are_those_of_all_steps(tmp_path: Path, run_train: Any) -> None:
+    """All nats over all true steps, not a mean over sequences of different lengths."""
+    folder, _ = run_train(*sequences(tmp_path / "x.npz"), "model=deep_markov", "max_samples=40")
+    results = folder.status()["results"]
+    lengths = load_data(folder.config()).splits.test.c
+    torch.testing.assert_close(results["test/elbo_per_step"], results["test/elbo"] / float(lengths.mean()))

@@ -27,6 +27,10 @@ def as_numbers(values: Any, name: str) -> Tensor:
     try:
         tensor = torch.as_tensor(values)
     except (TypeError, ValueError, RuntimeError):
+        if isinstance(values, list | tuple) and len({len(part) for part in values if hasattr(part, "__len__")}) > 1:
+            raise ValueError(
+                f"{name} has parts of unequal length; pad sequences to one length, and give their lengths as c"
+            ) from None
         raise ValueError(f"{name} must be a tensor or an array of numbers, got {type(values).__name__}") from None
     if tensor.is_complex() or tensor.is_quantized:
         raise ValueError(f"{name} must hold real numbers, got {tensor.dtype}")
@@ -67,14 +71,18 @@ def without_labels(batch: Any) -> Tensor:
     return as_numbers(batch[0] if isinstance(batch, tuple | list) and len(batch) else batch, "a batch")
 
 
-def as_condition(values: Any, condition_shape: Sequence[int] | None, count: int, like: Tensor) -> Tensor | None:
+def as_condition(
+    values: Any, condition_shape: Sequence[int] | None, count: int, like: Tensor, is_optional: bool = False
+) -> Tensor | None:
     """Conditions c (B, *condition_shape) on the device and of the type of `like`, one for each of `count` datapoints.
 
-    None where the model takes none, and none is given.
+    None where the model takes none, or does without, and none is given.
     """
     if condition_shape is None:
         if values is not None:
             raise ValueError("the model takes no condition, but one is given")
+        return None
+    if values is None and is_optional:
         return None
     wanted = f"a condition of shape {list(condition_shape)} for each of the {count} datapoints"
     if values is None:
@@ -85,14 +93,18 @@ def as_condition(values: Any, condition_shape: Sequence[int] | None, count: int,
     return converted(c, like)
 
 
-def block_of_conditions(batch: Any, condition_shape: Sequence[int], block: Tensor) -> Tensor:
-    """c of a batch (x, y, c) that a loader yields, as (K, B, *condition_shape) for its block x (K, B, *data_shape)."""
+def block_of_conditions(
+    batch: Any, condition_shape: Sequence[int], block: Tensor, is_optional: bool = False
+) -> Tensor | None:
+    """c of a batch (x, y, c) that a loader yields, as (K, B, *condition_shape) for its block x (K, B, *data_shape).
+
+    None where a model does without, and there is none.
+    """
     c = batch[2] if isinstance(batch, tuple | list) and len(batch) > 2 else None
     if isinstance(c, Tensor) and c.ndim == len(condition_shape) + 2:
         c = c.flatten(0, 1)
-    c = as_condition(c, condition_shape, block.shape[0] * block.shape[1], block)
-    assert c is not None
-    return c.view(*block.shape[:2], *condition_shape)
+    c = as_condition(c, condition_shape, block.shape[0] * block.shape[1], block, is_optional)
+    return None if c is None else c.view(*block.shape[:2], *condition_shape)
 
 
 def as_latents(values: Any, latent_dim: int, like: Tensor) -> Tensor:

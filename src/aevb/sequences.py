@@ -3,7 +3,9 @@
 from collections.abc import Callable
 from functools import partial
 
-from aevb.likelihoods import Likelihood, PerStep, Recurrent
+from torch import Tensor
+
+from aevb.likelihoods import Likelihood, OptimalGaussian, PerStep, Recurrent
 from aevb.networks import Backbone, EachStep, MLPDecoder
 from aevb.networks.initialization import Initialization
 from aevb.posteriors import RecognitionHead
@@ -35,6 +37,8 @@ class SequenceVAE(VAE):
         ValueError: data_shape has no steps, latent_dim is not T · step_dim, or a part refuses its settings.
     """
 
+    condition_is_optional = True
+
     def __init__(
         self,
         latent_dim: Size,
@@ -53,7 +57,7 @@ class SequenceVAE(VAE):
         if len(step_shape) not in (1, 3):
             raise ValueError(
                 f"a model of sequences needs data of shape [T, D] or [T, C, H, W], got {list(data_shape)}; choose "
-                "data=freyface_video or data=mnist_rows"
+                "data=jsb, freyface_video or mnist_rows, or data.sequences=true with data=array"
             )
         if latent_dim != steps * step_dim:
             raise ValueError(
@@ -76,3 +80,13 @@ class SequenceVAE(VAE):
             initialization=initialization,
             initialization_std=initialization_std,
         )
+
+    def check_condition(self, c: Tensor) -> None:
+        steps = self.p.data_shape[0]
+        wrong = c[(c < 1) | (c > steps) | (c != c.round()) | ~c.isfinite()]
+        if len(wrong):
+            raise ValueError(f"lengths must be whole numbers from 1 to {steps}, got {float(wrong[0]):g}")
+        if isinstance(getattr(self.p.head, "head", None), OptimalGaussian) and bool((c < steps).any()):
+            raise ValueError(
+                "likelihood OptimalGaussian fits σ² to all steps, and some are padding; use scalar_gaussian"
+            )

@@ -156,6 +156,9 @@ class VAE(Checked, nn.Module):
     p: GenerativeModel
     q: RecognitionModel
 
+    condition_is_optional = False
+    """Whether the model does without a condition, though it takes one."""
+
     def __init__(
         self,
         latent_dim: Size,
@@ -222,13 +225,17 @@ class VAE(Checked, nn.Module):
         """
         if c is None and self.p.condition is not None:
             c = self.p.condition
-        c = as_condition(c, self.condition_shape, count, self.p.head.layer.weight)
+        c = as_condition(c, self.condition_shape, count, self.p.head.layer.weight, self.condition_is_optional)
         if c is None:
             return self
-        require_finite(c, "c")
+        self.check_condition(c)
         vae = copy.copy(self)
         vae._modules = self._modules | {"p": self.p.given(c), "q": self.q.given(c)}
         return vae
+
+    def check_condition(self, c: Tensor) -> None:
+        """Check that the values of conditions c (B, *condition_shape) are possible; a `ValueError` where not."""
+        require_finite(c, "c")
 
     def latents(self, z: Any) -> Tensor:
         """z (..., latent_dim) as the model takes it, on its device.

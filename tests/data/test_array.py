@@ -164,8 +164,8 @@ def test_arrays_that_are_no_images(tmp_path, x, message):
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ({"a": images(9, 4, 4), "b": images(9, 4, 4)}, "has the arrays a, b; name them x, y or x_train"),
-        ({}, "has the arrays none; name them x, y or x_train"),
+        ({"a": images(9, 4, 4), "b": images(9, 4, 4)}, "has the arrays a, b; name them x, y, lengths or x_train"),
+        ({}, "has the arrays none; name them x, y, lengths or x_train"),
         ({"x": images(9, 4, 4), "y": np.arange(8)}, "needs one integer for each of the 9 in x; y is int64"),
         ({"x": images(9, 4, 4), "y": np.zeros(9)}, "needs one integer for each of the 9 in x; y is float64"),
         ({"x": images(9, 4, 4), "x_test": images(9, 4, 5)}, "has splits of different shapes"),
@@ -282,5 +282,55 @@ def test_wrong_array_in_memory_is_one_line(x, message):
 
 
 def test_labels_of_a_file_are_in_the_file(tmp_path):
-    with pytest.raises(ValueError, match=r"^y is for an x that is given as an array"):
+    with pytest.raises(ValueError, match=r"^y and lengths are for an x that is given as an array"):
         Array(tmp_path / "x.npy", y=np.zeros(3))
+
+
+def sequences(tmp_path, **arrays) -> Path:
+    np.savez(tmp_path / "x.npz", **arrays)
+    return tmp_path / "x.npz"
+
+
+@pytest.mark.parametrize(
+    ("stored", "expected"), [((30, 7, 4), (7, 4)), ((30, 7, 5, 6), (7, 1, 5, 6)), ((30, 7, 3, 5, 6), (7, 3, 5, 6))]
+)
+def test_sequences_are_told_by_the_setting_or_by_lengths(tmp_path, stored, expected):
+    x, lengths = images(*stored), rng.integers(1, 8, 30)
+    np.save(tmp_path / "x.npy", x)
+    plain, with_lengths = load(tmp_path / "x.npy", sequences=True), load(sequences(tmp_path, x=x, lengths=lengths))
+    in_memory = load(x, lengths=torch.from_numpy(lengths))
+    assert plain.shape == with_lengths.shape == in_memory.shape == expected
+    assert plain.splits.train.c is None
+    known = {sequence.tobytes(): length for sequence, length in zip(x, lengths, strict=True)}
+    for dm in (with_lengths, in_memory):
+        for split in dm.splits:
+            assert split.c.dtype == torch.float32
+            assert [known[sequence.numpy().tobytes()] for sequence in split.x] == split.c.tolist()
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"lengths": [3] * 9}, "needs one integer for each of the 10 in x; lengths is int64 of shape (9,)"),
+        ({"lengths": [0.5] * 10}, "needs one integer for each of the 10 in x; lengths is float64 of shape (10,)"),
+        ({"lengths": [1] * 9 + [0]}, "has sequences of 7 steps in x; lengths must be from 1 to 7, got 0 to 1"),
+        ({"lengths": [1] * 9 + [8]}, "has sequences of 7 steps in x; lengths must be from 1 to 7, got 1 to 8"),
+    ],
+)
+def test_lengths_that_do_not_fit_get_one_line(tmp_path, arrays, message):
+    path = sequences(tmp_path, x=images(10, 7, 4), **{name: np.array(values) for name, values in arrays.items()})
+    with pytest.raises(ConfigError, match="^" + re.escape(f"data.path: {path} {message}") + "$"):
+        load(path)
+
+
+def test_sequences_of_unequal_length_without_lengths_get_one_line(tmp_path):
+    ragged = np.empty(3, dtype=object)
+    ragged[:] = [images(n, 4) for n in (2, 3, 5)]
+    np.save(tmp_path / "x.npy", ragged, allow_pickle=True)
+    message = "it holds Python objects, not numbers; pad sequences to one length, and save their lengths"
+    with pytest.raises(ConfigError, match=re.escape(message) + "$"):
+        load(tmp_path / "x.npy", sequences=True)
+    with pytest.raises(ConfigError, match=r"must hold images .*; sequences of images need data\.sequences=true$"):
+        load(images(10, 7, 1, 5, 6))
+    with pytest.raises(ConfigError, match=r"must hold sequences \(N, T, D\)"):
+        load(images(10, 7), sequences=True)

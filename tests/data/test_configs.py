@@ -28,7 +28,7 @@ def test_a_configuration_names_every_argument(name):
         parameter
         for part in cls.__mro__[: cls.__mro__.index(InMemoryDataModule) + 1]
         for parameter in inspect.signature(part).parameters
-        if parameter not in ("kwargs", "y")  # y: of an array that is given from Python
+        if parameter not in ("kwargs", "y", "lengths")  # which are of an array that is given from Python
     }
     assert set(data) - {"_target_"} == arguments
     assert CONF.joinpath(f"{name}.yaml").read_text().startswith("# @package _global_\n")

@@ -131,7 +131,7 @@ def apply(config: DictConfig, trained: Trained, estimator: Estimator) -> dict[st
     partial = PartialEstimates(trained.folder.path / "evaluation" / f"{name}-{fingerprint(about, trained)}.npz")
     with progress_bar(name, len(data.x)) as on_progress:
         estimates, seconds = run(estimator, vae, data, trained.rows, config.seed, partial, on_progress)
-    entry = entry_of(about, estimator, estimates, vae.p.head, seconds)
+    entry = entry_of(about, estimator, estimates, vae.p.head, seconds, data.c)
     EvaluationFile(trained.folder.path).add("entries", entry)
     partial.remove()
     return entry
@@ -139,7 +139,8 @@ def apply(config: DictConfig, trained: Trained, estimator: Estimator) -> dict[st
 
 def perform(config: DictConfig, trained: Trained, task: Task) -> dict[str, Any]:
     """Apply a task to a run; returns its entry in evaluation.json."""
-    if trained.vae.condition_shape is not None and not task.takes_condition:
+    vae, is_given = trained.vae, trained.datapoints.c is not None
+    if vae.condition_shape is not None and (is_given or not vae.condition_is_optional) and not task.takes_condition:
         raise ConfigError(f"task={task.name} does not support models that take a condition, as this run's does")
     start, data = time.monotonic(), trained.datapoints
     torch.manual_seed(config.seed)

@@ -8,6 +8,7 @@ from typing import Any
 from rich import get_console
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
+from torch import Tensor
 
 from aevb import plots
 from aevb.console import show
@@ -18,14 +19,28 @@ from aevb.runs.folder import RunFolder
 from aevb.runs.status import now
 from aevb.tasks import TaskResult
 
-SHORT = {"effective_sample_size": "ESS", "acceptance": "accept.", "bits_per_dim": "bits/dim", "seconds": "time"}
+SHORT = {
+    "effective_sample_size": "ESS",
+    "acceptance": "accept.",
+    "bits_per_dim": "bits/dim",
+    "value_per_step": "per step",
+    "seconds": "time",
+}
 """Short column heads."""
 
 
 def entry_of(
-    about: dict[str, Any], estimator: Estimator, estimates: Estimates, likelihood: Likelihood, seconds: float
+    about: dict[str, Any],
+    estimator: Estimator,
+    estimates: Estimates,
+    likelihood: Likelihood,
+    seconds: float,
+    c: Tensor | None = None,
 ) -> dict[str, Any]:
-    """The entry of an estimator: its value in nats per datapoint, standard errors, diagnostics and settings."""
+    """The entry of an estimator: its value in nats per datapoint, standard errors, diagnostics and settings.
+
+    c are the conditions of the datapoints, of which a sequence's length is one.
+    """
     entry = {
         **about,
         "datapoints": len(estimates.value),
@@ -37,8 +52,12 @@ def entry_of(
         "seconds": seconds,
         "date": now(),
     }
+    count = len(estimates.value)
+    per_value = estimates.mean * count / float(likelihood.num_values(count, c))
     if likelihood.discrete:
-        entry["bits_per_dim"] = -estimates.mean / (math.log(2) * math.prod(likelihood.data_shape))
+        entry["bits_per_dim"] = -per_value / math.log(2)
+    if likelihood.values_per_step is not None:
+        entry["value_per_step"] = per_value * likelihood.values_per_step
     return entry
 
 
@@ -49,8 +68,7 @@ def print_entries(folder: Path, entries: Sequence[dict[str, Any]]) -> None:
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
     table.add_column("estimator", no_wrap=True)
     others = list(dict.fromkeys(name for entry in entries for name in entry["diagnostics"]))
-    if any("bits_per_dim" in entry for entry in entries):
-        others.insert(0, "bits_per_dim")
+    others = [name for name in ("value_per_step", "bits_per_dim") if name in entries[0]] + others
     for column in ("value", "± noise", "± data", *others, "seconds"):
         table.add_column(SHORT.get(column, column), justify="right", no_wrap=True)
     for entry in entries:
@@ -67,8 +85,8 @@ def print_entries(folder: Path, entries: Sequence[dict[str, Any]]) -> None:
 
 
 def number(value: float | None) -> str:
-    """Three decimals below ten, none above; "" for None."""
-    return "" if value is None else f"{value:.3f}" if abs(value) < 10 else f"{value:,.0f}"
+    """Three decimals below a hundred, none above; "" for None."""
+    return "" if value is None else f"{value:.3f}" if abs(value) < 100 else f"{value:,.0f}"
 
 
 def save_pictures(folder: RunFolder, samples: int, task: str, result: TaskResult) -> list[str]:

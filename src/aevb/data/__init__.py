@@ -9,6 +9,7 @@ from aevb.data.digits import Digits
 from aevb.data.folder import Folder
 from aevb.data.freyface import FreyFace, FreyFaceVideo
 from aevb.data.idx import EMNIST, KMNIST, FashionMNIST
+from aevb.data.jsb import JSB
 from aevb.data.loader import BatchLoader
 from aevb.data.matlab import SVHN, Caltech101Silhouettes, Omniglot
 from aevb.data.mnist import MNIST, MNISTRows
@@ -18,6 +19,7 @@ __all__ = [
     "CIFAR10",
     "CSV",
     "EMNIST",
+    "JSB",
     "KMNIST",
     "MNIST",
     "SVHN",

@@ -13,7 +13,7 @@ from aevb.data.own import OwnDataModule, form
 from aevb.errors import ConfigError, first_line
 
 _LIKELY_CHANNELS = (1, 3, 4)
-_NAMES = tuple(name + part for part in ("", "_train", "_val", "_test") for name in "xy")
+_NAMES = tuple(name + part for part in ("", "_train", "_val", "_test") for name in ("x", "y", "lengths"))
 
 
 class Array(OwnDataModule):
@@ -33,10 +33,16 @@ class Array(OwnDataModule):
     (S, S, C), or 1, 3 or 4 channels, or a number far smaller than the others. Where it could be either, `shape` or
     `channels_last` must say so.
 
+    **Sequences** are (N, T, D), steps of D values, or (N, T, H, W) and (N, T, C, H, W), steps that are images. They are
+    told from images by `sequences`, or by lengths beside x in a .npz file (lengths, lengths_train, lengths_val,
+    lengths_test: integers from 1 to T). A sequence shorter than T is padded, with whatever values.
+
     Args:
         path: The file; or x itself, a NumPy array, a tensor or a sparse matrix.
         channels_last: Whether four axes are (N, H, W, C) or (N, C, H, W); None: see above.
+        sequences: Whether the second axis of x are steps; lengths say so, too.
         y: Labels of an x that is given itself, integers (N,).
+        lengths: Steps of each sequence of an x that is given itself, integers (N,).
         kwargs: See `OwnDataModule` and `InMemoryDataModule`.
     """
 
@@ -44,17 +50,20 @@ class Array(OwnDataModule):
         self,
         path: str | os.PathLike[str] | np.ndarray | Tensor,
         channels_last: bool | None = None,
+        sequences: bool = False,
         y: np.ndarray | Tensor | None = None,
+        lengths: np.ndarray | Tensor | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.given: dict[str, np.ndarray] = {}
-        self.channels_last = channels_last
+        self.channels_last, self.sequences = channels_last, sequences
         if not isinstance(path, str | os.PathLike):
-            self.given = {"x": as_array(path)} | ({} if y is None else {"y": as_array(y)})
+            given = {"x": path, "y": y, "lengths": lengths}
+            self.given = {name: as_array(values) for name, values in given.items() if values is not None}
             self.place = "data: the array"
-        elif y is not None:
-            raise ValueError("y is for an x that is given as an array; a .npz file has its own")
+        elif y is not None or lengths is not None:
+            raise ValueError("y and lengths are for an x that is given as an array; a .npz file has its own")
         else:
             self.path = Path(path).expanduser()
             self.place = f"data.path: {self.path}"
@@ -83,7 +92,7 @@ class Array(OwnDataModule):
         if not {"x", "x_train"}.isdisjoint(names):
             return [name for name in names if name in _NAMES]
         shown = ", ".join(names[:10]) or "none"
-        raise ConfigError(f"{self.path} has the arrays {shown}; name them x, y or {', '.join(_NAMES[2:])}")
+        raise ConfigError(f"{self.path} has the arrays {shown}; name them x, y, lengths or {', '.join(_NAMES[3:])}")
 
     def _images(self, x: np.ndarray, name: str) -> np.ndarray:
         if x.ndim == 4:

@@ -52,7 +52,7 @@ def read_array(file: IO[bytes], size: int) -> np.ndarray:
     shape, _, dtype = read_header(file)
     needed = math.prod(shape, start=dtype.itemsize)
     if dtype.hasobject:
-        raise ValueError("it holds Python objects, not numbers")
+        raise ValueError("it holds Python objects, not numbers; pad sequences to one length, and save their lengths")
     if needed != size - file.tell():
         raise ValueError(f"it should hold {needed:,} bytes of numbers, and holds {size - file.tell():,}")
     file.seek(0)

@@ -30,6 +30,9 @@ class OwnDataModule(InMemoryDataModule):
     place = "data:"
     """Where the data are, for messages."""
 
+    sequences = False
+    """Whether the second axis of x are steps; lengths say so, too."""
+
     def __init__(self, val_fraction: Fraction = 0.1, test_fraction: Fraction = 0.1, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.val_fraction = val_fraction
@@ -39,7 +42,11 @@ class OwnDataModule(InMemoryDataModule):
 
     @abstractmethod
     def arrays(self) -> Mapping[str, np.ndarray]:
-        """x (N, C, H, W), (N, H, W) or (N, D), and y (N,) if there are labels; or x_train, y_train, x_val and so on."""
+        """x (N, C, H, W), (N, H, W) or (N, D), and y (N,) if there are labels; or x_train, y_train, x_val and so on.
+
+        Sequences are (N, T, D), steps of D values, or (N, T, H, W) and (N, T, C, H, W), steps that are images; lengths
+        (N,) are their numbers of steps where these differ.
+        """
 
     def load(self) -> Splits:
         """Read, split and check the arrays."""
@@ -61,27 +68,46 @@ class OwnDataModule(InMemoryDataModule):
             raise self._error("has splits of different types")
         if len({split.y is None for split in splits}) > 1:
             raise self._error("has labels for some splits only")
+        if len({split.c is None for split in splits}) > 1:
+            raise self._error("has lengths for some splits only")
         return splits
 
     def _error(self, what: str) -> ConfigError:
         return ConfigError(f"{self.place} {what}")
 
     def _split(self, arrays: Mapping[str, np.ndarray], name: str) -> Split:
-        """The datapoints under `name` and their labels, checked."""
-        x = np.ascontiguousarray(self._images(self._values(arrays[name], name), name))
-        label_name = "y" + name[1:]
-        if label_name not in arrays:
-            return Split(torch.from_numpy(x))
-        y = arrays[label_name]
-        if y.shape != (len(x),) or y.dtype.kind not in "iu":
-            raise self._error(f"needs one integer for each of the {len(x)} in {name}; {label_name} is {form(y)}")
-        return Split(torch.from_numpy(x), torch.from_numpy(y.astype(np.int64)))
+        """The datapoints under `name`, their labels and their lengths, checked."""
+        x, part = arrays[name], name[1:]
+        is_sequence = self.sequences or f"lengths{part}" in arrays
+        if is_sequence and (x.ndim not in (3, 4, 5) or x.size == 0):
+            raise self._error(f"must hold sequences (N, T, D), (N, T, H, W) or (N, T, C, H, W); {name} is {form(x)}")
+        if not is_sequence and (x.ndim not in (2, 3, 4) or x.size == 0):
+            hint = "; sequences of images need data.sequences=true" if x.ndim == 5 else ""
+            raise self._error(
+                f"must hold images (N, H, W), (N, C, H, W), (N, H, W, C) or vectors (N, D); {name} is {form(x)}{hint}"
+            )
+        x = self._values(x, name)
+        x = (x[:, :, None] if x.ndim == 4 else x) if is_sequence else self._images(x, name)
+        y, lengths = (self._integers(arrays, beside + part, name, len(x)) for beside in ("y", "lengths"))
+        if lengths is not None and not (lengths.min() >= 1 and lengths.max() <= x.shape[1]):
+            raise self._error(
+                f"has sequences of {x.shape[1]} steps in {name}; lengths{part} must be from 1 to {x.shape[1]}, got "
+                f"{lengths.min()} to {lengths.max()}"
+            )
+        return Split(
+            torch.from_numpy(np.ascontiguousarray(x)),
+            None if y is None else torch.from_numpy(y.astype(np.int64)),
+            None if lengths is None else torch.from_numpy(lengths.astype(np.float32)),
+        )
+
+    def _integers(self, arrays: Mapping[str, np.ndarray], name: str, of: str, count: int) -> np.ndarray | None:
+        """The array under `name`, an integer for each datapoint; None where there is none."""
+        values = arrays.get(name)
+        if values is not None and (values.shape != (count,) or values.dtype.kind not in "iu"):
+            raise self._error(f"needs one integer for each of the {count} in {of}; {name} is {form(values)}")
+        return values
 
     def _values(self, x: np.ndarray, name: str) -> np.ndarray:
-        if x.ndim < 2 or x.ndim > 4 or x.size == 0:
-            raise self._error(
-                f"must hold images (N, H, W), (N, C, H, W), (N, H, W, C) or vectors (N, D); {name} is {form(x)}"
-            )
         if x.dtype.kind == "f":
             with np.errstate(over="ignore"):
                 x = x.astype(np.float32)

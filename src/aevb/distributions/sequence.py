@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution, constraints
+from torch.distributions import Distribution, Independent, Normal, constraints
 
 Conditionals = Callable[[Tensor, int, Any], tuple[Distribution, Any]]
 """(x_{t−1} of k consecutive steps t, (..., k, *step_shape); the first of these steps; the state before it) → (their
@@ -32,6 +32,7 @@ class Steps(Distribution):
     def __init__(self, each: Distribution, lengths: Tensor | None = None, flat: bool = False) -> None:
         *batch, steps = each.batch_shape
         self._shape(batch, steps, each.event_shape, lengths, flat)
+        self.start = torch.zeros(())
         shape = torch.Size((*self.batch_shape, steps))
         self.each = each if each.batch_shape == shape else each.expand(shape)
 
@@ -56,6 +57,16 @@ class Steps(Distribution):
     def conditionals(self, x: Tensor) -> Distribution:
         """p(x_t | x_<t) of every step at x (..., *event_shape): batch (..., T), event step_shape."""
         return self.each
+
+    def step(self, previous: Tensor, step: int, state: Any = None) -> tuple[Distribution, Any]:
+        """p(x_t | x_<t) of one step t, counted from 0, for x_{t−1} (..., 1, *step_shape) and the state before t.
+
+        Returns:
+            The distribution, batch (..., 1), and the state after t. Of independent steps, these are Gaussians.
+        """
+        gaussian: Any = getattr(self.each, "base_dist", None)
+        one = Normal(gaussian.loc.narrow(-2, step, 1), gaussian.scale.narrow(-2, step, 1), validate_args=False)
+        return Independent(one, 1, validate_args=False), None
 
     def log_prob_of_steps(self, value: Tensor) -> Tensor:
         """log p(x_t | x_<t) in nats, (..., T); 0 for padding."""
@@ -119,6 +130,9 @@ class Autoregressive(Steps):
         first = self.start.expand_as(x.narrow(at, 0, 1))
         return self.network(torch.cat([first, x.narrow(at, 0, self.steps - 1)], dim=at), 0, None)[0]
 
+    def step(self, previous: Tensor, step: int, state: Any = None) -> tuple[Distribution, Any]:
+        return self.network(previous, step, state)
+
     def rsample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         return self._draw(sample_shape, lambda p: p.rsample())[0]
 
@@ -137,7 +151,7 @@ class Autoregressive(Steps):
         shape = (*sample_shape, *self.batch_shape, 1, *self.step_shape)
         x, state, draws, means = self.start.expand(shape), None, [], []
         for step in range(self.steps):
-            conditional, state = self.network(x, step, state)
+            conditional, state = self.step(x, step, state)
             x = draw(conditional)
             draws.append(x)
             means.append(conditional.mean)

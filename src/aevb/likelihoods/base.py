@@ -97,6 +97,13 @@ class Likelihood(Part, FullPrecision, ABC):
                 f"from {lowest} to {highest}; choose another likelihood, or rescale or binarize the data"
             )
 
+    values_per_step: int | None = None
+    """Values of x at one step of a sequence; None: x is no sequence."""
+
+    def num_values(self, count: int, c: Tensor | None = None) -> Tensor | int:
+        """The number of values in `count` datapoints with the condition c."""
+        return count * math.prod(self.data_shape)
+
     def adapt_to(self, lowest: float, highest: float) -> None:
         """Fix settings that depend on the range of the training data; called before training.
 

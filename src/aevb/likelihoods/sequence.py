@@ -1,5 +1,7 @@
 """Likelihoods of sequences x = [x_1, …, x_T], made of the likelihood of one step."""
 
+import math
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -9,7 +11,6 @@ from torch.distributions import Distribution
 
 from aevb.distributions.sequence import Autoregressive, Steps
 from aevb.likelihoods.base import Likelihood
-from aevb.likelihoods.gaussian import OptimalGaussian
 from aevb.networks import Backbone
 from aevb.types import Size
 
@@ -30,6 +31,7 @@ class OverSteps(Likelihood):
         nn.Module.__init__(self)
         self.head, self.data_shape = head, tuple(data_shape)
         self.support, self.discrete = head.support, head.discrete
+        self.values_per_step = math.prod(self.data_shape[1:])
 
     @property
     def layer(self) -> nn.Linear | nn.Conv2d:  # type: ignore[override]
@@ -44,18 +46,27 @@ class OverSteps(Likelihood):
     def check(self, x: Tensor) -> None:
         self.head.check(x)
 
+    def num_values(self, count: int, c: Tensor | None = None) -> Tensor | int:
+        return super().num_values(count) if c is None else c.sum() * math.prod(self.data_shape[1:])
+
     def adapt_to(self, lowest: float, highest: float) -> None:
         self.head.adapt_to(lowest, highest)
 
     def distribution(self, *parameters: Any, **_: Any) -> Distribution:
         raise NotImplementedError("the head of a step has the parameters")
 
-    def require_lengths_fit(self, c: Tensor | None) -> None:
-        """Raise a ValueError where the head computes with the values of padding."""
-        if c is not None and isinstance(self.head, OptimalGaussian):
-            raise ValueError(
-                "likelihood OptimalGaussian fits σ² to all steps, and some are padding; use scalar_gaussian"
-            )
+    @abstractmethod
+    def steps(self, h: Tensor, x: Tensor, state: Any = None) -> tuple[Distribution, Any]:
+        """p(x_t | x_<t, z) of k consecutive steps.
+
+        Args:
+            h: Features of these steps, (S, B, k, *in_shape).
+            x: The steps before each, x_{t−1}, (..., B, k, *step_shape); zeros before the first.
+            state: After the steps before; None before the first.
+
+        Returns:
+            The distributions, batch (S, B, k), and the state after these steps.
+        """
 
 
 class PerStep(OverSteps):
@@ -73,8 +84,10 @@ class PerStep(OverSteps):
         super().__init__(head(in_shape, data_shape[1:]), data_shape)
 
     def forward(self, h: Tensor, c: Tensor | None = None) -> Distribution:
-        self.require_lengths_fit(c)
         return Steps(self.head(h), c)
+
+    def steps(self, h: Tensor, x: Tensor, state: Any = None) -> tuple[Distribution, Any]:
+        return self.head(h), None
 
 
 class Recurrent(OverSteps):
@@ -110,14 +123,15 @@ class Recurrent(OverSteps):
         self.gru = nn.GRU(self.start.numel() + in_shape[0], width, batch_first=True)
 
     def forward(self, h: Tensor, c: Tensor | None = None) -> Distribution:
-        self.require_lengths_fit(c)
         z = h.to(self.layer.weight.dtype)
 
         def network(x: Tensor, first: int, state: Tensor | None) -> tuple[Distribution, Tensor]:
-            x = x.flatten(x.ndim - self.start.ndim)
-            parts = x.expand(*z.shape[:-2], *x.shape[-2:]), z.narrow(-2, first, x.shape[-2])
-            inputs = torch.cat(parts, dim=-1)
-            states, state = self.gru(inputs.flatten(0, -3), state)
-            return self.head(self.decoder(states.view(*inputs.shape[:-1], self.width))), state
+            return self.steps(z.narrow(-2, first, x.shape[-1 - self.start.ndim]), x, state)
 
         return Autoregressive(network, z.shape[:-2], self.data_shape[0], self.start, c)
+
+    def steps(self, h: Tensor, x: Tensor, state: Any = None) -> tuple[Distribution, Any]:
+        x = x.flatten(x.ndim - self.start.ndim)
+        inputs = torch.cat([x.expand(*h.shape[:-1], x.shape[-1]), h], dim=-1)
+        states, state = self.gru(inputs.flatten(0, -3), state)
+        return self.head(self.decoder(states.view(*inputs.shape[:-1], self.width))), state

@@ -51,7 +51,8 @@ def first(loader: Any, module: AEVB, n: int) -> Split:
             block = as_block(batch, shape, weight)
             xs.append(block.flatten(0, 1))
             if module.vae.condition_shape is not None:
-                cs.append(block_of_conditions(batch, module.vae.condition_shape, block).flatten(0, 1))
+                c = block_of_conditions(batch, module.vae.condition_shape, block, module.vae.condition_is_optional)
+                cs += [] if c is None else [c.flatten(0, 1)]
             if isinstance(batch, tuple | list) and len(batch) > 1 and isinstance(batch[1], Tensor):
                 ys.append(batch[1].flatten().to(weight.device))
             if sum(map(len, xs)) >= n:

@@ -17,7 +17,7 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from aevb.data.loader import BatchLoader, range_of_loader
 from aevb.data.module import InMemoryDataModule
 from aevb.errors import ConfigError, NonFiniteLossError
-from aevb.inputs import as_block, block_of_conditions, require_finite
+from aevb.inputs import as_block, block_of_conditions
 from aevb.objectives import Estimate, Objective
 from aevb.training.averaging import AveragedWeights, averaging
 from aevb.training.clock import Clock
@@ -148,17 +148,17 @@ class AEVB(Checked, pl.LightningModule):
         """The minibatches of a batch of a loader, checked unless it is a `BatchLoader`.
 
         Returns:
-            x (K, B, *data_shape) and, where the model takes a condition, c (K, B, *condition_shape).
+            x (K, B, *data_shape) and, where the model is given a condition, c (K, B, *condition_shape).
         """
         x = as_block(batch, self.vae.p.data_shape, self.vae.p.head.layer.weight)
-        inputs: Inputs = (x,)
-        if self.vae.condition_shape is not None:
-            inputs = (x, block_of_conditions(batch, self.vae.condition_shape, x))
+        c, vae = None, self.vae
+        if vae.condition_shape is not None:
+            c = block_of_conditions(batch, vae.condition_shape, x, vae.condition_is_optional)
         if not isinstance(loader, BatchLoader):
-            self.vae.p.head.check(x)
-            for c in inputs[1:]:
-                require_finite(c, "c")
-        return inputs
+            vae.p.head.check(x)
+            if c is not None:
+                vae.check_condition(c)
+        return (x,) if c is None else (x, c)
 
     def count_data(self, loader: Any) -> None:
         """Tell the objective N, the size of the training set, where it is not set and can be known."""
@@ -350,22 +350,27 @@ class AEVB(Checked, pl.LightningModule):
         self.log_means("test")
 
     def add_evaluation(self, *block: Tensor) -> None:
-        """Add a block to the sums over datapoints; with bits per dimension where x is discrete."""
+        """Add a block to the sums over datapoints."""
         x, *c = (part.flatten(0, 1) for part in block)
         metrics = evaluation(self, x, *c).metrics()
-        if self.vae.p.head.discrete:
-            metrics["bits_per_dim"] = -metrics["elbo"] / (math.log(2) * math.prod(self.vae.p.data_shape))
         for name, value in metrics.items():
             if name != "loss":
                 self.totals[name] = self.totals.get(name, 0) + value * len(x)
-        self.totals["datapoints"] = self.totals.get("datapoints", 0) + torch.ones_like(metrics["elbo"]) * len(x)
+        one = torch.ones_like(metrics["elbo"])
+        self.totals["values"] = self.totals.get("values", 0) + one * self.vae.p.head.num_values(len(x), *c)
+        self.totals["datapoints"] = self.totals.get("datapoints", 0) + one * len(x)
 
     def log_means(self, stage: str) -> None:
-        """Log the means over all datapoints of all ranks."""
+        """Log the means over all datapoints of all ranks, and the bound per value or step where it has a meaning."""
         sums = self.trainer.strategy.reduce(torch.stack(list(self.totals.values())), reduce_op="sum")
         assert isinstance(sums, Tensor)
-        *totals, datapoints = sums
+        *totals, values, datapoints = sums
         means = {f"{stage}/{name}": total / datapoints for name, total in zip(self.totals, totals, strict=False)}
+        head, total = self.vae.p.head, means[f"{stage}/elbo"] * datapoints
+        if head.discrete:
+            means[f"{stage}/bits_per_dim"] = -total / (math.log(2) * values)
+        if head.values_per_step is not None:
+            means[f"{stage}/elbo_per_step"] = total * head.values_per_step / values
         # None, not True: then they are returned by `trainer.test` without a warning that there is no logger.
         self.log_dict(means, logger=None if self.logs_itself else False)
 

@@ -120,11 +120,10 @@ class Images(Periodic):
     def samples(self, trainer: pl.Trainer, module: AEVB) -> tuple[list[str], int, Tensor, Tensor | None]:
         """Titles of rows, the length of a row, draws z ~ p(z), (N, latent_dim), and their conditions, if any."""
         vae, columns = module.vae, math.ceil(self.num_samples**0.5)
-        if vae.condition_shape is None:
+        c = None if vae.condition_shape is None else examples(trainer, module, splits(trainer)[-1], 5000).c
+        if c is None:
             z = vae.p.sample_prior(1, self.num_samples)[0]
             return [""] * math.ceil(len(z) / columns), columns, z, None
-        c = examples(trainer, module, splits(trainer)[-1], 5000).c
-        assert c is not None
         kinds = c.unique(dim=0).flip(0)  # labels, as one-hot vectors, from 0 on
         if len(kinds) > plots.MAX_CLASSES:
             c = c[: self.num_samples]
