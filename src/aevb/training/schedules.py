@@ -51,7 +51,8 @@ class OneCycle(Checked, LambdaLR):
         optimizer: Its learning rates are the highest.
         epochs: Of the cycle.
         warm_up: The part of the epochs in which the learning rate rises.
-        div_factor, final_div_factor: See above.
+        div_factor: See above.
+        final_div_factor: See above.
     """
 
     def __init__(
