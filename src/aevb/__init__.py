@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from aevb.apps.estimator import VAEEstimator as VAEEstimator
     from aevb.apps.python import fit as fit
     from aevb.apps.python import train as train
+    from aevb.runs.exported import load as load
     from aevb.runs.load import load_run as load_run
 
 __version__ = version("aevb")
@@ -17,12 +18,13 @@ PUBLIC = {
     "VAEEstimator": "aevb.apps.estimator",
     "compose": "aevb.apps.compose",
     "fit": "aevb.apps.python",
+    "load": "aevb.runs.exported",
     "load_run": "aevb.runs.load",
     "train": "aevb.apps.python",
 }
 """Names, and the modules that have them: loaded at first use, as torch takes seconds that --help need not wait for."""
 
-__all__ = ["VAEEstimator", "__version__", "compose", "fit", "load_run", "train"]
+__all__ = ["VAEEstimator", "__version__", "compose", "fit", "load", "load_run", "train"]
 
 
 def __getattr__(name: str) -> Any:

@@ -207,7 +207,8 @@ def conf_folder() -> Path:
 
 def program(name: str) -> str:
     """How a program is called: `aevb train` where aevb is installed, `python train.py` in a checkout."""
-    return f"python {name}.py" if conf_folder().parent != Path(__file__).parent else f"aevb {name}"
+    is_installed = conf_folder().parent == Path(__file__).parent
+    return f"aevb {name}" if is_installed else f"python {name}.py"
 
 
 def missing_module(target: str) -> str:

@@ -107,6 +107,15 @@ SCHEMAS: dict[str, dict[str, Any]] = {
         "metrics": Texts,
         "allow": Names,
     },
+    "export": {
+        "run": Text,
+        "output": Text,
+        "checkpoint": Literal["best", "last"],
+        "formats": list[Literal["torch_export", "onnx"]],
+        "hub": Text | None,
+        "seed": Seed,
+        "allow": Names,
+    },
 }
 """The keys of each program. A dict is a section, all of whose keys are required."""
 

@@ -123,6 +123,11 @@ def test_wheel_works_in_an_empty_folder(installed, tmp_path):
     evaluation = ["run=outputs/mine", "estimators=[elbo]", "limit=10"]
     assert "allow=[heads]" in run(installed, tmp_path, "evaluate", *evaluation, exit_code=2)
     assert "elbo" in run(installed, tmp_path, "evaluate", *evaluation, "allow=[heads]")
+    run(installed, tmp_path, "export", "run=outputs/mine", "allow=[heads]")
+    assert (tmp_path / "outputs" / "mine" / "exported" / "model.safetensors").is_file()
+    code = 'import aevb; print(aevb.load("digits").sample(2).shape); aevb.load("outputs/mine/exported", allow=["heads"])'
+    python = installed.with_name("python")
+    assert "[2, 1, 8, 8]" in subprocess.run([python, "-c", code], cwd=tmp_path, capture_output=True, text=True).stdout
     run(installed, tmp_path, "report", "runs=outputs", "allow=[heads]")
     assert (tmp_path / "outputs" / "report" / "report.html").is_file()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["heads.py", "my_conf", "outputs"]
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name != "__pycache__") == ["heads.py", "my_conf", "outputs"]

@@ -1,4 +1,4 @@
-"""The installed program `aevb`, and train.py, evaluate.py and report.py of a checkout, which are the same code."""
+"""The installed program `aevb`; train.py, evaluate.py, report.py and export.py of a checkout are the same code."""
 
 import sys
 from importlib import import_module
@@ -21,6 +21,7 @@ aevb {__version__}: train, evaluate and extend variational auto-encoders
   aevb train data=digits                  train a model
   aevb evaluate run=outputs/…             estimate log p(x), and look at a model
   aevb report runs=outputs                figures, tables and a page of runs
+  aevb export run=outputs/…               a model to share: weights, configuration and card
 
   aevb train --help                       the settings of a program; the same for the others
   aevb train --config-dir my_conf         with YAML files of your own, my_conf/model/mine.yaml
@@ -42,12 +43,17 @@ def report(config: DictConfig) -> Any:
     return call("report", config)
 
 
+def export(config: DictConfig) -> Any:
+    """As `train`, for export.py."""
+    return call("export", config)
+
+
 def call(name: str, config: DictConfig) -> Any:
     """Call a program; its module brings torch, which `--help` need not wait for."""
     return run(getattr(import_module(f"aevb.apps.{name}"), name), config)
 
 
-PROGRAMS = {"train": train, "evaluate": evaluate, "report": report}
+PROGRAMS = {"train": train, "evaluate": evaluate, "report": report, "export": export}
 
 
 def start(name: str) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
+from torch import Tensor
 
 from aevb.config import instantiate, require_allowed
 from aevb.errors import ConfigError, first_line
@@ -43,14 +44,19 @@ def load_trained(folder: RunFolder, checkpoint: str, allow: Sequence[str]) -> tu
     require_allowed(config.model, allow)
     file, state = folder.load_checkpoint(checkpoint)
     vae = build(config, state)
+    weights = {k.removeprefix("vae."): w for k, w in state["state_dict"].items() if str(k).startswith("vae.")}
+    return fill(vae, weights, file, folder.config_file), state
+
+
+def fill(vae: VAE, weights: Mapping[str, Tensor], file: Path, config_file: Path) -> VAE:
+    """A model with the weights of a file, in evaluation mode; a ConfigError where they do not fit or are not finite."""
     try:
-        weights = state["state_dict"]
-        vae.load_state_dict({k.removeprefix("vae."): w for k, w in weights.items() if k.startswith("vae.")})
+        vae.load_state_dict(weights)
     except (AttributeError, KeyError, TypeError, RuntimeError) as error:
-        raise ConfigError(f"{file} does not fit the model of {folder.config_file}") from error
+        raise ConfigError(f"{file} does not fit the model of {config_file}") from error
     if not all(bool(parameter.isfinite().all()) for parameter in vae.parameters()):
         raise ConfigError(f"{file} has weights that are not finite")
-    return vae.eval(), state
+    return vae.eval()
 
 
 def build(config: DictConfig, checkpoint: Mapping[str, Any]) -> VAE:

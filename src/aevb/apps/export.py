@@ -1,0 +1,91 @@
+"""`aevb export`: a trained run in, a folder to share out: weights, configuration, model card and picture."""
+
+import logging
+import re
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from omegaconf import DictConfig, OmegaConf
+
+from aevb import __version__, plots
+from aevb.apps.graphs import write_graphs
+from aevb.console import show
+from aevb.errors import ConfigError
+from aevb.files import atomic_write, require_own_files, require_writable
+from aevb.runs.evaluation import EvaluationFile
+from aevb.runs.exported import write
+from aevb.runs.folder import RunFolder
+from aevb.runs.load import load_trained
+from aevb.settings import validate
+from aevb.training.module import seed_noise
+from aevb.vae import VAE
+
+log = logging.getLogger("aevb")
+
+LOCAL = ("hydra.", "paths.", "data.root", "data.path", "data.urls", "logger", "resume")
+"""Settings that say where things are on the machine of the run; they are not exported."""
+NUM_SAMPLES, COLUMNS = 60, 10
+CARD = jinja2.Template((Path(__file__).parent / "model_card.md.jinja").read_text("utf-8"), trim_blocks=True)
+
+
+def export(config: DictConfig) -> None:
+    """Export a run; print where it is."""
+    validate(config, "export")
+    if config.hub is not None and not re.fullmatch(r"[\w.-]+/[\w.-]+", config.hub):
+        raise ConfigError(f"hub must be <user>/<name>, got {config.hub!r}")
+    run, output = RunFolder(config.run), Path(config.output)
+    vae, checkpoint = load_trained(run, config.checkpoint, config.allow)
+    require_writable(output, "output")
+    if output.exists():
+        require_own_files(output)
+    about = describe(run, checkpoint["samples"], config.checkpoint)
+    write(output, vae, about)
+    has_picture = draw(vae, output / "samples.png", config.seed)
+    name = config.hub.rpartition("/")[2] if config.hub else run.path.resolve().name
+    place = f"hf://{config.hub}" if config.hub else str(output)
+    atomic_write(output / "README.md", CARD.render(name=name, place=place, has_picture=has_picture, **about) + "\n")
+    if config.formats:
+        for reason in write_graphs(vae, output, config.formats):
+            log.info("left out: %s", reason)
+    show(f'exported to {output}; load it by aevb.load("{output}")')
+    if config.hub is not None:
+        from aevb.runs.hub import push  # an extra
+
+        show(f"uploaded to {push(output, config.hub)}")
+
+
+def describe(run: RunFolder, samples: int, checkpoint: str) -> dict[str, Any]:
+    """What config.json and the model card say of a run; nothing of the machine that it was trained on."""
+    stored, status = run.config(), run.status()
+    settings: Any = OmegaConf.to_container(stored)
+    results = {name: value for name, value in status.get("results", {}).items() if value is not None}
+    entries = EvaluationFile(run.path).read()["entries"] if checkpoint == "best" else []
+    return {
+        "aevb_version": __version__,
+        "model": settings["model"],
+        "data": {key: value for key, value in settings.get("data", {}).items() if f"data.{key}" not in LOCAL},
+        "objective": settings.get("objective", {}),
+        "optimizer": settings.get("optimizer", {}),
+        "seed": settings.get("seed"),
+        "samples": samples,
+        "date": (status.get("ended") or status.get("started") or "")[:10],
+        "command": [override for override in run.command() if not override.lstrip("+~").startswith(LOCAL)],
+        "results": results if checkpoint == "best" else {},
+        "estimates": [
+            {key: entry.get(key) for key in ("estimator", "split", "datapoints", "value", "standard_error")}
+            for entry in entries
+            if entry.get("value") is not None
+        ],
+    }
+
+
+def draw(vae: VAE, path: Path, seed: int) -> bool:
+    """A picture of samples; none of a model that takes a condition."""
+    if vae.condition_shape is not None:
+        return False
+    seed_noise("export", seed)
+    x = plots.reduced(vae.sample(NUM_SAMPLES))
+    rows = [("", row) for row in x.split(COLUMNS)]
+    plots.save(plots.show(rows, vae.p.data_shape, "means of p(x|z), z ~ p(z)", *plots.limits(x)), path)
+    return True

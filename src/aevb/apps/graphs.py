@@ -1,0 +1,85 @@
+"""Encoder and decoder as graphs, for programs without aevb: torch.export and ONNX."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from aevb.errors import ConfigError, first_line
+from aevb.vae import VAE
+
+TOLERANCE = 1e-5
+"""Largest difference of an ONNX graph from the model, relative to the largest value."""
+
+
+class Encoder(nn.Module):
+    """x (B, *data_shape) → mean and standard deviation of q(z|x), (B, latent_dim) each; c follows x, if any."""
+
+    def __init__(self, vae: VAE) -> None:
+        super().__init__()
+        self.q = vae.q
+
+    def forward(self, x: Tensor, *c: Tensor) -> tuple[Tensor, Tensor]:
+        posterior = self.q.given(c[0] if c else None)(x)
+        return posterior.mean, posterior.stddev
+
+
+class Decoder(nn.Module):
+    """z (B, latent_dim) → the mean of p(x|z), (B, *data_shape); c after z where there is one."""
+
+    def __init__(self, vae: VAE) -> None:
+        super().__init__()
+        self.p = vae.p
+
+    def forward(self, z: Tensor, *c: Tensor) -> Tensor:
+        return self.p.given(c[0] if c else None).likelihood(z[None]).mean[0]
+
+
+def write_graphs(vae: VAE, folder: Path, formats: Sequence[str]) -> list[str]:
+    """Write encoder.pt2, decoder.pt2, encoder.onnx and decoder.onnx, by `formats`; returns what is left out, and why.
+
+    The batch has any size. ONNX graphs are compared with the model, by onnxruntime.
+    """
+    c = () if vae.condition_shape is None else (torch.zeros(3, *vae.condition_shape),)
+    inputs = {"encoder": torch.rand(3, *vae.p.data_shape), "decoder": torch.randn(3, vae.p.latent_dim)}
+    left_out = []
+    for name, module in {"encoder": Encoder(vae), "decoder": Decoder(vae)}.items():
+        arguments = (inputs[name], *c)
+        try:
+            with torch.no_grad():
+                expected = module(*arguments)
+        except NotImplementedError:
+            left_out.append(f"the {name}, as its distribution has no mean and standard deviation in closed form")
+            continue
+        batch = torch.export.Dim("batch", min=1, max=1 << 20)
+        shapes = tuple({0: batch} for _ in arguments)
+        try:
+            program = torch.export.export(module.eval(), arguments, dynamic_shapes=shapes)
+        except Exception as error:  # whatever torch cannot trace in a part
+            left_out.append(f"the {name}, which torch.export cannot trace: {first_line(error)}")
+            continue
+        if "torch_export" in formats:
+            torch.export.save(program, folder / f"{name}.pt2")
+        if "onnx" in formats:
+            write_onnx(program, arguments, expected, folder / f"{name}.onnx")
+    return left_out
+
+
+def write_onnx(program: Any, arguments: Sequence[Tensor], expected: Any, path: Path) -> None:
+    """Write a graph as ONNX, and compare its outputs with those of the model."""
+    try:
+        import onnxruntime  # an extra
+        import onnxscript  # noqa: F401 - torch.onnx needs it
+    except ImportError as error:
+        raise ConfigError("formats=[onnx] needs extras; install them with: pip install 'aevb[onnx]'") from error
+    torch.onnx.export(program, f=str(path), external_data=False, verbose=False)
+    session = onnxruntime.InferenceSession(path.read_bytes(), providers=["CPUExecutionProvider"])
+    names = [node.name for node in session.get_inputs()]
+    found = session.run(None, {name: x.numpy() for name, x in zip(names, arguments, strict=True)})
+    for mine, its in zip(expected if isinstance(expected, tuple) else (expected,), found, strict=True):
+        difference = float((mine - torch.from_numpy(its)).abs().max() / mine.abs().max().clamp(min=1))
+        if not difference <= TOLERANCE:
+            path.unlink()
+            raise ConfigError(f"formats: {path.name} differs from the model by {difference:.1e}, and was removed")

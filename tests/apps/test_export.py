@@ -1,0 +1,77 @@
+"""A run becomes a folder to share."""
+
+import json
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+import aevb
+from aevb.apps.export import export
+from aevb.config import conf_folder
+from aevb.errors import ConfigError
+
+
+def exported(run, **settings):
+    config = OmegaConf.load(conf_folder() / "export.yaml")
+    del config["defaults"], config["hydra"]
+    config.run = str(run)
+    export(OmegaConf.merge(config, settings))
+
+
+@pytest.fixture
+def trained(run_train, tmp_path):
+    def train(*overrides):
+        quick = ["max_samples=500", "logger=none", "callbacks.images=null", "model.encoder.hidden=[8]"]
+        return run_train(*quick, f"paths.data={tmp_path}/secret", *overrides)[0]
+
+    return train
+
+
+def test_export_has_the_model_its_numbers_and_how_it_was_trained(trained, tmp_path, capsys):
+    run = trained("data=digits", "model.latent_dim=3")
+    exported(run.path, output=str(tmp_path / "out"))
+    assert f'aevb.load("{tmp_path}/out")' in capsys.readouterr().out
+    assert {file.name for file in (tmp_path / "out").iterdir()} == {
+        "README.md", "config.json", "model.safetensors", "samples.png"
+    }  # fmt: skip
+    vae, same = aevb.load_run(run.path), aevb.load(tmp_path / "out")
+    assert all(torch.equal(weight, same.state_dict()[name]) for name, weight in vae.state_dict().items())
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert f"| test/elbo | {run.status()['results']['test/elbo']:.2f} |" in card
+    assert "model.latent_dim=3" in card
+    about = (tmp_path / "out" / "config.json").read_text()
+    assert "secret" not in card + about  # where the data lie on this machine
+    assert json.loads(about)["samples"] == 500
+
+
+def test_vectors_and_own_parts_are_exported(trained, tmp_path):
+    x = torch.randn(100, 5).numpy()
+    import numpy as np
+
+    np.save(tmp_path / "x.npy", x)
+    run = trained("data=array", f"data.path={tmp_path}/x.npy", "model=gaussian", "data.batch_size=50")
+    exported(run.path)
+    assert (run.path / "exported" / "samples.png").is_file()
+    assert str(tmp_path) not in (run.path / "exported" / "config.json").read_text()
+    assert aevb.load(run.path / "exported").elbo(x[:, None, None]).shape == (100,)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"hub": "name"}, r"^hub must be <user>/<name>, got 'name'$"),
+        ({"formats": ["onx"]}, r"^formats must be a list of .*onnx.*, got \['onx'\]"),
+        ({"output": "/dev/null/x"}, r"^output: /dev/null/x cannot be written"),
+    ],
+)
+def test_wrong_setting_is_one_line(settings, message, tmp_path, trained):
+    run = trained("data=digits") if "output" in settings else tmp_path
+    with pytest.raises(ConfigError, match=message):
+        exported(getattr(run, "path", run), **settings)
+
+
+def test_a_folder_that_is_no_run_is_one_line(tmp_path):
+    with pytest.raises(ConfigError, match=r"is no run folder: it has no \.hydra/config\.yaml$"):
+        exported(tmp_path)
+    assert [*tmp_path.iterdir()] == []
