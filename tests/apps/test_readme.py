@@ -1,5 +1,6 @@
 """What the README and the docs tell a reader to type does what they say."""
 
+import json
 import os
 import re
 import shlex
@@ -14,6 +15,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
+from aevb.runs.exported import ZOO
 from aevb.runs.folder import RunFolder
 
 ROOT = Path(__file__).parents[2]
@@ -236,6 +238,17 @@ def test_page_on_python_runs(tmp_path, monkeypatch):
         exec(re.sub(r"(max_samples=)[\d_]+", r"\g<1>2000", block), names)
     assert names["vae"].p.latent_dim == 5
     assert RunFolder(names["run"]).status()["state"] == "finished"
+
+
+def test_page_on_sharing_is_true():
+    page = (ROOT / "docs" / "sharing.md").read_text()
+    (block,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(block, names)
+    assert names["images"].shape == (16, 1, 28, 28)
+    for folder in ZOO.iterdir():
+        results = json.loads((folder / "config.json").read_text())["results"]
+        assert re.search(rf"\| `{folder.name}` \|.*\| {results['test/elbo']:.2f} \|".replace("-", "−"), page)
 
 
 def test_files_of_the_map_exist():
