@@ -40,8 +40,13 @@ def test_narrowed_arguments_exist(name):
 
 
 BAD = {
-    "optimizer.lr=true": "optimizer.lr must be a positive number or null, got true",
-    "optimizer.lr=nan": "optimizer.lr must be a positive number or null, got nan",
+    "optimizer.lr=true": "optimizer.lr must be a positive number, a list of positive numbers or null, got true",
+    "optimizer.lr=nan": "optimizer.lr must be a positive number, a list of positive numbers or null, got nan",
+    "seeds=0": "seeds must be a whole number of at least 1 or null, got 0",
+    "optimizer.lr=[0.1,0.2]": "optimizer.lr must be a number, or a list of one for each of seeds=1, got [0.1, 0.2]",
+    "seeds=3 optimizer.lr=[0.1,0.2]": "optimizer.lr must be a number, or a list of one for each of seeds=3, got",
+    "seeds=2 seed=4294967295": "seeds must be at most 1, as the last seed is below 2^32, got 2",
+    "seeds=2 trainer.precision=16-mixed": "trainer.precision=16-mixed scales the loss of all seeds by one factor",
     "optimizer.fused=abc": "optimizer.fused must be true, false or null, got 'abc'",
     "optimizer=adam optimizer.betas=[0.9]": "optimizer.betas must be a list of 2: a number from 0 to below 1",
     "objective.weight_prior=abc": "objective.weight_prior must be true or false, got 'abc'",

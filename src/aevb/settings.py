@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
 from annotated_types import Interval
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import StringConstraints
 
@@ -63,6 +63,7 @@ Names = Annotated[list[str], "a list of names, such as [mymodule]"]
 SCHEMAS: dict[str, dict[str, Any]] = {
     "train": {
         "seed": Seed,
+        "seeds": Count | None,
         "hidden": Sizes,
         "max_samples": Count | None,
         "ema_decay": Fraction | None,
@@ -176,7 +177,7 @@ NARROWED: dict[str, dict[str, Any]] = {
         "factor": Annotated[float, Interval(gt=0, le=1)],
         "fused": bool | None,
         "initial_accumulator_value": NonNegative,
-        "lr": Positive | None,
+        "lr": Positive | list[Positive] | None,
         "lr_decay": NonNegative,
         "momentum": NonNegative,
         "rho": Annotated[float, Interval(ge=0, le=1)],
@@ -223,6 +224,7 @@ def validate(config: DictConfig, program: str, has_data: bool = False) -> None:
         raise ConfigError(min(problems, key=lambda problem: problem.is_reference).message)
     if program == "train":
         require_end(config)
+        require_members(config)
         if not has_data:
             require_data_file(config)
     if program == "evaluate" and not config.get("task") and not config.get("estimators"):
@@ -362,6 +364,19 @@ def require_end(config: DictConfig) -> None:
     ends = (config.max_samples, *(config.trainer.get(name) for name in ("max_epochs", "max_time", "max_steps")))
     if config.resume is None and all(end in (None, -1) for end in ends):
         raise ConfigError("max_samples must be given where trainer.max_epochs is not, as nothing ends the training")
+
+
+def require_members(config: DictConfig) -> None:
+    """Raise a `ConfigError` where settings do not suit several seeds, or need them."""
+    seeds, rates = config.get("seeds") or 1, config.optimizer.get("lr")
+    if isinstance(rates, ListConfig) and len(rates) != seeds:
+        raise ConfigError(f"optimizer.lr must be a number, or a list of one for each of seeds={seeds}, got {rates}")
+    if config.seed + seeds > 2**32:
+        raise ConfigError(f"seeds must be at most {2**32 - config.seed}, as the last seed is below 2^32, got {seeds}")
+    if seeds > 1 and config.trainer.get("precision") == "16-mixed":
+        raise ConfigError(
+            "trainer.precision=16-mixed scales the loss of all seeds by one factor; use bf16-mixed with seeds"
+        )
 
 
 def require_data_file(config: DictConfig) -> None:

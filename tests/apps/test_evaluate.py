@@ -65,7 +65,7 @@ def test_unwritable_folder_is_reported_before_any_computation(folder, monkeypatc
         raise OSError(errno.EROFS, "Read-only file system")
 
     monkeypatch.setattr("aevb.files.tempfile.TemporaryFile", refuse)
-    monkeypatch.setattr("aevb.apps.evaluate.load_trained", lambda *arguments: pytest.fail("it computes"))
+    monkeypatch.setattr("aevb.apps.evaluate.load_members", lambda *arguments: pytest.fail("it computes"))
     with pytest.raises(ConfigError, match=f"^run: {folder.path} cannot be written: Read-only file system$"):
         call(f"run={folder.path}")
 

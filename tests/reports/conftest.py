@@ -30,6 +30,7 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
         objective: str = "sgvb",
         latent_dim: int = 3,
         seed: int = 0,
+        seeds: int | None = None,
         train_size: int | None = None,
         **status: Any,
     ) -> Path:
@@ -39,6 +40,7 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
             "objective": {"_target_": OBJECTIVES[objective]},
             "model": {"latent_dim": latent_dim},
             "seed": seed,
+            "seeds": seeds,
         }
         overrides = [f"data={data}", f"objective={objective}", f"model.latent_dim={latent_dim}", f"seed={seed}"]
         folder.create(OmegaConf.create(config), [*overrides, "logger=none"])

@@ -1,22 +1,65 @@
 """Curves, panels and tables of runs whose values are known."""
 
 import json
+from statistics import fmean, stdev
 
 import pytest
 
-from aevb.reports import bound, find, learning_curves, marginal_likelihood, numbers
+from aevb.reports import Item, bound, find, learning_curves, marginal_likelihood, numbers, table, write_page
 from aevb.reports.figures import over_seeds
+from aevb.reports.reading import Statistics
+from aevb.runs.folder import RunFolder
+from aevb.runs.metrics import over_members
+
+
+def of_one(*points: tuple[int, float]) -> list[Statistics]:
+    return [Statistics(samples, value, 0.0, 1) for samples, value in points]
 
 
 def test_over_seeds_is_mean_and_deviation_where_there_are_values():
-    found = over_seeds([[(10, 1.0), (20, 2.0)], [(10, 3.0), (20, 6.0)], [(10, 5.0)]])
+    found = over_seeds([of_one((10, 1.0), (20, 2.0)), of_one((10, 3.0), (20, 6.0)), of_one((10, 5.0))])
     assert [(at.samples, at.mean, at.seeds) for at in found] == [(10, 3.0, 3), (20, 4.0, 2)]
     assert [at.deviation for at in found] == pytest.approx([2.0, 8**0.5])
-    assert over_seeds([[(5, 1.5)]])[0].deviation == 0
+    assert over_seeds([of_one((5, 1.5))])[0].deviation == 0
 
 
-def test_over_seeds_takes_the_later_of_two_values_at_the_same_samples():
-    assert [at.mean for at in over_seeds([[(10, 1.0), (10, 2.0)]])] == [2.0]
+def test_seeds_trained_at_once_count_as_runs_of_their_own(make_run, tmp_path):
+    values = [1.0, 4.0, 2.0, 9.0, -3.0]
+    together, apart = over_members({"val/elbo": values[:3]}), values[3:]
+    make_run("together", {name: {10: value} for name, value in together.items()}, seeds=3)
+    for seed, value in enumerate(apart, 3):
+        make_run(f"seed{seed}", {"val/elbo": {10: value}}, seed=seed)
+    (found,) = over_seeds(run.curve("val/elbo") for run in find([str(tmp_path / "runs")])[0])
+    assert (found.samples, found.seeds) == (10, 5)
+    assert (found.mean, found.deviation) == pytest.approx((fmean(values), stdev(values)))
+
+
+def test_standard_errors_are_in_the_tables(make_run, tmp_path):
+    curves = {
+        "curve/train_elbo": -90.0,
+        "curve/test_elbo": -91.0,
+        "curve/test_elbo_se": 0.25,
+        "curve/train_elbo_se": 0.5,
+    }
+    make_run("run", {name: {10: value} for name, value in curves.items()}, seeds=4, seed=2)
+    runs, _ = find([str(tmp_path / "runs")])
+    (row,) = table(runs)
+    assert (row["seed"], row["curve/test_elbo_se"]) == ("2 to 5", 0.25)
+    (row,) = numbers(bound(runs)).rows
+    assert row["AEVB (test)_se"] == pytest.approx(0.25)
+    text = write_page(
+        tmp_path / "page", "title", "note", [Item("table", "T", "", rows=[row], show_rows=True)], []
+    ).read_text()
+    assert "−91.00 ± 0.25" in text
+    assert "_se" not in text.split("<table")[1]
+
+
+def test_later_of_two_values_at_the_same_samples_counts(make_run, tmp_path):
+    path = make_run("run", {"val/elbo": {10: 1.0}})
+    with RunFolder(path).metrics_file.open("a") as file:
+        file.write("10,2.0\r\n")
+    (run,) = find([str(tmp_path / "runs")])[0]
+    assert [at.mean for at in run.curve("val/elbo")] == [2.0]
 
 
 def two_by_two(make_run, what="elbo"):

@@ -3,12 +3,13 @@
 import logging
 import re
 import warnings
+from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from pytorch_lightning.loggers import Logger
 from torch.distributions import constraints
 
@@ -22,6 +23,7 @@ from aevb.runs.data import load_data
 from aevb.runs.folder import RunFolder
 from aevb.training.callbacks import AtomicCheckpointIO, Checkpoint, Interruption, Status
 from aevb.training.loggers import MetricsFile, make_logger
+from aevb.training.members import Members
 from aevb.training.memory import weights_within_memory
 from aevb.training.module import AEVB, evaluation
 
@@ -66,11 +68,16 @@ def fill_in(config: DictConfig, data: InMemoryDataModule) -> bool:
 
 
 def make_module(config: DictConfig, data: InMemoryDataModule) -> AEVB:
-    """The module with its initial weights, a function of the configuration and the seed."""
-    pl.seed_everything(config.seed, verbose=False)
+    """The module with its initial weights, a function of the configuration and the seed; of all its members."""
+    members: list[AEVB] = []
     try:
         with weights_within_memory():
-            module: AEVB = instantiate(config.module)
+            for number in range(num_members(config)):
+                member = member_config(config, number)
+                pl.seed_everything(member.seed, verbose=False)
+                members.append(instantiate(member.module))
+        module = members[0] if len(members) == 1 else Members(members)
+        data.num_members = len(members)
         check_fit(config, module, data)
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
@@ -82,13 +89,28 @@ def make_module(config: DictConfig, data: InMemoryDataModule) -> AEVB:
     return module
 
 
+def num_members(config: DictConfig) -> int:
+    """The number of seeds that a run trains at once."""
+    return config.get("seeds") or 1
+
+
+def member_config(config: DictConfig, number: int) -> DictConfig:
+    """The configuration of a member: its seed, and its learning rate where each has one."""
+    rates = config.optimizer.lr
+    config = config.copy()
+    config.seed += number
+    config.optimizer.lr = rates[number] if isinstance(rates, ListConfig) else rates
+    return config
+
+
 def check_fit(config: DictConfig, module: AEVB, data: InMemoryDataModule) -> None:
     """Raise a `ConfigError` where likelihood, optimizer, objective or metric do not fit the data and the model."""
-    module.objective.num_data = data.train_size
     head = module.vae.p.head
     try:
         module.check_data(data)
-        module.vae.p.adapt_to(*data.value_range)
+        for member in module.members:
+            member.objective.num_data = data.train_size
+            member.vae.p.adapt_to(*data.value_range)
     except ValueError as error:
         is_count = head.support is constraints.nonnegative_integer
         hint = "; uint8 is scaled to x / 255: save counts as int64"
@@ -112,12 +134,12 @@ def check_fit(config: DictConfig, module: AEVB, data: InMemoryDataModule) -> Non
         raise ConfigError(f"metric must be one of {', '.join(metrics)}, got {config.metric!r}")
 
 
-def make_loggers(config: DictConfig, folder: RunFolder, metrics_rows: int) -> list[Logger]:
-    """The logger of metrics.csv, truncated to the rows of the last checkpoint, and the configured logger."""
+def make_loggers(config: DictConfig, folder: RunFolder, resumed: Mapping[str, Any]) -> list[Logger]:
+    """The logger of the run's own files, truncated to the rows of the last checkpoint, and the configured logger."""
     if rank():
         return []
     metrics = MetricsFile(folder.metrics_file)
-    metrics.file.truncate(metrics_rows)
+    metrics.truncate(resumed)
     status = folder.status()
     chosen = make_logger(config.logger, id=status["id"], resumed_after=status.get("resumed_after"))
     return [metrics] if chosen is None else [metrics, chosen]

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from aevb.apps.results import entry_of, print_entries, print_entry, save_pictures
+from aevb.apps.results import entry_of, print_entries, print_entry, results_of_members, save_pictures
 from aevb.config import instantiate, require_allowed
 from aevb.console import progress_bar
 from aevb.data import InMemoryDataModule
@@ -25,7 +25,7 @@ from aevb.runs.data import load_stored_data
 from aevb.runs.evaluation import EvaluationFile
 from aevb.runs.find import find_runs
 from aevb.runs.folder import RunFolder
-from aevb.runs.load import load_trained
+from aevb.runs.load import load_members
 from aevb.runs.status import now
 from aevb.runs.stored import PLACES, relocate
 from aevb.settings import validate
@@ -81,7 +81,8 @@ class Trained(NamedTuple):
     """A trained run, and the datapoints on which it is evaluated."""
 
     folder: RunFolder
-    vae: VAE
+    members: list[VAE]
+    """One, or those of several seeds."""
     samples: int
     averaged: bool
     """Whether the weights are the moving average of those of training."""
@@ -98,13 +99,14 @@ def evaluate_run(config: DictConfig, folder: RunFolder, work: list[Estimator] | 
     device = config.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    vae, checkpoint = load_trained(folder, config.checkpoint, config.allow)
-    vae.to(device)
+    members, checkpoint = load_members(folder, config.checkpoint, config.allow)
+    for vae in members:
+        vae.to(device)
     data = data_of(config, folder)
     data.require_same(checkpoint)
     chosen = datapoints(data, config.split, config.limit).to(device)
-    rows = rows_at_once(vae.p, config.max_batch_values)
-    trained = Trained(folder, vae, checkpoint["samples"], "last_weights" in checkpoint, data, chosen, rows)
+    rows = rows_at_once(members[0].p, config.max_batch_values)
+    trained = Trained(folder, members, checkpoint["samples"], "last_weights" in checkpoint, data, chosen, rows)
     if isinstance(work, Task):
         print_entry(folder.path, perform(config, trained, work))
     else:
@@ -125,35 +127,45 @@ def identity(config: DictConfig, trained: Trained, settings: dict[str, Any]) -> 
 
 
 def apply(config: DictConfig, trained: Trained, estimator: Estimator) -> dict[str, Any]:
-    """Apply an estimator to a run; returns its entry in evaluation.json."""
-    name, vae, data = estimator.name, trained.vae, trained.datapoints
-    about = {"estimator": name, **identity(config, trained, estimator.settings)}
-    partial = PartialEstimates(trained.folder.path / "evaluation" / f"{name}-{fingerprint(about, trained)}.npz")
-    with progress_bar(name, len(data.x)) as on_progress:
-        estimates, seconds = run(estimator, vae, data, trained.rows, config.seed, partial, on_progress)
-    entry = entry_of(about, estimator, estimates, vae.p.head, seconds, data.c)
+    """Apply an estimator to each member of a run; returns the entry in evaluation.json."""
+    about = {"estimator": estimator.name, **identity(config, trained, estimator.settings)}
+    found, partials, total, data = [], [], 0.0, trained.datapoints
+    for number, vae in enumerate(trained.members):
+        name = f"{estimator.name}-{fingerprint(about, trained, vae)}.npz"
+        partials.append(PartialEstimates(trained.folder.path / "evaluation" / name))
+        title = estimator.name if len(trained.members) == 1 else f"{estimator.name}, member {number}"
+        with progress_bar(title, len(data.x)) as on_progress:
+            estimates, seconds = run(estimator, vae, data, trained.rows, config.seed, partials[-1], on_progress)
+        if number + 1 < len(trained.members):
+            partials[-1].save(estimates, seconds)
+        found.append(estimates)
+        total += seconds
+    entry = entry_of(about, estimator, found, trained.members[0].p.head, total, data.c)
     EvaluationFile(trained.folder.path).add("entries", entry)
-    partial.remove()
+    for partial in partials:
+        partial.remove()
     return entry
 
 
 def perform(config: DictConfig, trained: Trained, task: Task) -> dict[str, Any]:
-    """Apply a task to a run; returns its entry in evaluation.json."""
-    vae, is_given = trained.vae, trained.datapoints.c is not None
+    """Apply a task to each member of a run; returns the entry in evaluation.json."""
+    vae, is_given = trained.members[0], trained.datapoints.c is not None
     if vae.condition_shape is not None and (is_given or not vae.condition_is_optional) and not task.takes_condition:
         raise ConfigError(f"task={task.name} does not support models that take a condition, as this run's does")
-    start, data = time.monotonic(), trained.datapoints
-    torch.manual_seed(config.seed)
+    start, data, found = time.monotonic(), trained.datapoints, []
     train = datapoints(trained.data, "train", task.train_limit).to(data.x.device)
-    try:
-        analysis = task.run(trained.vae, data, train, trained.rows)
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
+    for vae in trained.members:
+        torch.manual_seed(config.seed)
+        try:
+            found.append(task.run(vae, data, train, trained.rows))
+        except ValueError as error:
+            raise ConfigError(str(error)) from error
+    analysis = found[0]
     entry = {
         "task": task.name,
         **identity(config, trained, task.settings),
         "datapoints": len(data.x),
-        "results": analysis.results,
+        "results": results_of_members([each.results for each in found]),
         "words": analysis.words,
         "pictures": save_pictures(trained.folder, trained.samples, task.name, analysis),
         "seconds": time.monotonic() - start,
@@ -163,11 +175,11 @@ def perform(config: DictConfig, trained: Trained, task: Task) -> dict[str, Any]:
     return entry
 
 
-def fingerprint(about: dict[str, Any], trained: Trained) -> str:
+def fingerprint(about: dict[str, Any], trained: Trained, vae: VAE) -> str:
     """A hash of settings, weights and data: unfinished estimates continue only with the same ones."""
     digest = hashlib.sha256(json.dumps([about, trained.rows], sort_keys=True).encode())
     x, _, c = trained.datapoints
-    for tensor in (x, *trained.vae.state_dict().values(), *([] if c is None else [c])):
+    for tensor in (x, *vae.state_dict().values(), *([] if c is None else [c])):
         digest.update(tensor.cpu().contiguous().numpy().data)
     return digest.hexdigest()[:16]
 

@@ -3,6 +3,7 @@
 import logging
 import math
 from collections.abc import Callable
+from statistics import fmean
 from typing import Any
 
 import pytorch_lightning as pl
@@ -71,7 +72,8 @@ def train_briefly(
     """Train from the initial weights with a learning rate, without a run folder.
 
     Returns:
-        The mean ELBO of the training set in nats, −∞ where training diverged, and whether this is rank 0.
+        The mean ELBO of the training set over all members in nats, −∞ where training diverged, and whether this is
+        rank 0.
     """
     trial = config.copy()
     trial.optimizer.lr, trial.max_samples = lr, samples
@@ -81,7 +83,7 @@ def train_briefly(
         trainer.fit(module, data)
     except NonFiniteLossError:
         return float("-inf"), trainer.is_global_zero
-    elbo = mean_elbo(module, data.examples("train", DATAPOINTS))
+    elbo = fmean(mean_elbo(member, data.examples("train", DATAPOINTS)) for member in module.members)
     return (elbo if math.isfinite(elbo) else float("-inf")), trainer.is_global_zero
 
 

@@ -16,6 +16,7 @@ from aevb.estimators import Estimates, Estimator
 from aevb.files import atomic_write
 from aevb.likelihoods import Likelihood
 from aevb.runs.folder import RunFolder
+from aevb.runs.metrics import ERROR, over_members, value_and_error, without_errors
 from aevb.runs.status import now
 from aevb.tasks import TaskResult
 
@@ -32,15 +33,20 @@ SHORT = {
 def entry_of(
     about: dict[str, Any],
     estimator: Estimator,
-    estimates: Estimates,
+    found: Sequence[Estimates],
     likelihood: Likelihood,
     seconds: float,
     c: Tensor | None = None,
 ) -> dict[str, Any]:
     """The entry of an estimator: its value in nats per datapoint, standard errors, diagnostics and settings.
 
+    With the estimates of several members, these are those of their mean; `members` has the value of each, and
+    `member_standard_error` is the standard error of the mean over members.
+
     c are the conditions of the datapoints, of which a sequence's length is one.
     """
+    estimates = Estimates.mean_of(found)
+    warnings = [(number, warning) for number, each in enumerate(found) for warning in estimator.warnings(each)]
     entry = {
         **about,
         "datapoints": len(estimates.value),
@@ -48,7 +54,7 @@ def entry_of(
         "standard_error": estimates.standard_error,
         "data_standard_error": estimates.data_standard_error,
         "diagnostics": {name: float(values.mean()) for name, values in estimates.diagnostics.items()},
-        "warnings": estimator.warnings(estimates),
+        "warnings": [f"member {number}: {text}" if len(found) > 1 else text for number, text in warnings],
         "seconds": seconds,
         "date": now(),
     }
@@ -58,7 +64,19 @@ def entry_of(
         entry["bits_per_dim"] = -per_value / math.log(2)
     if likelihood.values_per_step is not None:
         entry["value_per_step"] = per_value * likelihood.values_per_step
+    if len(found) > 1:
+        entry["members"] = [each.mean for each in found]
+        entry["member_standard_error"] = over_members({"value": entry["members"]})[f"value{ERROR}"]
     return entry
+
+
+def results_of_members(found: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The results of a task; of several members the means and standard errors of numbers, and the rest of the first."""
+    if len(found) == 1:
+        return found[0]
+    numbers = [name for name in found[0] if all(type(each.get(name)) in (int, float) for each in found)]
+    statistics = over_members({name: [each[name] for each in found] for name in numbers})
+    return statistics | {name: value for name, value in found[0].items() if name not in numbers}
 
 
 def print_entries(folder: Path, entries: Sequence[dict[str, Any]]) -> None:
@@ -69,10 +87,12 @@ def print_entries(folder: Path, entries: Sequence[dict[str, Any]]) -> None:
     table.add_column("estimator", no_wrap=True)
     others = list(dict.fromkeys(name for entry in entries for name in entry["diagnostics"]))
     others = [name for name in ("value_per_step", "bits_per_dim") if name in entries[0]] + others
-    for column in ("value", "± noise", "± data", *others, "seconds"):
+    errors = {"± seeds": "member_standard_error"} if "members" in entries[0] else {}
+    errors |= {"± noise": "standard_error", "± data": "data_standard_error"}
+    for column in ("value", *errors, *others, "seconds"):
         table.add_column(SHORT.get(column, column), justify="right", no_wrap=True)
     for entry in entries:
-        values = (f"{entry['value']:.3f}", f"{entry['standard_error']:.3f}", f"{entry['data_standard_error']:.2f}")
+        values = [f"{entry['value']:.3f}", *(f"{entry[name]:.3f}" for name in errors.values())]
         known = entry["diagnostics"] | entry
         table.add_row(
             entry["estimator"], *values, *(number(known.get(name)) for name in others), f"{entry['seconds']:.0f} s"
@@ -87,6 +107,11 @@ def print_entries(folder: Path, entries: Sequence[dict[str, Any]]) -> None:
 def number(value: float | None) -> str:
     """Three decimals below a hundred, none above; "" for None."""
     return "" if value is None else f"{value:.3f}" if abs(value) < 100 else f"{value:,.0f}"
+
+
+def short(value: float) -> str:
+    """A whole number, or four digits."""
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
 
 
 def save_pictures(folder: RunFolder, samples: int, task: str, result: TaskResult) -> list[str]:
@@ -104,8 +129,11 @@ def save_pictures(folder: RunFolder, samples: int, task: str, result: TaskResult
 def print_entry(folder: Path, entry: dict[str, Any]) -> None:
     """Print the results of a task: numbers, sentences, and paths of pictures."""
     show(f"\n{folder}: {entry['task']}, {entry['datapoints']:,} of {entry['split']}", "bold")
-    for name, value in entry["results"].items():
-        if isinstance(value, int | float):
-            show(f"  {name.replace('_', ' ')}: {f'{value:,}' if isinstance(value, int) else f'{value:.4g}'}")
+    results = entry["results"]
+    for name in without_errors(results):
+        if isinstance(results[name], int | float):
+            show(f"  {name.replace('_', ' ')}: {value_and_error(results, name, short)}")
+    if len(without_errors(results)) < len(results):
+        show("  (means over members ± standard errors; what follows is of the first)")
     for line in (*entry["words"], *(folder / picture for picture in entry["pictures"])):
         show(f"  {line}")

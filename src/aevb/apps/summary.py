@@ -11,6 +11,7 @@ from aevb.config import program
 from aevb.console import show, show_values
 from aevb.data import InMemoryDataModule
 from aevb.runs.folder import RunFolder
+from aevb.runs.metrics import value_and_error, without_errors
 from aevb.tasks.latents import ACTIVE, variance_of_means
 from aevb.training.loggers import GuardedLogger
 from aevb.training.module import AEVB
@@ -59,6 +60,9 @@ def print_start(
     }
     if module.ema_decay is not None:
         rows["evaluated"] = f"the moving average of the weights, decay {module.ema_decay}"
+    if len(module.members) > 1:
+        seeds = [member.seed for member in module.members]
+        rows["seeds"] = f"{len(seeds)}, {seeds[0]} to {seeds[-1]}; pictures show the first"
     if resumed_samples:
         rows["resumed"] = f"at {resumed_samples:,} samples"
     show_values("Auto-Encoding Variational Bayes", rows)
@@ -74,11 +78,15 @@ def print_end(
 ) -> None:
     """Print the test metrics with their units, what ended training, the active units, and where the results are."""
     rows = {
-        name: f"{value:,.2f} {UNITS.get(name.split('/')[1], 'nats per datapoint')}" for name, value in results.items()
+        name: f"{value_and_error(results, name, lambda value: f'{value:,.2f}')}"
+        f" {UNITS.get(name.split('/')[1], 'nats per datapoint')}"
+        for name in without_errors(results)
     }
     if data.log_scale:
         value = results["test/elbo"] - data.log_scale
         rows["test/elbo in units"] = f"{value:,.2f} nats per datapoint, as a density of the columns in their units"
+    if len(module.members) > 1:
+        rows["seeds"] = f"{len(module.members)}: means ± standard errors; of each seed in {folder.members_file}"
     rows["ended by"] = ended_by
     if ended_by not in ("max_samples", "trainer.max_epochs"):
         of = f" of {module.max_samples:,}" if module.max_samples else ""

@@ -143,7 +143,7 @@ def fit_and_test(config: DictConfig, folder: RunFolder) -> None:
         build(config, resumed)  # refuses a model that is larger than its checkpoint before memory is allocated
     module = make_module(config, data)
     module.logs_itself = False
-    loggers = make_loggers(config, folder, resumed.get("metrics_rows", 0))
+    loggers = make_loggers(config, folder, resumed)
     status = Status(lambda samples: folder.write_status(samples=samples))
     trainer = make_trainer(config, folder, loggers, status)
     summary.print_start(config, folder, module, data, trainer, resumed.get("samples", 0))
@@ -196,7 +196,10 @@ def test(trainer: pl.Trainer, module: AEVB, data: InMemoryDataModule, folder: Ru
     best = folder.load_checkpoint("best")[1]
     try:
         module.load_state_dict(best["state_dict"])
-        results = {"val/elbo": float(best["callbacks"]["Checkpoint"]["best_elbo"])}
+        found = best["callbacks"]["Checkpoint"]
+        results = {"val/elbo": float(found["best_elbo"])}
+        if len(module.members) > 1:
+            results["val/elbo_se"] = float(found["best_elbo_se"])
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ConfigError(f"{folder.best_checkpoint} does not fit the run") from error
     trainer.test(module, data, verbose=False)

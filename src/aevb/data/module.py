@@ -11,6 +11,7 @@ from torch import Tensor
 
 from aevb.data.binarization import Binarization, bernoulli, generator, threshold
 from aevb.data.loader import BatchLoader, value_range
+from aevb.data.members import MemberLoader
 from aevb.errors import ConfigError
 from aevb.inputs import to_float
 from aevb.likelihoods.base import shortest
@@ -130,6 +131,8 @@ class InMemoryDataModule(Checked, pl.LightningDataModule, ABC):
         self._wanted_shape = None if shape is None else tuple(shape)
         self._wanted_train_size = train_size
         self._splits: Splits | None = None
+        self.num_members = 1
+        """Runs that train together, each in an order of its own; the trainer's module sets it."""
         self.fingerprint: dict[str, str] = {}
 
     @abstractmethod
@@ -198,14 +201,21 @@ class InMemoryDataModule(Checked, pl.LightningDataModule, ABC):
         return chosen._replace(x=to_float(chosen.x))
 
     def train_dataloader(self) -> BatchLoader:
-        """Blocks of full minibatches, in another order in each epoch; of each minibatch, this rank's part."""
+        """Blocks of full minibatches, in another order in each epoch; of each minibatch, this rank's part.
+
+        Where several members train together, a `MemberLoader`: the seed of the order is one more for each member.
+        """
+        loaders = [self._training_loader(self.seed + member) for member in range(self.num_members)]
+        return loaders[0] if self.num_members == 1 else MemberLoader(loaders)
+
+    def _training_loader(self, seed: int) -> BatchLoader:
         rank, world_size = self._rank()
         require_equal_shares(self.batch_size, world_size)
         return BatchLoader(
             *self.splits.train,
             batch_size=self.batch_size // world_size,
             shuffle=True,
-            seed=self.seed,
+            seed=seed,
             block_size=self._block_size(),
             binarize=self.binarization == "dynamic",
             device=self._device(),

@@ -24,7 +24,12 @@ class DataParallel(DDPStrategy):
     The wrapper expects one backward pass for each call of `forward`. A training step of `AEVB` has at least one for
     each minibatch of its block, and does not call `forward`. Here each backward pass ends with one reduction of all
     gradients.
+
+    Attributes:
+        averaged: The parameters that have gradients; None: all of the model.
     """
+
+    averaged: Sequence[nn.Parameter] | None = None
 
     def configure_ddp(self) -> None:
         assert self.model is not None
@@ -33,7 +38,8 @@ class DataParallel(DDPStrategy):
 
     def post_backward(self, closure_loss: Tensor) -> None:
         assert self.model is not None
-        average_gradients([parameter for parameter in self.model.parameters() if parameter.requires_grad])
+        parameters = self.model.parameters() if self.averaged is None else self.averaged
+        average_gradients([parameter for parameter in parameters if parameter.requires_grad])
 
 
 class Communication:

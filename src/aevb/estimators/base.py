@@ -31,6 +31,16 @@ class Estimates(NamedTuple):
             {name: torch.cat([part.diagnostics[name] for part in parts]) for name in parts[0].diagnostics},
         )
 
+    @classmethod
+    def mean_of(cls, members: Sequence[Self]) -> Self:
+        """The mean of the independent estimates for several models on the same datapoints."""
+        names = members[0].diagnostics
+        return cls(
+            torch.stack([each.value for each in members]).mean(0),
+            torch.stack([each.variance for each in members]).sum(0) / len(members) ** 2,
+            {name: torch.stack([each.diagnostics[name] for each in members]).mean(0) for name in names},
+        )
+
     @property
     def mean(self) -> float:
         """The mean value, in nats per datapoint."""

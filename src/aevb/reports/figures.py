@@ -3,16 +3,16 @@
 import math
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import product
-from statistics import fmean, stdev
-from typing import Any, NamedTuple, TypeVar
+from itertools import chain, product
+from typing import Any, TypeVar
 
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from aevb.reports.reading import Points, Run
+from aevb.reports.reading import Run, Statistics
 from aevb.reports.table import Row, labels
+from aevb.runs.metrics import ERROR
 
 Panel = tuple[Row, str, Sequence[Run]]
 """The columns that identify a panel in the data, its title, and its runs."""
@@ -47,25 +47,20 @@ class Item:
     """Whether the page also shows the rows."""
 
 
-class Statistics(NamedTuple):
-    """Mean and standard deviation (0 for one seed) of a metric over seeds, at one number of training samples."""
-
-    samples: int
-    mean: float
-    deviation: float
-    seeds: int
+def over_seeds(curves: Iterable[Sequence[Statistics]]) -> list[Statistics]:
+    """The statistics over the seeds of all curves, at each number of samples at which at least one has a value."""
+    return [pooled(parts) for _, parts in sorted(grouped(chain(*curves), lambda at: at.samples).items())]
 
 
-def over_seeds(curves: Iterable[Points]) -> list[Statistics]:
-    """The statistics at each number of samples at which at least one of the curves has a value."""
-    values: dict[int, list[float]] = {}
-    for curve in curves:
-        for samples, value in dict(curve).items():
-            values.setdefault(samples, []).append(value)
-    return [
-        Statistics(samples, fmean(at), stdev(at) if len(at) > 1 else 0.0, len(at))
-        for samples, at in sorted(values.items())
-    ]
+def pooled(parts: Sequence[Statistics]) -> Statistics:
+    """The statistics of sets of seeds together.
+
+    N = Σ n_i, m = Σ n_i m_i / N and (N − 1) s² = Σ (n_i − 1) s_i² + n_i (m_i − m)².
+    """
+    seeds = sum(part.seeds for part in parts)
+    mean = sum(part.seeds * part.mean for part in parts) / seeds
+    squares = sum((part.seeds - 1) * part.deviation**2 + part.seeds * (part.mean - mean) ** 2 for part in parts)
+    return Statistics(parts[0].samples, mean, math.sqrt(squares / (seeds - 1)) if seeds > 1 else 0.0, seeds)
 
 
 def grouped(items: Iterable[T], key: Callable[[T], Key]) -> dict[Key, list[T]]:
@@ -96,7 +91,7 @@ def learning_curves(runs: Sequence[Run], metrics: Sequence[str]) -> Item | None:
     runs = [run for run in runs if any(metric in run.metrics for metric in metrics)]
     if not runs:
         return None
-    names = labels(runs, ignore=("seed",))
+    names = labels(runs, ignore=("seed", "seeds"))
     data = list(grouped(runs, lambda run: run.data))
     shown = list(dict.fromkeys(names[run.name] for run in runs))
     palette = colormaps["tab10" if len(shown) <= 10 else "turbo"]
@@ -108,7 +103,7 @@ def learning_curves(runs: Sequence[Run], metrics: Sequence[str]) -> Item | None:
         axes = panels[i][j]
         chosen = [run for run in runs if run.data == name and metric in run.metrics]
         for label, group in grouped(chosen, lambda run: names[run.name]).items():
-            curve = over_seeds(run.metrics[metric] for run in group)
+            curve = over_seeds(run.curve(metric) for run in group)
             draw(axes, curve, label, color=colours[label])
             rows += [{"data": name, "runs": label, "metric": metric, **at._asdict()} for at in curve]
         axes.set(xscale="log", xlabel="training samples", ylabel=literal(metric), title=DATA.get(name, name))
@@ -191,14 +186,20 @@ def numbers(item: Item) -> Item:
     panels = grouped(item.rows, lambda row: tuple((key, row[key]) for key in row if key not in CURVE))
     for where, rows in panels.items():
         curves = {
-            f"{method} ({split})": {row["samples"]: row["mean"] for row in curve}
+            f"{method} ({split})": {row["samples"]: row for row in curve}
             for (method, split), curve in grouped(rows, lambda row: (row["method"], row["split"])).items()
         }
         common = set.intersection(*(set(curve) for curve in curves.values()))
         if common:
             end = max(common)
-            found.append(dict(where) | {"samples": end} | {name: curve[end] for name, curve in curves.items()})
-    caption = "At the last number of training samples that all curves of a panel share."
+            values: Row = {name: curve[end]["mean"] for name, curve in curves.items()}
+            errors: Row = {
+                f"{name}{ERROR}": float(at["deviation"] or 0) / int(at["seeds"] or 1) ** 0.5
+                for name, at in ((name, curve[end]) for name, curve in curves.items())
+                if at["seeds"] != 1
+            }
+            found.append(dict(where) | {"samples": end} | values | errors)
+    caption = "At the last number of training samples that all curves of a panel share; ± standard errors over seeds."
     return Item(f"{item.name}_numbers", f"{item.title}, in numbers", caption, rows=found, show_rows=True)
 
 
@@ -209,7 +210,7 @@ def draw_panel(axes: Axes, runs: Sequence[Run], what: str, where: Row) -> list[R
         method = METHODS.get(objective, objective)
         style = {"color": COLOURS[method]} if method in COLOURS else {}
         for split, dashes in DASHES.items():
-            curve = over_seeds(run.metrics.get(f"curve/{split}_{what}", []) for run in group)
+            curve = over_seeds(run.curve(f"curve/{split}_{what}") for run in group)
             draw(axes, curve, f"{method} ({split})", linestyle=dashes, **style)
             rows += [where | {"method": method, "split": split} | at._asdict() for at in curve]
     first, end = min(row["samples"] for row in rows), max(row["samples"] for row in rows)

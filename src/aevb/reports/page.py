@@ -14,7 +14,7 @@ from aevb.files import atomic_write
 from aevb.reports.figures import DATA, Item, grouped
 from aevb.reports.reading import Skipped
 from aevb.reports.table import Row
-from aevb.runs.metrics import write_csv
+from aevb.runs.metrics import value_and_error, without_errors, write_csv
 
 FORMULA = re.compile(r"[=+@]|-(?!\d)")
 """The start of a formula in a spreadsheet."""
@@ -30,8 +30,8 @@ def write_page(folder: Path, title: str, note: str, items: Sequence[Item], skipp
         rows = [{"folder": path, "reason": reason} for path, reason in skipped]
         parts.append({"title": "Skipped", "caption": "", "rows": rows})
     filters: dict[str, Callable[..., Any]] = {
-        "columns": columns,
-        "text": as_text,
+        "columns": lambda rows: without_errors(columns(rows)),
+        "text": partial(value_and_error, text=as_text),
         "link": partial(link, folder=folder),
     }
     template = Path(__file__).with_name("report.html.jinja")

@@ -14,7 +14,7 @@ from aevb.runs.evaluation import EvaluationFile
 from aevb.runs.find import find_runs
 from aevb.runs.folder import RunFolder
 from aevb.runs.formats import MAX_INTEGER, MAX_NUMBER
-from aevb.runs.metrics import read_metrics
+from aevb.runs.metrics import ERROR, read_metrics
 
 Points = list[tuple[int, float]]
 """(samples, value), in the order in which they were logged."""
@@ -25,6 +25,15 @@ class Skipped(NamedTuple):
 
     path: str
     reason: str
+
+
+class Statistics(NamedTuple):
+    """Mean and standard deviation (0 for one seed) of a metric over seeds, at one number of training samples."""
+
+    samples: int
+    mean: float
+    deviation: float
+    seeds: int
 
 
 @dataclass(frozen=True)
@@ -69,6 +78,19 @@ class Run:
     @property
     def seed(self) -> int:
         return whole(self.config.seed, "seed")
+
+    @property
+    def seeds(self) -> int:
+        """Seeds trained at once."""
+        return whole(self.config.get("seeds") or 1, "seeds")
+
+    def curve(self, metric: str) -> list[Statistics]:
+        """A metric over this run's seeds; of two values at the same number of samples the later."""
+        errors = dict(self.metrics.get(f"{metric}{ERROR}", []))
+        return [
+            Statistics(samples, mean, errors.get(samples, 0.0) * self.seeds**0.5, self.seeds)
+            for samples, mean in dict(self.metrics.get(metric, [])).items()
+        ]
 
     @property
     def samples(self) -> int:
@@ -136,7 +158,7 @@ def read(path: Path) -> Run:
         EvaluationFile(path).read()["entries"],
     )
     try:
-        _ = run.data, run.objective, run.latent_dim, run.train_size, run.seed, run.samples
+        _ = run.data, run.objective, run.latent_dim, run.train_size, run.seed, run.seeds, run.samples
     except Exception as error:
         raise ConfigError(f"is not a run of aevb: {first_line(error)}") from error
     return run

@@ -5,6 +5,7 @@ from typing import Any
 
 from aevb.reports.reading import Run
 from aevb.runs.description import REASON, differing_keys, status_columns
+from aevb.runs.metrics import ERROR
 
 Row = dict[str, Any]
 
@@ -38,10 +39,11 @@ def table(runs: Sequence[Run]) -> list[Row]:
         status = status_columns(run.folder)
         reason = status.pop(REASON)
         validated = [value for _, value in run.metrics.get("val/elbo", [])]
-        row: Row = {"data": run.data, "what": names[run.name], "seed": run.seed, **status}
+        row: Row = {"data": run.data, "what": names[run.name], "seed": seeds_of(run), **status}
         row.setdefault("val/elbo", max(validated, default=None))
         for metric in ("test/elbo", "curve/train_elbo", "curve/test_elbo"):
-            row.setdefault(metric, run.last(metric))
+            for name in (metric, f"{metric}{ERROR}"):
+                row.setdefault(name, run.last(name))
         found = {name if name not in row else f"{name} (evaluate.py)": text for name, text in estimates(run).items()}
         explorers = sorted(map(str, run.folder.images.glob("*_explorer.html")))
         rows.append(row | found | {"explorer": next(reversed(explorers), None), "run": run.name, "reason": reason})
@@ -54,12 +56,17 @@ def table(runs: Sequence[Run]) -> list[Row]:
     return [{name: row.get(name) for name in columns} for row in rows]
 
 
+def seeds_of(run: Run) -> int | str:
+    """The seed of a run, or the first and the last of several."""
+    return run.seed if run.seeds == 1 else f"{run.seed} to {run.seed + run.seeds - 1}"
+
+
 def estimates(run: Run) -> dict[str, str]:
-    """Results of evaluate.py: value ± standard error, by split and estimator."""
+    """Results of evaluate.py: value ± standard error (over seeds where there are several), by split and estimator."""
     found = {}
     for entry in run.evaluation:
         if isinstance(value := entry.get("value"), int | float):
-            error = entry.get("standard_error")
+            error = entry.get("member_standard_error", entry.get("standard_error"))
             text = f"{value:.2f}" + (f" ± {error:.2f}" if isinstance(error, int | float) else "")
             found[f"{entry.get('split', '')}/{entry.get('estimator', '')}"] = text
     return found

@@ -30,9 +30,10 @@ def read_checkpoint(path: Path, root: Path) -> dict[str, Any]:
             weights, samples = checkpoint["state_dict"], checkpoint["samples"]
             if not all(isinstance(weight, Tensor) for weight in weights.values()):
                 raise ValueError("state_dict has a value that is not a tensor")
-            rows = checkpoint.get("metrics_rows", 0)
-            if type(rows) is not int or rows < 0:
-                raise ValueError(f"metrics_rows is {rows!r}, not a number of rows")
+            for name in ("metrics_rows", "members_rows"):
+                rows = checkpoint.get(name, 0)
+                if type(rows) is not int or rows < 0:
+                    raise ValueError(f"{name} is {rows!r}, not a number of rows")
             if type(samples) is not int or not 0 <= samples <= MAX_INTEGER:
                 raise ValueError(f"samples is {samples!r}, not a number of samples")
         except Exception as error:  # the exceptions of torch are not documented

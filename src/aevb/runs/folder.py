@@ -4,6 +4,7 @@
 train.log                             the output of the terminal
 status.json                           progress, outcome, and test results
 metrics.csv                           metrics against samples
+members.csv                           the same of each seed, where there are several
 checkpoints/last.ckpt best.ckpt       exact resume; best val/elbo
 images/<samples>_<what>.png           samples, reconstructions, manifold
 evaluation.json                       results of evaluate.py
@@ -43,6 +44,7 @@ class RunFolder:
         self.overrides_file = self.path / ".hydra" / "overrides.yaml"
         self.status_file = self.path / "status.json"
         self.metrics_file = self.path / "metrics.csv"
+        self.members_file = self.path / "members.csv"
         self.log_file = self.path / "train.log"
         self.images = self.path / "images"
         self.last_checkpoint = self.path / "checkpoints" / "last.ckpt"

@@ -1,5 +1,6 @@
 """The trained model of a run folder."""
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from aevb.runs.folder import RunFolder
 from aevb.vae import VAE
 
 
-def load_run(path: str | Path, checkpoint: str = "best", allow: Sequence[str] = ()) -> VAE:
+def load_run(path: str | Path, checkpoint: str = "best", allow: Sequence[str] = (), member: int = 0) -> VAE:
     """The trained model of a run folder, wherever the folder is now.
 
     A run folder is data: only classes in `aevb.config.PARTS` or `allow` are instantiated, and checkpoints are read
@@ -24,18 +25,29 @@ def load_run(path: str | Path, checkpoint: str = "best", allow: Sequence[str] = 
         path: The run folder.
         checkpoint: `best` (highest val/elbo) or `last`.
         allow: Your own modules whose classes may be instantiated, such as `["my_heads"]`.
+        member: Which model of a run of several seeds, from 0.
 
     Returns:
         The model in evaluation mode, on the CPU.
 
     Raises:
-        ConfigError: no run folder, a class that is not allowed, or a missing or damaged checkpoint.
+        ConfigError: no run folder, a class that is not allowed, no such member, or a missing or damaged checkpoint.
     """
-    return load_trained(RunFolder(path), checkpoint, allow)[0]
+    return load_trained(RunFolder(path), checkpoint, allow, member)[0]
 
 
-def load_trained(folder: RunFolder, checkpoint: str, allow: Sequence[str]) -> tuple[VAE, dict[str, Any]]:
+def load_trained(
+    folder: RunFolder, checkpoint: str, allow: Sequence[str], member: int = 0
+) -> tuple[VAE, dict[str, Any]]:
     """The trained model of a run, as `load_run`, and its checkpoint."""
+    members, state = load_members(folder, checkpoint, allow, member)
+    return members[0], state
+
+
+def load_members(
+    folder: RunFolder, checkpoint: str, allow: Sequence[str], member: int | None = None
+) -> tuple[list[VAE], dict[str, Any]]:
+    """The trained models of all members of a run, or of one, and their checkpoint."""
     if checkpoint not in ("best", "last"):
         raise ConfigError(f"checkpoint must be best or last, got {checkpoint!r}")
     config = folder.config()
@@ -43,9 +55,22 @@ def load_trained(folder: RunFolder, checkpoint: str, allow: Sequence[str]) -> tu
         raise ConfigError(f"{folder.config_file} describes no model")
     require_allowed(config.model, allow)
     file, state = folder.load_checkpoint(checkpoint)
-    vae = build(config, state)
-    weights = {k.removeprefix("vae."): w for k, w in state["state_dict"].items() if str(k).startswith("vae.")}
-    return fill(vae, weights, file, folder.config_file), state
+    weights = weights_of_members(state["state_dict"])
+    if member is not None and not 0 <= member < len(weights):
+        raise ConfigError(f"member must be from 0 to {len(weights) - 1}, the members of {folder.path}, got {member}")
+    chosen = weights if member is None else [weights[member]]
+    return [fill(build(config, state), of_member, file, folder.config_file) for of_member in chosen], state
+
+
+def weights_of_members(weights: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The weights of each member's model: those of the first are `vae.…`, of the others `others.<number>.vae.…`."""
+    found: dict[int, dict[str, Any]] = {0: {}}
+    for name, weight in weights.items():
+        match = re.fullmatch(r"(?:others\.(\d{1,6})\.)?vae\.(.+)", str(name))
+        if match:
+            member = 0 if match[1] is None else 1 + int(match[1])
+            found.setdefault(member, {})[match[2]] = weight
+    return [found[member] for member in sorted(found)]
 
 
 def fill(vae: VAE, weights: Mapping[str, Tensor], file: Path, config_file: Path) -> VAE:

@@ -1,15 +1,25 @@
-"""metrics.csv: a row for each logging step; the first column is `samples`, missing metrics are empty."""
+"""metrics.csv: a row for each logging step; the first column is `samples`, missing metrics are empty.
+
+Where a run has several members, with seeds of their own, a metric is their mean, and `<metric>_se` the standard error
+of the mean. members.csv, in the same format, has the metrics of each: a row for each member, whose number is the second
+column, `member`.
+"""
 
 import csv
 import io
+import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from statistics import fmean, stdev
 from typing import Any, NamedTuple
 
 from aevb.errors import ConfigError, printable
 from aevb.files import atomic_write, read_file
 from aevb.runs.formats import MAX_BYTES, reason
+
+ERROR = "_se"
+"""Ends the name of a standard error over members."""
 
 
 class Metrics(NamedTuple):
@@ -37,8 +47,32 @@ def read_metrics(file: Path) -> Metrics:
     return Metrics(columns, rows)
 
 
+def over_members(values: Mapping[str, float | Sequence[float]]) -> dict[str, float]:
+    """The mean over members of each metric that is given for several, and as `<metric>_se` its standard error."""
+    found: dict[str, float] = {}
+    for name, value in values.items():
+        if isinstance(value, Sequence):
+            found[name] = fmean(value)
+            found[f"{name}{ERROR}"] = stdev(value) / math.sqrt(len(value)) if len(value) > 1 else math.nan
+        else:
+            found[name] = value
+    return found
+
+
+def without_errors(names: Iterable[str]) -> list[str]:
+    """The names without those of standard errors of others among them, which are shown beside their values."""
+    names = list(names)
+    return [name for name in names if not (name.endswith(ERROR) and name.removesuffix(ERROR) in names)]
+
+
+def value_and_error(row: Mapping[str, Any], name: str, text: Callable[[Any], str]) -> str:
+    """A value in a row as a text, with its standard error where the row has one."""
+    value, error = row.get(name), row.get(f"{name}{ERROR}")
+    return text(value) if value is None or error is None else f"{text(value)} ± {text(error)}"
+
+
 class MetricsWriter:
-    """Appends rows to a metrics.csv; a new metric adds a column, for which the file is rewritten.
+    """Appends rows to a metrics.csv or members.csv; a new metric adds a column, for which the file is rewritten.
 
     Args:
         file: Continued if it exists.

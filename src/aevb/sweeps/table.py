@@ -9,6 +9,7 @@ from omegaconf import OmegaConf
 from aevb.errors import ConfigError
 from aevb.runs.description import REASON, differing_keys, overrides, status_columns
 from aevb.runs.folder import RunFolder
+from aevb.runs.metrics import value_and_error, without_errors
 
 
 def table(
@@ -60,10 +61,10 @@ def readable_overrides(run: RunFolder) -> dict[str, str]:
 
 def as_text(rows: Sequence[Mapping[str, Any]]) -> str:
     """The rows as a table, numbers aligned right; below it a line for each run with a reason."""
-    columns = [name for name in (rows[0] if rows else ()) if name not in ("run", REASON)]
+    columns = [name for name in without_errors(rows[0] if rows else ()) if name not in ("run", REASON)]
     if len(columns) > 1 and columns[0] == "state":
         columns = ["run", *columns]  # no override tells the rows apart
-    cells = [columns, *([cell(row[name]) for name in columns] for row in rows)]
+    cells = [columns, *([value_and_error(row, name, cell) for name in columns] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     is_number = [any(isinstance(row[name], int | float) for row in rows) for name in columns]
     lines = [

@@ -1,6 +1,6 @@
 """An exponential moving average of the weights, which is evaluated in place of the last ones."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -41,14 +41,14 @@ class AveragedWeights:
 
     def __init__(self, module: nn.Module) -> None:
         self.module = module
-        self.optimizer: Optimizer | None = None
-        """Its state holds the averages; None: there are none."""
+        self.optimizers: Sequence[Optimizer] = ()
+        """Their states hold the averages; none: there are none."""
         self.last: dict[str, Tensor] = {}
         """The last weights of training while the averages are in their place."""
 
     def averages(self) -> dict[str, Tensor]:
         """The averages by the names of the parameters, once there are some."""
-        state = {} if self.optimizer is None else self.optimizer.state
+        state = {w: slots for optimizer in self.optimizers for w, slots in optimizer.state.items()}
         return {name: state[w][SLOT] for name, w in self.module.named_parameters() if SLOT in state.get(w, {})}
 
     @torch.no_grad()

@@ -10,7 +10,7 @@ from torch import Tensor
 from aevb.data import BatchLoader
 
 Noise = list[Tensor]
-"""States of the random generators of a rank: of the CPU, and of the GPU if it has one."""
+"""States of the random generators of a rank: of the CPU, and of the GPU if it has one; of several members in turn."""
 
 
 class End(NamedTuple):
@@ -22,10 +22,13 @@ class End(NamedTuple):
     """If the block was cut: the generators of each rank after the last minibatch; else empty."""
 
 
-def end_of_training(trainer: pl.Trainer, unused: int) -> End | None:
+def end_of_training(trainer: pl.Trainer, unused: int, noise: Noise) -> End | None:
     """The end of training, called in the last `training_step`; None at the end of an epoch.
 
-    The `unused` minibatches of the current block become the next block.
+    Args:
+        trainer: The trainer.
+        unused: Minibatches of the current block that become the next block.
+        noise: The states of this rank's generators after the last minibatch taken.
     """
     loader, is_cut = trainer.train_dataloader, False
     if unused and isinstance(loader, BatchLoader):
@@ -41,13 +44,16 @@ def end_of_training(trainer: pl.Trainer, unused: int) -> End | None:
     for counts in (progress["total"], progress["current"]):
         for name, by in shift.items():
             counts[name] += by
-    return End(loop, gather_noise(trainer) if is_cut else [])
+    return End(loop, gather_noise(trainer, noise) if is_cut else [])
 
 
-def gather_noise(trainer: pl.Trainer) -> list[Noise]:
+def current_noise(device: torch.device) -> Noise:
+    """The states of the generators of this process."""
+    return [torch.get_rng_state(), *([torch.cuda.get_rng_state(device)] if device.type == "cuda" else [])]
+
+
+def gather_noise(trainer: pl.Trainer, mine: Noise) -> list[Noise]:
     """The states of the generators of every rank, on every rank."""
-    device = trainer.strategy.root_device
-    mine = [torch.get_rng_state(), *([torch.cuda.get_rng_state(device)] if device.type == "cuda" else [])]
     if trainer.world_size == 1:
         return [mine]
     everyone: list[Any] = [None] * trainer.world_size

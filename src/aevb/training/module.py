@@ -5,6 +5,7 @@ import logging
 import math
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any, Self
 
 import pytorch_lightning as pl
@@ -21,7 +22,7 @@ from aevb.inputs import as_block, block_of_conditions
 from aevb.objectives import Estimate, Objective
 from aevb.training.averaging import AveragedWeights, averaging
 from aevb.training.clock import Clock
-from aevb.training.extension import End, end_of_training, restore_noise
+from aevb.training.extension import End, Noise, current_noise, end_of_training, restore_noise
 from aevb.training.steps import Inputs, StepRunner, Steps, TrainingStep, clip_gradients, make_runner
 from aevb.types import Checked, Count, Fraction, Seed
 from aevb.vae import VAE
@@ -88,23 +89,36 @@ class AEVB(Checked, pl.LightningModule):
         self.steps = steps
         self.ema_decay = ema_decay
         self.averaged = AveragedWeights(self)
-        self.runner: StepRunner | None = None
+        self.runners: list[StepRunner] = []
+        """Of each member, during training."""
         self.samples_seen = 0
         self.validated_samples: int | None = None
         self.end: End | None = None
         self.scheduled_epoch = 0
         """The epoch for which the learning rate is set."""
-        self.val_elbo: float | None = None
-        """Of a validation that the schedule has not seen."""
+        self.val_elbo: list[float] | None = None
+        """Of each member in a validation that the schedules have not seen."""
         self.clip_val: float | None = None
         self.clock = Clock()
         """Of training without validation."""
         self.totals: dict[str, Tensor] = {}
+        self.member_means: dict[str, Tensor] = {}
+        """Metrics of each member in the last validation or test, (R,), where there are several members."""
         self.logs_itself = True
         """Whether the trainer's loggers get metrics and `hparams` from here; a `Metrics` callback clears it."""
         self.save_hyperparameters(self.description())
         self.counts_data = objective.num_data is None
         self.checked: list[Tensor] = []
+
+    @property
+    def members(self) -> "list[AEVB]":
+        """The runs that this module trains: itself alone, unless it is one of `aevb.training.members`."""
+        return [self]
+
+    @property
+    def runner(self) -> StepRunner | None:
+        """The first member's runner."""
+        return self.runners[0] if self.runners else None
 
     def description(self) -> dict[str, Any]:
         """The parts by their classes, and the plain settings: what `hparams` holds."""
@@ -165,7 +179,9 @@ class AEVB(Checked, pl.LightningModule):
         if not self.counts_data:
             return
         with suppress(TypeError, AttributeError):  # data that are drawn forever have no length
-            self.objective.num_data = len(loader.x if isinstance(loader, BatchLoader) else loader.dataset)
+            count = len(loader.x if isinstance(loader, BatchLoader) else loader.dataset)
+            for member in self.members:
+                member.objective.num_data = count
 
     # Training
 
@@ -190,29 +206,38 @@ class AEVB(Checked, pl.LightningModule):
             self.scheduled_epoch, self.val_elbo = 0, None
 
     def configure_optimizers(self) -> Any:
-        optimizer = self.configured_optimizer()
+        optimizers = self.configured_optimizers()
         if self.ema_decay is not None:
-            optimizer.register_step_post_hook(averaging(self.ema_decay))
-            self.averaged.optimizer = optimizer
+            for optimizer in optimizers:
+                optimizer.register_step_post_hook(averaging(self.ema_decay))
+            self.averaged.optimizers = optimizers
         if self.make_schedule is None:
-            return optimizer
+            return optimizers if len(optimizers) > 1 else optimizers[0]
         try:
-            return [optimizer], [self.make_schedule(optimizer)]
+            return optimizers, [self.make_schedule(optimizer) for optimizer in optimizers]
         except (TypeError, ValueError) as error:
             message = str(error)
             raise ConfigError(message if message.startswith("schedule.") else f"schedule: {message}") from error
 
-    def configured_optimizer(self) -> Optimizer:
-        """The optimizer, unfused where it cannot be fused."""
+    def configured_optimizers(self) -> list[Optimizer]:
+        """The optimizer."""
+        return [self.fitting_form(self.make_optimizer)(self.trained())]
+
+    def trained(self) -> list[nn.Parameter]:
+        """All parameters that the optimizer changes."""
+        return [*self.vae.parameters(), *self.objective.parameters()]
+
+    def fitting_form(self, make_optimizer: Callable[..., Optimizer]) -> Callable[..., Optimizer]:
+        """The optimizer to make, unfused where it cannot be fused."""
         reason = None
-        if not runs_on(self.make_optimizer, self.device):
+        if not runs_on(make_optimizer, self.device):
             reason = f"it has no fused form on {self.device}"
-        elif self.clip_val and getattr(self.trainer.precision_plugin, "scaler", None) and is_fused(self.make_optimizer):
+        elif self.clip_val and getattr(self.trainer.precision_plugin, "scaler", None) and is_fused(make_optimizer):
             reason = "its fused form takes the scale out of the gradients only after they are clipped"
         if reason is None:
-            return self.make_optimizer(self.parameters())
+            return make_optimizer
         log.info("the optimizer runs unfused: %s", reason)
-        return self.make_optimizer(self.parameters(), fused=None)  # on a GPU, one kernel for many parameters
+        return partial(make_optimizer, fused=None)  # on a GPU, one kernel for many parameters
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         clip_gradients(self.trainer, optimizer)
@@ -228,7 +253,8 @@ class AEVB(Checked, pl.LightningModule):
         self.check_loader(self.trainer.train_dataloader)
         self.adapt_to_data()
         self.trainer.should_stop = self.done
-        self.runner = make_runner(self.steps, TrainingStep(self, self.vae.p, self.vae.q, self.objective))
+        steps = [TrainingStep(self, m.vae.p, m.vae.q, m.objective, number) for number, m in enumerate(self.members)]
+        self.runners = [make_runner(self.steps, step) for step in steps]
         self.clock.start()
 
     def adapt_to_data(self) -> None:
@@ -238,30 +264,44 @@ class AEVB(Checked, pl.LightningModule):
             everyone = self.all_gather(mine)
             assert isinstance(everyone, Tensor)
             lowest, highest = everyone.view(-1, 2).unbind(1)
-            self.vae.p.adapt_to(float(lowest.min()), float(highest.max()))
+            for member in self.members:
+                member.vae.p.adapt_to(float(lowest.min()), float(highest.max()))
 
     def on_train_end(self) -> None:
         self.averaged.put_in()
-        self.runner = None
+        self.runners = []
         self.clock.stop()
 
     def on_train_epoch_start(self) -> None:
-        scheduler: Any = self.lr_schedulers()
-        if scheduler is None or self.scheduled_epoch == self.current_epoch:
+        schedulers: Any = self.lr_schedulers()
+        if schedulers is None or self.scheduled_epoch == self.current_epoch:
             return
         self.scheduled_epoch = self.current_epoch
-        if not isinstance(scheduler, ReduceLROnPlateau):
-            scheduler.step()
-        elif self.val_elbo is not None:
-            scheduler.step(-self.val_elbo)
-            self.val_elbo = None
+        for member, scheduler in enumerate(schedulers if isinstance(schedulers, list) else [schedulers]):
+            if not isinstance(scheduler, ReduceLROnPlateau):
+                scheduler.step()
+            elif self.val_elbo is not None:
+                scheduler.step(-self.val_elbo[member])
+        self.val_elbo = None
 
     def on_train_batch_start(self, batch: tuple[Tensor, ...], batch_idx: int) -> None:
         if self.end is not None and len(self.end.noise) == self.trainer.world_size:
-            restore_noise(self.end.noise[self.global_rank], self.device)
+            self.restore_noise(self.end.noise[self.global_rank])
         else:
-            seed_noise(self.seed, self.global_rank, self.samples_seen)
+            self.seed_noise(self.samples_seen)
         self.end = None
+
+    def seed_noise(self, key: int | str) -> None:
+        """Let the noise from here on be that of (seed, rank, key)."""
+        seed_noise(self.seed, self.global_rank, key)
+
+    def restore_noise(self, noise: Noise) -> None:
+        """Let the noise from here on be that which followed `current_noise`."""
+        restore_noise(noise, self.device)
+
+    def current_noise(self) -> Noise:
+        """The states of the generators."""
+        return current_noise(self.device)
 
     def training_step(self, batch: Any, batch_idx: int) -> dict[str, Tensor]:
         """Take an optimizer step, or as many as the objective needs, for each minibatch of a batch.
@@ -271,17 +311,29 @@ class AEVB(Checked, pl.LightningModule):
         """
         block = self.blocks_from(batch, self.trainer.train_dataloader)
         inputs = self.truncate(block)
-        assert self.runner is not None
-        x = inputs[0]
-        metrics = self.runner.run(inputs, self.samples_seen, x.shape[1] * self.trainer.world_size)
+        batch_size = inputs[0].shape[1] * self.trainer.world_size
+        metrics = self.runners[0].run(inputs, self.samples_seen, batch_size)
+        return self.end_block(metrics, batch_size, unused=len(block[0]) - len(inputs[0]))
+
+    def end_block(self, metrics: dict[str, Tensor], batch_size: int, unused: int) -> dict[str, Tensor]:
+        """Count the samples of a block.
+
+        Args:
+            metrics: Of each minibatch taken, (K,), or (K, R) of each member.
+            batch_size: Training samples of a minibatch, over all ranks.
+            unused: Minibatches of the block that were not taken.
+
+        Returns:
+            Their means over all ranks.
+        """
         metrics = self.mean_over_ranks(metrics)
-        self.require_finite(metrics["loss"], x.shape[1])
-        self.samples_seen += x.shape[0] * x.shape[1] * self.trainer.world_size
+        self.require_finite(metrics["loss"], batch_size)
+        self.samples_seen += len(metrics["loss"]) * batch_size
         if self.logs_itself:
-            self.log_dict({f"train/{name}": values[-1] for name, values in metrics.items()})
+            self.log_dict({f"train/{name}": values[-1].mean() for name, values in metrics.items()})
         self.trainer.should_stop = self.done
         if self.done:
-            self.end = end_of_training(self.trainer, unused=len(block[0]) - len(x))
+            self.end = end_of_training(self.trainer, unused, self.current_noise())
         return metrics
 
     def mean_over_ranks(self, metrics: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -303,11 +355,11 @@ class AEVB(Checked, pl.LightningModule):
         """Raise `NonFiniteLossError`, naming the first step of the block whose loss is not finite."""
         bad = (~losses.isfinite()).nonzero()
         if len(bad):
-            step = int(bad[0])
-            at = self.samples_seen + step * batch_size * self.trainer.world_size
+            step, *member = bad[0].tolist()
+            of = f" of member {member[0]}" if member else ""
             raise NonFiniteLossError(
-                f"the loss became {float(losses[step])} at {at:,} samples; lower optimizer.lr, or check the data and "
-                "the likelihood's settings"
+                f"the loss{of} became {float(losses[tuple(bad[0])])} at {self.samples_seen + step * batch_size:,} "
+                "samples; lower optimizer.lr, or check the data and the likelihood's settings"
             )
 
     # Validation and test
@@ -320,7 +372,7 @@ class AEVB(Checked, pl.LightningModule):
             self.averaged.put_in()
         self.totals = {}
         self.check_loader(self.trainer.val_dataloaders)
-        seed_noise(self.seed, self.global_rank, "validation")
+        self.seed_noise("validation")
 
     def on_validation_end(self) -> None:
         if self.trainer.sanity_checking and self.counts_data:
@@ -330,12 +382,13 @@ class AEVB(Checked, pl.LightningModule):
             self.averaged.take_out()
             self.clock.start()
         if self.end is None and not self.trainer.sanity_checking:  # an extended run has no validation where it ended
-            self.val_elbo = float(self.trainer.callback_metrics["val/elbo"])
+            of_members = self.member_means.get("val/elbo", self.trainer.callback_metrics["val/elbo"])
+            self.val_elbo = of_members.reshape(-1).tolist()
 
     def on_test_start(self) -> None:
         self.totals = {}
         self.check_loader(self.trainer.test_dataloaders)
-        seed_noise(self.seed, self.global_rank, "test")
+        self.seed_noise("test")
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         self.add_evaluation(*self.blocks_from(batch, self.trainer.val_dataloaders))
@@ -352,13 +405,17 @@ class AEVB(Checked, pl.LightningModule):
     def add_evaluation(self, *block: Tensor) -> None:
         """Add a block to the sums over datapoints."""
         x, *c = (part.flatten(0, 1) for part in block)
-        metrics = evaluation(self, x, *c).metrics()
+        metrics = self.evaluation_metrics(x, *c)
         for name, value in metrics.items():
             if name != "loss":
                 self.totals[name] = self.totals.get(name, 0) + value * len(x)
         one = torch.ones_like(metrics["elbo"])
         self.totals["values"] = self.totals.get("values", 0) + one * self.vae.p.head.num_values(len(x), *c)
         self.totals["datapoints"] = self.totals.get("datapoints", 0) + one * len(x)
+
+    def evaluation_metrics(self, *inputs: Tensor) -> dict[str, Tensor]:
+        """The metrics of datapoints x (B, *data_shape) and maybe their conditions, () each, or (R,) of each member."""
+        return evaluation(self, *inputs).metrics()
 
     def log_means(self, stage: str) -> None:
         """Log the means over all datapoints of all ranks, and the bound per value or step where it has a meaning."""
@@ -371,6 +428,10 @@ class AEVB(Checked, pl.LightningModule):
             means[f"{stage}/bits_per_dim"] = -total / (math.log(2) * values)
         if head.values_per_step is not None:
             means[f"{stage}/elbo_per_step"] = total * head.values_per_step / values
+        self.log_evaluation(means)
+
+    def log_evaluation(self, means: dict[str, Tensor]) -> None:
+        """Log the metrics of validation or test."""
         # None, not True: then they are returned by `trainer.test` without a warning that there is no logger.
         self.log_dict(means, logger=None if self.logs_itself else False)
 
@@ -401,7 +462,9 @@ class AEVB(Checked, pl.LightningModule):
         if self._trainer is not None and self._trainer.state.fn == TrainerFn.FITTING:
             self.averaged.restore(checkpoint)
         self.samples_seen, self.validated_samples = checkpoint["samples"], checkpoint.get("validated_samples")
-        self.scheduled_epoch, self.val_elbo = checkpoint["schedule"]["epoch"], checkpoint["schedule"]["val_elbo"]
+        schedule = checkpoint["schedule"]
+        val_elbo = schedule["val_elbo"]
+        self.scheduled_epoch, self.val_elbo = schedule["epoch"], [val_elbo] if isinstance(val_elbo, float) else val_elbo
         self.end = End(checkpoint["loops"]["fit_loop"], checkpoint["noise"]) if "noise" in checkpoint else None
 
 

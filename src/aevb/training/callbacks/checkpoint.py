@@ -43,7 +43,7 @@ class Checkpoint(Checked, pl.Callback):
         self.last, self.best = Path(folder) / "last.ckpt", Path(folder) / "best.ckpt"
         self.every = Every(every_samples)
         self.every_seconds = every_seconds
-        self.best_elbo = float("-inf")
+        self.best_elbo, self.best_elbo_se = float("-inf"), float("nan")
         self.saved_time = time.monotonic()
 
     def save(self, trainer: pl.Trainer, module: AEVB) -> None:
@@ -65,6 +65,7 @@ class Checkpoint(Checked, pl.Callback):
         elbo = float(trainer.callback_metrics["val/elbo"])
         if elbo > self.best_elbo:
             self.best_elbo = elbo
+            self.best_elbo_se = float(trainer.callback_metrics.get("val/elbo_se", float("nan")))
             trainer.save_checkpoint(self.best)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: Any) -> None:
@@ -77,11 +78,12 @@ class Checkpoint(Checked, pl.Callback):
         self.save(trainer, module)
 
     def on_save_checkpoint(self, trainer: pl.Trainer, module: Any, checkpoint: dict[str, Any]) -> None:
-        files = [logger.file for logger in trainer.loggers if isinstance(logger, MetricsFile)]
-        checkpoint["metrics_rows"] = files[0].num_rows if files else 0
+        files = [logger for logger in trainer.loggers if isinstance(logger, MetricsFile)]
+        checkpoint["metrics_rows"] = files[0].file.num_rows if files else 0
+        checkpoint["members_rows"] = files[0].members.num_rows if files else 0
 
     def state_dict(self) -> dict[str, Any]:
-        return {"best_elbo": self.best_elbo}
+        return {"best_elbo": self.best_elbo, "best_elbo_se": self.best_elbo_se}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.best_elbo = state_dict["best_elbo"]
+        self.best_elbo, self.best_elbo_se = state_dict["best_elbo"], state_dict.get("best_elbo_se", float("nan"))

@@ -1,5 +1,6 @@
 """The curves of the paper's figures 2 and 3: the bound on training and test data during training."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytorch_lightning as pl
@@ -53,12 +54,17 @@ class Curve(Periodic):
             with module.averaged.in_place():
                 log_metrics(trainer, self.measure(module), module.samples_seen)
 
-    def measure(self, module: AEVB) -> dict[str, float]:
-        """The current points of the two curves, by metric."""
-        estimator, splits = self.estimator, self.data.items()
-        if estimator is None:
-            return {f"curve/{split}_elbo": mean_elbo(module, data) for split, data in splits}
-        return {f"curve/{split}_log_marginal": mean_log_marginal(module, data, estimator) for split, data in splits}
+    def measure(self, module: AEVB) -> dict[str, float | Sequence[float]]:
+        """The points of the two curves, by the names of their metrics."""
+        name = "log_marginal" if self.estimator else "elbo"
+        found: dict[str, float | Sequence[float]] = {}
+        for split, x in self.data.items():
+            values = [
+                mean_log_marginal(member, x, self.estimator) if self.estimator else mean_elbo(member, x)
+                for member in module.members
+            ]
+            found[f"curve/{split}_{name}"] = values if len(values) > 1 else values[0]
+        return found
 
     def on_train_end(self, trainer: pl.Trainer, module: Any) -> None:
         self.data = {}

@@ -1,12 +1,15 @@
 """Logging of metrics against `samples`."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
+from aevb.runs.metrics import over_members
 from aevb.training.callbacks.periodic import Every, Periodic, Throughput
+from aevb.training.loggers.metrics_file import MetricsFile
 from aevb.training.module import AEVB
 from aevb.types import Count
 
@@ -15,7 +18,7 @@ class Metrics(Periodic):
     """Logs the means of the training metrics over intervals, and the metrics of validation and test.
 
     The training metrics stay on the device until an interval ends, so that training does not wait for them.
-    `train/images_per_second` excludes validation.
+    `train/images_per_second` excludes validation, and counts the images of all members.
 
     Args:
         every_samples: Training samples in an interval, rounded up to whole blocks of minibatches.
@@ -35,14 +38,14 @@ class Metrics(Periodic):
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         for name, values in outputs.items():
-            self.sums[name] = self.sums.get(name, 0) + values.sum()
+            self.sums[name] = self.sums.get(name, 0) + values.sum(0)
         self.steps += len(next(iter(outputs.values())))
         super().on_train_batch_end(trainer, module, outputs, batch, batch_idx)
 
     def act(self, trainer: pl.Trainer, module: AEVB) -> None:
         """Log the means since the last call."""
         means = (torch.stack(list(self.sums.values())) / self.steps).tolist()
-        metrics = {f"train/{name}": mean for name, mean in zip(self.sums, means, strict=True)}
+        metrics = over_members({f"train/{name}": mean for name, mean in zip(self.sums, means, strict=True)})
         metrics["train/images_per_second"] = self.throughput.measure(module)
         log_metrics(trainer, metrics, module.samples_seen)
         self.sums, self.steps = {}, 0
@@ -61,7 +64,9 @@ class Metrics(Periodic):
     def log_evaluation(self, trainer: pl.Trainer, module: Any, stage: str) -> None:
         """Log the module's means over the datapoints of `stage`."""
         found = trainer.callback_metrics
+        metrics: dict[str, float | Sequence[float]]
         metrics = {name: float(value) for name, value in found.items() if name.startswith(f"{stage}/")}
+        metrics |= {name: values.tolist() for name, values in module.member_means.items()}
         log_metrics(trainer, metrics, module.samples_seen)
 
     def state_dict(self) -> dict[str, Any]:
@@ -72,7 +77,9 @@ class Metrics(Periodic):
         self.sums, self.steps = state_dict["sums"], state_dict["steps"]
 
 
-def log_metrics(trainer: pl.Trainer, metrics: dict[str, float], samples: int) -> None:
-    """Log metrics to all loggers, at `samples`."""
+def log_metrics(trainer: pl.Trainer, metrics: Mapping[str, float | Sequence[float]], samples: int) -> None:
+    """Log metrics to all loggers, at `samples`: of several members the statistics; the values go to members.csv."""
     for logger in trainer.loggers:
-        logger.log_metrics(metrics, samples)
+        logger.log_metrics(over_members(metrics), samples)
+        if isinstance(logger, MetricsFile):
+            logger.log_members({name: value for name, value in metrics.items() if isinstance(value, Sequence)}, samples)

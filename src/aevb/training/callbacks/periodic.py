@@ -68,7 +68,7 @@ class Periodic(Checked, pl.Callback):
 
 
 class Throughput:
-    """Training samples per second since `start`, without validation."""
+    """Training samples per second since `start`, of all members, without validation."""
 
     def __init__(self) -> None:
         self.samples, self.seconds = 0, 0.0
@@ -79,4 +79,5 @@ class Throughput:
 
     def measure(self, module: AEVB) -> float:
         """Samples per second of the interval."""
-        return (module.samples_seen - self.samples) / max(module.clock.seconds - self.seconds, 1e-9)
+        samples = (module.samples_seen - self.samples) * len(module.members)
+        return samples / max(module.clock.seconds - self.seconds, 1e-9)

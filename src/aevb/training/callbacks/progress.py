@@ -11,6 +11,7 @@ from rich.progress import BarColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
 from aevb.data import BatchLoader
+from aevb.runs.metrics import over_members, value_and_error
 from aevb.training.callbacks.periodic import Throughput
 from aevb.training.module import AEVB
 from aevb.types import Checked, NonNegative
@@ -32,7 +33,7 @@ class Progress(Checked, pl.Callback):
         self.total: int | None = None
         self.shown_time = 0.0
         self.throughput = Throughput()
-        self.elbo = float("nan")
+        self.elbo = "elbo nan"
 
     def on_train_start(self, trainer: pl.Trainer, module: Any) -> None:
         self.total = total_samples(trainer, module)
@@ -49,7 +50,8 @@ class Progress(Checked, pl.Callback):
         since = time.monotonic() - self.shown_time
         if not trainer.is_global_zero or since < (0.25 if self.bar else self.every_seconds):
             return
-        self.elbo = float(outputs["elbo"].mean())
+        found = over_members({"elbo": outputs["elbo"].mean(0).tolist()})
+        self.elbo = f"elbo {value_and_error(found, 'elbo', two_decimals)}"
         status = self.status(trainer, module)
         if self.bar:
             self.bar.update(self.task, completed=module.samples_seen, status=status)
@@ -61,10 +63,8 @@ class Progress(Checked, pl.Callback):
     def status(self, trainer: pl.Trainer, module: AEVB) -> str:
         """Progress, ELBO and throughput in one line."""
         done = f"{module.samples_seen:,}" + (f"/{self.total:,}" if self.total else " samples")
-        elbo = f"elbo {self.elbo:.2f}"
-        if "val/elbo" in trainer.callback_metrics:
-            elbo += f" (val {float(trainer.callback_metrics['val/elbo']):.2f})"
-        return f"{done}, {elbo}, {self.throughput.measure(module):,.0f} images/s"
+        val = value_and_error(trainer.callback_metrics, "val/elbo", two_decimals)
+        return f"{done}, {self.elbo}{f' (val {val})' if val else ''}, {self.throughput.measure(module):,.0f} images/s"
 
     def on_train_end(self, trainer: pl.Trainer, module: Any) -> None:
         if self.bar:
@@ -79,6 +79,11 @@ class Progress(Checked, pl.Callback):
         if self.bar:
             self.bar.stop()
             self.bar = None
+
+
+def two_decimals(value: Any) -> str:
+    """A number with two decimals; empty for None."""
+    return "" if value is None else f"{float(value):.2f}"
 
 
 def total_samples(trainer: pl.Trainer, module: AEVB) -> int | None:

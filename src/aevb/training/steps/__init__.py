@@ -36,7 +36,7 @@ def make_runner(steps: Steps, step: TrainingStep) -> StepRunner:
         return eager
     reason = obstacle(step)
     if reason is not None:
-        log.info("training steps are eager: %s", reason)
+        log.log(step.log_level, "training steps are eager: %s", reason)
         return eager
     if step.module.device.type == "cuda" and step.trainer.world_size == 1 and steps != "recorded":
         graphs = CudaGraphs(step.module.device)

@@ -1,5 +1,6 @@
 """`TrainingStep`, the computation of a step, and `StepRunner`, the interface of its execution."""
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -28,14 +29,22 @@ CONSTANTS = (bool, int, float, str, tuple, type(None))
 class TrainingStep:
     """The optimizer steps for one minibatch, with the state that they read and write.
 
-    The module is attached to a trainer, and has one optimizer of all parameters.
+    Args:
+        module: It is attached to a trainer.
+        p: Generative model.
+        q: Recognition model.
+        objective: What is optimized.
+        number: Of the optimizer, which has all parameters of p, q and the objective, among the module's.
     """
 
-    def __init__(self, module: pl.LightningModule, p: Any, q: Any, objective: Objective) -> None:
+    def __init__(self, module: pl.LightningModule, p: Any, q: Any, objective: Objective, number: int = 0) -> None:
         self.module, self.trainer = module, module.trainer
+        self.log_level = logging.DEBUG if number else logging.INFO
+        """Of what holds for all members of a run, and is said of the first."""
         self.p, self.q, self.objective = p, q, objective
         self.parts = nn.ModuleList([p, q, objective])
-        optimizer = module.optimizers()
+        optimizers = module.optimizers()
+        optimizer = optimizers[number] if isinstance(optimizers, list) else optimizers
         assert isinstance(optimizer, LightningOptimizer)
         self.lightning_optimizer = optimizer
         self.optimizer: Optimizer = optimizer.optimizer

@@ -175,7 +175,7 @@ class Verified(StepRunner):
     def fail(self, reason: str) -> None:
         """Use the fallback from the next step on."""
         self.failed, self.program = True, None
-        log.info("training steps are %s, not %s: %s", self.fallback.name, self.name, reason)
+        log.log(self.step.log_level, "training steps are %s, not %s: %s", self.fallback.name, self.name, reason)
 
     def all_agree(self, decision: bool) -> bool:
         """Whether the decision is true in all processes."""
