@@ -190,9 +190,11 @@ NARROWED: dict[str, dict[str, Any]] = {
 """Types of arguments whose own types, in Python or another library, are too wide, by a prefix of the class's name."""
 
 DATA_PATHS = {
+    "aevb.data.anndata.AnnData": "file",
     "aevb.data.array.Array": "file",
     "aevb.data.csv.CSV": "file",
     "aevb.data.folder.Folder": "folder",
+    "aevb.data.memory_map.MemoryMapped": "file",
 }
 """Data sets with a `path`, by the names of their classes, and what is there."""
 

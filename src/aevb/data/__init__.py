@@ -1,5 +1,6 @@
 """Data sets: one file each, and what they share."""
 
+from aevb.data.anndata import AnnData
 from aevb.data.array import Array
 from aevb.data.binarized_mnist import BinarizedMNIST
 from aevb.data.cifar10 import CIFAR10
@@ -8,10 +9,12 @@ from aevb.data.csv import CSV
 from aevb.data.digits import Digits
 from aevb.data.folder import Folder
 from aevb.data.freyface import FreyFace, FreyFaceVideo
+from aevb.data.huggingface import HuggingFace
 from aevb.data.idx import EMNIST, KMNIST, FashionMNIST
 from aevb.data.jsb import JSB
 from aevb.data.loader import BatchLoader
 from aevb.data.matlab import SVHN, Caltech101Silhouettes, Omniglot
+from aevb.data.memory_map import MemoryMapped
 from aevb.data.mnist import MNIST, MNISTRows
 from aevb.data.module import InMemoryDataModule, Split, Splits
 
@@ -23,6 +26,7 @@ __all__ = [
     "KMNIST",
     "MNIST",
     "SVHN",
+    "AnnData",
     "Array",
     "BatchLoader",
     "BinarizedMNIST",
@@ -33,8 +37,10 @@ __all__ = [
     "Folder",
     "FreyFace",
     "FreyFaceVideo",
+    "HuggingFace",
     "InMemoryDataModule",
     "MNISTRows",
+    "MemoryMapped",
     "Omniglot",
     "Split",
     "Splits",

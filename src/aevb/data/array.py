@@ -9,10 +9,11 @@ import numpy as np
 from torch import Tensor
 
 from aevb.data.numpy_file import read_arrays
-from aevb.data.own import OwnDataModule, form
+from aevb.data.own import OwnDataModule, SparseMatrix, dense, form
 from aevb.errors import ConfigError, first_line
 
 _LIKELY_CHANNELS = (1, 3, 4)
+_SPARSE = {"data", "format", "indices", "indptr", "shape"}
 _NAMES = tuple(name + part for part in ("", "_train", "_val", "_test") for name in ("x", "y", "lengths"))
 
 
@@ -25,8 +26,9 @@ class Array(OwnDataModule):
         ((1, 8, 8), 40)
 
     **The file.** A .npy file holds x. A .npz file holds either x, or the splits x_train, x_val and x_test; each may
-    have labels beside it (y, y_train, y_val, y_test: integers). A .npz file with one array of any name holds x. What
-    the file does not split off, `val_fraction` and `test_fraction` do, by seed.
+    have labels beside it (y, y_train, y_val, y_test: integers). A .npz file with one array of any name holds x, and so
+    does one of `scipy.sparse.save_npz`, which becomes dense. What the file does not split off, `val_fraction` and
+    `test_fraction` do, by seed.
 
     **The shape** of x may be (N, H, W); (N, C, H, W); (N, H, W, C); or (N, D), vectors, which become (N, 1, 1, D), or
     images where `shape` says so. Which of four axes has the channels is read from the sizes: square images (C, S, S) or
@@ -48,7 +50,7 @@ class Array(OwnDataModule):
 
     def __init__(
         self,
-        path: str | os.PathLike[str] | np.ndarray | Tensor,
+        path: str | os.PathLike[str] | np.ndarray | Tensor | SparseMatrix,
         channels_last: bool | None = None,
         sequences: bool = False,
         y: np.ndarray | Tensor | None = None,
@@ -69,7 +71,21 @@ class Array(OwnDataModule):
             self.place = f"data.path: {self.path}"
 
     def arrays(self) -> Mapping[str, np.ndarray]:
-        return self.given or self._read()
+        arrays = self.given or self._read()
+        return {"x": self._sparse(arrays)} if "indptr" in arrays else arrays
+
+    def _sparse(self, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
+        """The matrix of a file by `scipy.sparse.save_npz`."""
+        from scipy import sparse  # a tenth of a second, which other files need not wait for
+
+        kinds = {b"csr": sparse.csr_array, b"csc": sparse.csc_array}
+        try:
+            parts = arrays["data"], arrays["indices"], arrays["indptr"]
+            matrix = kinds[arrays["format"].item()](parts, shape=tuple(map(int, arrays["shape"])))
+            matrix.check_format(full_check=True)
+        except (KeyError, ValueError, TypeError) as error:
+            raise self._error(f"holds no sparse matrix of scipy's, csr or csc: {first_line(error)}") from error
+        return dense(matrix, self.place)
 
     def _read(self) -> dict[str, np.ndarray]:
         """The arrays in the file under the names that the class documents."""
@@ -89,6 +105,8 @@ class Array(OwnDataModule):
         """The arrays to read: those of known names, or the only one."""
         if len(names) == 1:
             return names
+        if _SPARSE.issubset(names):
+            return sorted(_SPARSE)
         if not {"x", "x_train"}.isdisjoint(names):
             return [name for name in names if name in _NAMES]
         shown = ", ".join(names[:10]) or "none"
@@ -125,9 +143,9 @@ class Array(OwnDataModule):
         )
 
 
-def as_array(values: np.ndarray | Tensor) -> np.ndarray:
+def as_array(values: np.ndarray | Tensor | SparseMatrix) -> np.ndarray:
     """A tensor of any device and precision as an array; NumPy has no bfloat16."""
     if isinstance(values, Tensor):
         values = values.detach().cpu()
         return (values.float() if values.is_floating_point() else values).numpy()
-    return values
+    return dense(values, "data: the array")

@@ -112,11 +112,7 @@ class Folder(OwnDataModule):
     def _pixels(self, file: Path, grey: bool) -> np.ndarray:
         """An image (H, W), or (3, H, W)."""
         with self._opened(file) as image:
-            upright = ImageOps.exif_transpose(image).convert("L" if grey else "RGB")
-        if self.size is not None:
-            upright = ImageOps.fit(upright, (self.size[1], self.size[0]))
-        pixels = np.asarray(upright)
-        return pixels if grey else pixels.transpose(2, 0, 1)
+            return upright(image, grey, self.size)
 
     @contextmanager
     def _opened(self, file: Path) -> Iterator[Image.Image]:
@@ -127,3 +123,12 @@ class Folder(OwnDataModule):
             raise
         except Exception as error:  # errors of damaged files are not documented
             raise self._error(f"has {file.name}, which cannot be read: {first_line(error)}") from error
+
+
+def upright(image: Image.Image, grey: bool, size: tuple[int, int] | None) -> np.ndarray:
+    """An image (H, W), or (3, H, W) in colours, turned as it was photographed, cropped and scaled to `size`, (H, W)."""
+    image = ImageOps.exif_transpose(image).convert("L" if grey else "RGB")
+    if size is not None:
+        image = ImageOps.fit(image, (size[1], size[0]))
+    pixels = np.asarray(image)
+    return pixels if grey else pixels.transpose(2, 0, 1)

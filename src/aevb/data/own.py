@@ -2,12 +2,13 @@
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 
 from aevb.data.module import InMemoryDataModule, Split, Splits, split_at_random
+from aevb.data.numpy_file import MAX_MEMORY
 from aevb.errors import ConfigError
 from aevb.types import Fraction
 
@@ -136,3 +137,22 @@ class OwnDataModule(InMemoryDataModule):
 def form(array: np.ndarray) -> str:
     """The type and the shape of an array, for messages."""
     return f"{array.dtype} of shape {tuple(array.shape)}"
+
+
+@runtime_checkable
+class SparseMatrix(Protocol):
+    """Those of scipy, and others that can be made dense."""
+
+    shape: tuple[int, ...]
+
+    def toarray(self) -> np.ndarray: ...
+
+
+def dense(values: Any, place: str) -> np.ndarray:
+    """A matrix as an array: a sparse one of scipy becomes dense, if that fits into memory."""
+    if not hasattr(values, "toarray"):
+        return np.asarray(values)
+    needed = 4 * int(np.prod(values.shape))
+    if needed > MAX_MEMORY:
+        raise ConfigError(f"{place} has {needed:,} bytes when it is dense, more than fit into memory; select columns")
+    return np.asarray(values.toarray())

@@ -25,6 +25,8 @@ def load_stored_data(config: DictConfig) -> InMemoryDataModule:
     path = config.data.get("path")
     if isinstance(path, str) and not Path(path).exists():
         raise ConfigError(f"data.path: {path} does not exist; if the file was moved, add data.path=<its new place>")
+    if "local_files_only" in config.data:
+        config.data.local_files_only = True  # a configuration of unknown origin sends nothing
     try:
         return load_data(config)
     except Exception as error:  # libraries do not document their exceptions for invalid settings
