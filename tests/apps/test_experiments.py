@@ -47,6 +47,23 @@ FREYFACE = PAPER | {
     "model.encoder.hidden": [200],
     "model.decoder.hidden": [200],
 }
+IWAE = {
+    "data._target_": "aevb.data.MNIST",
+    "data.batch_size": 20,
+    "data.binarization": "dynamic",
+    "model.encoder.hidden": [200, 200],
+    "model.encoder.activation": "tanh",
+    "model.initialization": "xavier",
+    "objective._target_": "aevb.objectives.IWAE",
+    "objective.weight_prior": False,
+    "optimizer._target_": "torch.optim.Adam",
+    "optimizer.lr": 0.001,
+    "optimizer.betas": [0.9, 0.999],
+    "optimizer.eps": 1e-4,
+    "schedule._target_": "aevb.training.schedules.Burda",
+    "schedule.stages": 8,
+    "max_samples": 50_000 * sum(3**i for i in range(8)),
+}
 EXPERIMENTS = {
     "aevb_figure2_mnist": MNIST,
     "aevb_figure2_freyface": FREYFACE,
@@ -62,24 +79,15 @@ EXPERIMENTS = {
     "aevb_figure4_mnist": MNIST | {"model.latent_dim": 2},
     "aevb_figure4_freyface": FREYFACE | {"model.latent_dim": 2},
     "aevb_figure5": MNIST,
-    "iwae_table1": {
-        "data._target_": "aevb.data.MNIST",
-        "data.batch_size": 20,
-        "data.binarization": "dynamic",
-        "model.latent_dim": 50,
-        "model.encoder.hidden": [200, 200],
-        "model.decoder.hidden": [200, 200],
-        "model.encoder.activation": "tanh",
-        "model.initialization": "xavier",
-        "objective._target_": "aevb.objectives.IWAE",
-        "objective.weight_prior": False,
-        "optimizer._target_": "torch.optim.Adam",
-        "optimizer.lr": 0.001,
-        "optimizer.betas": [0.9, 0.999],
-        "optimizer.eps": 1e-4,
-        "schedule._target_": "aevb.training.schedules.Burda",
-        "schedule.stages": 8,
-        "max_samples": 50_000 * sum(3**i for i in range(8)),
+    "iwae_table1": IWAE | {"model.latent_dim": 50, "model.decoder.hidden": [200, 200]},
+    "iwae_table1_two_layers": IWAE
+    | {
+        "model.latent_dims": [100, 50],
+        "model.latent_dim": 150,
+        "model.posterior._target_": "aevb.posteriors.BottomUp",
+        "model.posterior.hidden": [100, 100],
+        "model.prior.hidden": [100, 100],
+        "model.decoder.decoder.hidden": [200, 200],
     },
 }
 SWEEPS = {
@@ -90,6 +98,11 @@ SWEEPS = {
     "iwae_table1": ("iwae_table1", {"objective.num_samples": "1,5,50"}),
     "iwae_table1_vae": (
         "iwae_table1",
+        {"objective": "sgvb", "objective.kl": "sampled", "objective.num_samples": "1,5,50"},
+    ),
+    "iwae_table1_two_layers": ("iwae_table1_two_layers", {"objective.num_samples": "1,5,50"}),
+    "iwae_table1_two_layers_vae": (
+        "iwae_table1_two_layers",
         {"objective": "sgvb", "objective.kl": "sampled", "objective.num_samples": "1,5,50"},
     ),
 }
