@@ -104,7 +104,7 @@ SCHEMAS: dict[str, dict[str, Any]] = {
         "runs": Texts,
         "output": Text,
         "title": Text,
-        "parts": list[Literal["table", "learning_curves", "figure2", "figure3", "figure4", "figure5"]],
+        "parts": list[Literal["table", "learning_curves", "figure2", "figure3", "figure4", "figure5", "gaps"]],
         "metrics": Texts,
         "allow": Names,
     },

@@ -62,6 +62,8 @@ def make(
         elif part in ("figure2", "figure3"):
             curves = (reports.bound if part == "figure2" else reports.marginal_likelihood)(runs)
             items += [] if curves is None else [curves, reports.numbers(curves)]
+        elif part == "gaps":
+            items.append(reports.inference_gaps(runs))
         else:
             item, unloadable = (reports.manifolds if part == "figure4" else reports.prior_samples)(runs, allow)
             items.append(item)

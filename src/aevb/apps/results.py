@@ -13,6 +13,7 @@ from torch import Tensor
 from aevb import plots
 from aevb.console import show
 from aevb.estimators import Estimates, Estimator
+from aevb.estimators.gaps import gaps_of, in_words
 from aevb.files import atomic_write
 from aevb.likelihoods import Likelihood
 from aevb.runs.folder import RunFolder
@@ -99,6 +100,8 @@ def print_entries(folder: Path, entries: Sequence[dict[str, Any]]) -> None:
         )
     show(f"\n{folder}\n{title}\n", "bold")
     get_console().print(table)
+    if (gaps := gaps_of(entries)) is not None:
+        show(in_words(gaps))
     for entry in entries:
         for warning in entry["warnings"]:
             show(f"warning: {entry['estimator']}: {warning}")

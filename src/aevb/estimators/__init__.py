@@ -4,6 +4,7 @@ from aevb.estimators.annealed_importance_sampling import AnnealedImportanceSampl
 from aevb.estimators.base import Estimates, Estimator
 from aevb.estimators.elbo import ELBO
 from aevb.estimators.importance_sampling import ImportanceSampling
+from aevb.estimators.local_elbo import LocalELBO
 from aevb.estimators.particle_filter import ParticleFilter
 from aevb.estimators.posterior_hmc import PosteriorHMC
 
@@ -13,6 +14,7 @@ __all__ = [
     "Estimates",
     "Estimator",
     "ImportanceSampling",
+    "LocalELBO",
     "ParticleFilter",
     "PosteriorHMC",
 ]

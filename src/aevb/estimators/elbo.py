@@ -5,12 +5,13 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor
+from torch.distributions import Distribution
 
 from aevb.distributions.kl import analytic_kl, rsample_and_log_prob
 from aevb.estimators.base import Estimates, Estimator
 from aevb.estimators.scoring import log_likelihood
 from aevb.types import AtLeastTwo
-from aevb.vae import VAE
+from aevb.vae import VAE, GenerativeModel
 
 
 @dataclass(frozen=True)
@@ -35,19 +36,24 @@ class ELBO(Estimator):
 
     @torch.inference_mode()
     def estimate(self, vae: VAE, x: Tensor, rows: int) -> Estimates:
-        p, q = vae.p, vae.q
-        posterior, prior = q(x), p.prior()
-        score, kl = log_likelihood(p, x), analytic_kl(posterior, prior, "auto")
-        values = []
-        for size in parts(self.num_samples, rows // len(x)):
-            if kl is None:
-                z, log_q = rsample_and_log_prob(posterior, (size,))
-                log_ratio = log_q - prior.log_prob(z)
-            else:
-                z, log_ratio = posterior.sample(torch.Size((size,))), kl
-            values.append((score(z) - log_ratio).double())
-        variance, mean = torch.var_mean(torch.cat(values), 0)
-        return Estimates(mean, variance / self.num_samples, {})
+        return Estimates(*bound_of(vae.p, vae.q(x), x, self.num_samples, rows), {})
+
+
+def bound_of(
+    p: GenerativeModel, posterior: Distribution, x: Tensor, num_samples: int, rows: int
+) -> tuple[Tensor, Tensor]:
+    """The bound for a posterior with batch (B,), and the variance of its noise, (B,) each; without gradients."""
+    prior, score, kl = p.prior(), log_likelihood(p, x), analytic_kl(posterior, p.prior(), "auto")
+    values = []
+    for size in parts(num_samples, rows // len(x)):
+        if kl is None:
+            z, log_q = rsample_and_log_prob(posterior, (size,))
+            log_ratio = log_q - prior.log_prob(z)
+        else:
+            z, log_ratio = posterior.sample(torch.Size((size,))), kl
+        values.append((score(z) - log_ratio).double())
+    variance, mean = torch.var_mean(torch.cat(values), 0)
+    return mean, variance / num_samples
 
 
 def parts(total: int, at_most: int) -> list[int]:
