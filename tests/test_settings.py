@@ -64,7 +64,7 @@ BAD = {
     "+trainer.fast_dev_run=true": "trainer.fast_dev_run must be false (max_samples=1000 is a short run), got true",
     "+trainer.accumulate_grad_batches=2": "trainer.accumulate_grad_batches must be 1 (data.batch_size sets",
     "+trainer.logger=true": "trainer.logger is set by train.py itself; drop it",
-    "+trainer.max_epoch=3": "trainer.max_epoch is no setting of Trainer; did you mean max_epochs?",
+    "+trainer.max_epoch=3": "trainer.max_epoch is not a setting of Trainer; did you mean max_epochs?",
     "callbacks=curve +callbacks.curve.estimator=abc": "callbacks.curve.estimator must be null or a part with",
     "+callbacks.curve.estimator=abc": "callbacks.curve must be a part with a _target_ or null, got",
     "callbacks.images=5": "callbacks.images must be a part with a _target_ or null, got 5",
@@ -92,8 +92,8 @@ BAD = {
     "optimizer._partial_=yess": "optimizer._partial_ must be true or false, got 'yess'",
     "data.seed=${nothing}": "data.seed: Interpolation key 'nothing' not found",
     "model.latent_dim=${metric}": "model.latent_dim must be a whole number from 1 to 10,000,000, got 'val/elbo'",
-    "+colour=red": "colour is no setting of train.py",
-    "+paths.runs=x": "paths.runs is no setting; did you mean run?",
+    "+colour=red": "colour is not a setting of train.py",
+    "+paths.runs=x": "paths.runs is not a setting; did you mean run?",
 }
 
 
@@ -156,7 +156,11 @@ def test_annotations_of_a_users_own_class_are_used(tmp_path, monkeypatch):
         ("evaluate", "split=tset", "split must be one of train, val, test, got 'tset'; did you mean test?"),
         ("evaluate", "limit=0", "limit must be a whole number of at least 1 or null, got 0"),
         ("evaluate", "seed=-1", "seed must be"),
-        ("evaluate", "+estimators.elbo.samples=3", "estimators.elbo.samples is no setting of ELBO; did you mean num_s"),
+        (
+            "evaluate",
+            "+estimators.elbo.samples=3",
+            "estimators.elbo.samples is not a setting of ELBO; did you mean num_",
+        ),
         ("evaluate", "estimators=[]", "estimators must name at least one"),
         ("report", "parts=[tables]", "parts must be a list of one of table"),
         ("report", "metrics=5", "metrics must be"),

@@ -196,7 +196,7 @@ DATA_PATHS = {
     "aevb.data.folder.Folder": "folder",
     "aevb.data.memory_map.MemoryMapped": "file",
 }
-"""Data sets with a `path`, by the names of their classes, and what is there."""
+"""Data sets with a `path`, by the names of their classes, and what the path is."""
 
 HYDRA_KEYS = {"_target_": str, "_partial_": bool, "_args_": list, "_convert_": str, "_recursive_": bool}
 
@@ -253,7 +253,7 @@ def unknown_key(name: str, program: str) -> str:
     others = [f"{other}.py" for other, schema in SCHEMAS.items() if name in schema]
     if others:
         return f"{name} is a setting of {' and '.join(others)}, not of {program}.py"
-    return f"{name} is no setting of {program}.py{did_you_mean(name, SCHEMAS[program])}"
+    return f"{name} is not a setting of {program}.py{did_you_mean(name, SCHEMAS[program])}"
 
 
 def problems_of(node: DictConfig, name: str, key: str, kind: Any, is_ours: bool = True) -> Iterator[Problem]:
@@ -311,7 +311,7 @@ def problems_of_section(value: Any, key: str, kinds: Mapping[str, Any]) -> Itera
         return
     for name in map(str, value):
         if name not in kinds:
-            yield Problem(f"{key}.{name} is no setting{did_you_mean(name, kinds)}")
+            yield Problem(f"{key}.{name} is not a setting{did_you_mean(name, kinds)}")
     for name, kind in kinds.items():
         if name in value.keys():  # noqa: SIM118
             yield from problems_of(value, name, f"{key}.{name}", kind)
@@ -358,7 +358,7 @@ def problems_of_part(node: DictConfig, key: str) -> Iterator[Problem]:
                 other for other, kind in kinds.items() if not (isinstance(kind, Refused) or other in signature.required)
             ]
             hint = did_you_mean(name, others) or f"; it has {', '.join(others) or 'none'}"
-            yield Problem(f"{key}.{name} is no setting of {signature.name.rpartition('.')[2]}{hint}")
+            yield Problem(f"{key}.{name} is not a setting of {signature.name.rpartition('.')[2]}{hint}")
 
 
 def require_end(config: DictConfig) -> None:

@@ -209,7 +209,7 @@ class VAE(Checked, nn.Module):
         """x (B, *data_shape) as the model takes it, on its device.
 
         Raises:
-            ValueError: x has another shape, is not finite, or lies outside the likelihood's support.
+            ValueError: x has another shape, is not finite, or is outside of the likelihood's support.
         """
         x = as_batch(x, self.p.data_shape, self.p.head.layer.weight)
         self.p.head.check(x)
@@ -221,7 +221,7 @@ class VAE(Checked, nn.Module):
         Itself, where c is None and the model takes no condition, or has been given one before.
 
         Raises:
-            ValueError: c has another shape, is not finite, is missing, or is there in vain.
+            ValueError: c has another shape, is not finite, is missing, or is not used by the model.
         """
         if c is None and self.p.condition is not None:
             c = self.p.condition

@@ -44,7 +44,7 @@ def test_options_of_ones_own_are_found(tmp_path):
         ("model=gausian", "model: there is no 'gausian'; did you mean gaussian?"),
         ("seed=-1", "seed must be a whole number from 0 to 4,294,967,295, got -1"),
         ("seed=1,2", "seed: seed=1,2 gives several values; add -m for a sweep over them, or write a list as seed=[…]"),
-        ("moddel.latent_dim=1", "moddel.latent_dim is no setting of train.py; did you mean model.latent_dim?"),
+        ("moddel.latent_dim=1", "moddel.latent_dim is not a setting of train.py; did you mean model.latent_dim?"),
         ("latent_dim", "latent_dim: an argument has the form key=value"),
     ],
 )

@@ -193,7 +193,7 @@ BAD = {
     "checkpoint=first": "checkpoint must be one of best, last, got 'first'",
     "estimators=[]": "estimators must name at least one",
     "estimators.importance_sampling.num_samples=0": "estimators.importance_sampling.num_samples must be",
-    "+estimators.elbo.samples=3": "estimators.elbo.samples is no setting of ELBO; did you mean num_samples?",
+    "+estimators.elbo.samples=3": "estimators.elbo.samples is not a setting of ELBO; did you mean num_samples?",
     "task=latents limit=1": "limit must be at least 2 for task=latents",
     "task=inpaint mask=random mask.share=2": "mask.share must be",
     "task=probe task.train_size=0": "task.train_size must be",
@@ -212,7 +212,7 @@ def test_bad_settings_are_one_line(folder, override):
 def test_no_run(tmp_path):
     with pytest.raises(ConfigError, match=r"^run must be given: run="):
         call()
-    with pytest.raises(ConfigError, match=r"^run: .*nothing is no run folder"):
+    with pytest.raises(ConfigError, match=r"^run: .*nothing is not a run folder"):
         call(f"run={tmp_path / 'nothing'}")
 
 

@@ -72,6 +72,6 @@ def test_wrong_setting_is_one_line(settings, message, tmp_path, trained):
 
 
 def test_a_folder_that_is_no_run_is_one_line(tmp_path):
-    with pytest.raises(ConfigError, match=r"is no run folder: it has no \.hydra/config\.yaml$"):
+    with pytest.raises(ConfigError, match=r"is not a run folder: it has no \.hydra/config\.yaml$"):
         exported(tmp_path)
     assert [*tmp_path.iterdir()] == []

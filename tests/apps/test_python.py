@@ -104,7 +104,7 @@ def test_the_option_of_a_data_module_is_its_own():
         (X, {"overrides": ["logger=wandb"]}, r"^logger needs a run folder: use aevb\.train$"),
         (X, {"overrides": ["callbacks.images=null"]}, r"^callbacks\.images needs a run folder"),
         (X, {"overrides": ["optimizer.lr=null"]}, r"^optimizer\.lr=null needs a run folder"),
-        (X, {"overrides": ["objectiv=iwae"]}, r"^objectiv is no setting of train\.py; did you mean objective\?$"),
+        (X, {"overrides": ["objectiv=iwae"]}, r"^objectiv is not a setting of train\.py; did you mean objective\?$"),
         (X / np.nan, {}, r"^data: the array has values in x that are NaN, infinite or too large$"),
         (X.astype(float), {}, r"^likelihood Bernoulli needs data in \[0, 1\]"),
         (X.ravel(), {}, r"^data: the array must hold images \(N, H, W\).*; x is uint8 of shape \(4500,\)$"),

@@ -62,7 +62,7 @@ def test_resume_keeps_the_model(run_train):
 def test_resume_without_a_run_creates_nothing(command, tmp_path):
     process = command("resume=nowhere")
     assert process.returncode == 2
-    assert process.stderr == "error: resume: nowhere is no run folder: it has no .hydra/config.yaml\n"
+    assert process.stderr == "error: resume: nowhere is not a run folder: it has no .hydra/config.yaml\n"
     assert list(tmp_path.iterdir()) == []
 
 

@@ -24,7 +24,7 @@ def test_checkpoint_that_is_compressed_or_larger_than_its_file_is_refused(tmp_pa
     with pytest.raises(ConfigError, match="compressed"):
         read_checkpoint(path, tmp_path)
     save(path, {"state_dict": {"w": torch.zeros(1).expand(1 << 40)}, "samples": 1})
-    with pytest.raises(ConfigError, match="larger than what is stored"):
+    with pytest.raises(ConfigError, match="larger than its stored data"):
         read_checkpoint(path, tmp_path)
 
 

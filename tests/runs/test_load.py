@@ -17,7 +17,7 @@ def test_load_run(folder):
 
 
 def test_no_run(tmp_path):
-    with pytest.raises(ConfigError, match=r"is no run folder: it has no .hydra/config.yaml"):
+    with pytest.raises(ConfigError, match=r"is not a run folder: it has no .hydra/config.yaml"):
         aevb.load_run(tmp_path)
 
 

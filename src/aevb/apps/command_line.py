@@ -117,7 +117,7 @@ def check_composed(config: DictConfig, program: str, is_sweep: bool) -> None:
     validate(own, program)
     if program == "train":
         if own.resume is not None and not (Path(own.resume) / ".hydra" / "config.yaml").is_file():
-            raise ConfigError(f"resume: {own.resume} is no run folder: it has no .hydra/config.yaml")
+            raise ConfigError(f"resume: {own.resume} is not a run folder: it has no .hydra/config.yaml")
         if "${" in str(own.sweep.name):
             raise ConfigError(f"sweep.name: the name of a sweep cannot contain ${{, got {shown(own.sweep.name)}")
         check_folder(config, "hydra.sweep.dir" if is_sweep else "hydra.run.dir")
@@ -250,7 +250,7 @@ def unknown_override(override: Override, config: DictConfig, keys: Sequence[str]
             return f"{key} has its default and is not in the configuration; add it with +{override.input_line}"
     same = [other for other in keys if other.rpartition(".")[2] == name and not other.startswith("hydra.")]
     hint = did_you_mean(key, keys) or (f"; did you mean {same[0]}?" if same else "")
-    return f"{key} is no setting of {program}.py{hint}"
+    return f"{key} is not a setting of {program}.py{hint}"
 
 
 def groups_of(loader: ConfigLoader, parent: str = "") -> Iterator[str]:

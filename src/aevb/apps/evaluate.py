@@ -40,7 +40,7 @@ def evaluate(config: DictConfig) -> None:
     validate(config, "evaluate")
     folders = find_runs(Path(config.run))
     if not folders:
-        raise ConfigError(f"run: {config.run} is no run folder: it has no .hydra/config.yaml, and contains none")
+        raise ConfigError(f"run: {config.run} is not a run folder: it has no .hydra/config.yaml, and contains none")
     if config.device == "cuda" and not torch.cuda.is_available():
         raise ConfigError("device=cuda: there is no GPU that torch can use; use device=cpu or auto")
     require_known_places(config, folders)

@@ -25,7 +25,7 @@ class Array(OwnDataModule):
         >>> data.shape, data.train_size
         ((1, 8, 8), 40)
 
-    **The file.** A .npy file holds x. A .npz file holds either x, or the splits x_train, x_val and x_test; each may
+    **The file.** A .npy file has x. A .npz file has either x, or the splits x_train, x_val and x_test; each may
     have labels beside it (y, y_train, y_val, y_test: integers). A .npz file with one array of any name holds x, and so
     does one of `scipy.sparse.save_npz`, which becomes dense. What the file does not split off, `val_fraction` and
     `test_fraction` do, by seed.

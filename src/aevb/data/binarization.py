@@ -1,4 +1,4 @@
-"""From grey values to black and white, and the seeds of everything random about data."""
+"""Binarization of grey values, and random generators for data."""
 
 from typing import Literal
 
@@ -10,7 +10,7 @@ Binarization = Literal["none", "static", "dynamic", "threshold"]
 
 
 def generator(*key: int, device: torch.device | str = "cpu") -> torch.Generator:
-    """A random generator for `key`, such as (seed, epoch): keys that differ in any number give unrelated streams."""
+    """A random generator for a key such as (seed, epoch); different keys give independent streams."""
     seed = np.random.SeedSequence(key).generate_state(1, np.uint64)[0]
     return torch.Generator(device).manual_seed(int(seed))
 
@@ -25,7 +25,7 @@ def bernoulli(x: Tensor, rng: torch.Generator) -> Tensor:
 
     Args:
         x: Probabilities: uint8 in 0..255 (of 255), bool (0 or 1), or floats in [0, 1].
-        rng: On the device of `x`.
+        rng: A generator on the device of `x`.
     """
     if x.dtype == torch.bool:
         return x

@@ -17,13 +17,13 @@ Item = tuple[Tensor | None, ...]
 
 
 def value_range(x: Tensor) -> tuple[float, float]:
-    """The lowest and the highest value of x at rest, as in a batch."""
+    """The lowest and the highest value of stored x, as in a batch."""
     lowest, highest = to_float(torch.stack(x.aminmax())).tolist()
     return lowest, highest
 
 
 def range_of_loader(loader: Any) -> tuple[float, float]:
-    """The lowest and the highest value of all datapoints of a loader, whose batches are x or start with it.
+    """The lowest and the highest value of all datapoints of a loader, whose batches are or start with x.
 
     A loader other than `BatchLoader` is iterated once; the state of torch's generator is restored.
     """
@@ -42,15 +42,15 @@ class BatchLoader(Checked):
 
     **For evaluation** (`block_size=None`) an item is one minibatch, and every datapoint comes exactly once; the last
     minibatch may be smaller. **For training** (`block_size=K`) an item is a block of up to K minibatches, gathered in
-    one operation, so that a training loop's cost per item is paid once for K steps. All minibatches are full: the rest
-    at the end of an epoch is dropped.
+    one operation, so that the cost of the training loop per item is paid once for K steps. All minibatches are full;
+    the remaining datapoints of an epoch are dropped.
 
     **Order.** Epoch e is shuffled on the CPU by a generator seeded with (seed, e), hence equally on every device and
     rank. Each new iterator is the next epoch.
 
-    **Ranks.** In training, the minibatches that the ranks take at the same step are disjoint, and together the next
+    **Ranks.** In training, the minibatches of the ranks at the same step are disjoint, and together the next
     `world_size * batch_size` datapoints of the common order; all ranks take the same number of steps. In evaluation
-    each rank has a disjoint part of the datapoints; numbers of batches may differ by one.
+    each rank has a disjoint part of the datapoints; the numbers of batches may differ by one.
 
     **Resuming.** `state_dict()` is the position in the epoch, after the item yielded last (less what `give_back` takes
     from it). A loader given that state continues bit for bit. Lightning saves and restores it with its checkpoints. The
@@ -62,14 +62,14 @@ class BatchLoader(Checked):
         y: (N,) labels, if any.
         c: (N, *condition_shape) conditions, if any.
         batch_size: Datapoints in a minibatch of one rank.
-        shuffle: Another order in each epoch, or the order of `x`.
-        seed: Of the orders and of the draws.
+        shuffle: Whether each epoch has another order; else that of `x`.
+        seed: Seed of orders and draws.
         block_size: Minibatches in an item; None: evaluation.
-        binarize: Draw black-and-white values from `x` as probabilities, anew for each epoch. The draws depend on
+        binarize: Whether black-and-white values are drawn for each epoch, with x as probabilities. The draws depend on
             (seed, epoch) and on the kind of device.
-        device: Of the batches; by default that of `x`.
-        rank: This process among those that share the data.
-        world_size: Number of these processes.
+        device: Device of the batches; by default that of `x`.
+        rank: Rank of this process.
+        world_size: Number of processes.
 
     A batch is `(x,)`, `(x, y)` or `(x, y, c)`, in the last of which y may be None: x float32 (B, *shape), y (B,) and
     c (B, *condition_shape); in blocks (K, B, *shape), (K, B) and (K, B, *condition_shape).
@@ -110,12 +110,12 @@ class BatchLoader(Checked):
 
     @property
     def _step(self) -> int:
-        """Datapoints that all ranks together take in one step."""
+        """Datapoints per step, of all ranks together."""
         return self.batch_size * self.world_size
 
     @property
     def _part(self) -> tuple[int, int]:
-        """This rank's part of the order in evaluation, from one position up to before another."""
+        """Start and stop of this rank's part of the order in evaluation."""
         n = len(self.x)
         return self.rank * n // self.world_size, (self.rank + 1) * n // self.world_size
 
@@ -127,7 +127,7 @@ class BatchLoader(Checked):
         return -(-(len(self.x) // self._step) // self.block_size)
 
     def __iter__(self) -> Iterator[Item]:
-        # A generator's body runs at its first `next`: an iterator that is never used, as Lightning makes, is no epoch.
+        # This runs at the first `next`: iterators that are never used, as Lightning creates, do not count as epochs.
         if not self._resume or self._position >= self.epoch_size:
             self._epoch, self._position = self._epoch + 1, 0
         self._resume = False
@@ -137,18 +137,18 @@ class BatchLoader(Checked):
 
     @property
     def epoch_size(self) -> int:
-        """Datapoints that all ranks together take in an epoch."""
+        """Datapoints per epoch, of all ranks together."""
         n = len(self.x)
         return n if self.block_size is None else n - n % self._step
 
     def _order(self) -> Tensor | None:
-        """The epoch's order of all datapoints (N,), where the data are; None is the order they have."""
+        """The order of all datapoints in the epoch (N,), on the device of the data; None: their own order."""
         if not self.shuffle:
             return None
         return torch.randperm(len(self.x), generator=generator(self.seed, self._epoch, _ORDER)).to(self.x.device)
 
     def _draw(self) -> Tensor:
-        """The epoch's data (N, *shape): those at rest, or a black-and-white draw of them."""
+        """The data of the epoch (N, *shape): the stored ones, or a black-and-white draw of them."""
         if not self.binarize:
             return self.x
         return bernoulli(self.x, generator(self.seed, self._epoch, _BINARIZATION, device=self.x.device))
@@ -159,8 +159,8 @@ class BatchLoader(Checked):
         mine = order[: self.epoch_size].view(-1, self.world_size, self.batch_size)[:, self.rank]
         used = self._position // self._step
         while used < len(mine):
-            # Blocks start at multiples of block_size, and the rest of one that was cut is a part of the same tensor, as
-            # rounding may depend on the alignment of a minibatch in memory.
+            # Blocks start at multiples of block_size, and the rest of a cut block is part of the same tensor: rounding
+            # may depend on the alignment of a minibatch in memory.
             start = used - used % self.block_size
             index = mine[start : start + self.block_size]
             item = self._item(x, index.reshape(-1), index.shape)
@@ -191,46 +191,46 @@ class BatchLoader(Checked):
     def _move(self, rows: Tensor) -> Tensor:
         if self.device == rows.device:
             return rows
-        # Page-locked memory lets the copy run while the device computes. It moves uint8, a fourth of the floats.
+        # Page-locked memory lets the copy overlap with computation. uint8 has a quarter of the size of floats.
         rows = rows.pin_memory() if self.device.type == "cuda" and rows.device.type == "cpu" else rows
         return rows.to(self.device, non_blocking=True)
 
     @property
     def sampler(self) -> Self:
-        """Lightning tells `loader.sampler` the number of each epoch before it starts, see `set_epoch`."""
+        """Lightning calls `loader.sampler.set_epoch` before each epoch."""
         return self
 
     batch_sampler = None
 
     def set_epoch(self, epoch: int) -> None:
-        """Let the next iterator be `epoch` from its start, unless the loader is within that epoch already.
+        """Let the next iterator start `epoch`, unless the loader is already within it.
 
-        Where Lightning leaves an epoch early (`limit_train_batches`), a resumed run thereby continues with the next
-        epoch, as an uninterrupted one does.
+        So after an epoch that Lightning ends early (`limit_train_batches`), a resumed run continues with the next one,
+        as an uninterrupted run does.
         """
         if epoch != self._epoch:
             self._epoch, self._position, self._resume = epoch, 0, True
 
     def give_back(self, minibatches: int) -> None:
-        """Put back the last minibatches of the block yielded last: they become the next block."""
+        """Return the last minibatches of the last block: they become the next block."""
         self._position -= minibatches * self._step
 
     def state_dict(self) -> dict[str, Any]:
-        """The epoch, the position (datapoints of the epoch that all ranks have taken), and what identifies the order.
+        """The epoch, the position in it (in datapoints of all ranks), and the settings that determine the order.
 
-        `block_size` does not: a run may be resumed with another one.
+        `block_size` is not among them: a run may be resumed with another one.
         """
         return {"epoch": self._epoch, "position": self._position, **self._identity()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue where `state` was taken; raises a ValueError if it belongs to another order of the data."""
+        """Continue from a state; raises a ValueError if it is of another order of the data."""
         different = [
             f"{name} was {state.get(name)} and is {value}"
             for name, value in self._identity().items()
             if state.get(name) != value
         ]
         if different:
-            raise ValueError(f"cannot continue where the data stood, they have another order: {', '.join(different)}")
+            raise ValueError(f"cannot continue in the epoch, as the data have another order: {', '.join(different)}")
         self._epoch, self._position, self._resume = int(state["epoch"]), int(state["position"]), True
 
     def _identity(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The base class of data sets: in memory, split, checked, on the device."""
+"""The base class of data sets in memory."""
 
 import hashlib
 from abc import ABC, abstractmethod
@@ -21,7 +21,7 @@ _SPLIT, _SUBSET, _BINARIZATION, _EXAMPLES = range(4)
 
 
 class Split(NamedTuple):
-    """Datapoints x (N, C, H, W), as uint8 (of 255), bool or float32, and what may come with them.
+    """Datapoints x (N, C, H, W), as uint8 (of 255), bool or float32, with optional labels and conditions.
 
     These are labels y (N,), int64, and conditions c (N, *condition_shape), floats, which a conditional model takes.
     """
@@ -31,7 +31,7 @@ class Split(NamedTuple):
     c: Tensor | None = None
 
     def take(self, index: Tensor | slice) -> Self:
-        """The datapoints at `index`, in its order."""
+        """The datapoints at `index`, in this order."""
         return self._map(lambda part: part[index])
 
     def to(self, device: torch.device | str) -> Self:
@@ -43,7 +43,7 @@ class Split(NamedTuple):
         return type(self)(change(x), *(part if part is None else change(part) for part in others))
 
     def chunks(self, size: int) -> Iterator[Self]:
-        """The datapoints in parts of at most `size`."""
+        """Consecutive parts of at most `size` datapoints."""
         for start in range(0, len(self.x), size):
             yield self.take(slice(start, start + size))
 
@@ -57,7 +57,7 @@ class Splits(NamedTuple):
 
 
 def split_at_random(data: Split, val: int, test: int, seed: int) -> Splits:
-    """Split by a seeded permutation into `val` and `test` datapoints, and the rest for training."""
+    """Split by a seeded permutation into `val`, `test` and the remaining training datapoints."""
     order = torch.randperm(len(data.x), generator=generator(seed, _SPLIT))
     return Splits(*(data.take(part) for part in order.split([len(order) - val - test, val, test])))
 
@@ -78,8 +78,8 @@ def automatic_block_size(device: str, minibatches: int, bytes_of_minibatch: int)
 class InMemoryDataModule(Checked, pl.LightningDataModule, ABC):
     """A data set in memory, moved to the device once if it fits there.
 
-    A data set is a subclass with two methods: `prepare_data` downloads files (several processes may call it at once),
-    `load` returns the splits on the CPU.
+    A data set is a subclass with two methods: `prepare_data` downloads files (several processes may call it at the same
+    time), `load` returns the splits on the CPU.
 
     Training batches come in blocks, x (K, B, C, H, W), y (K, B) and c (K, B, *condition_shape), see `BatchLoader`;
     batches of the other splits are x (B, C, H, W), y (B,) and c (B, *condition_shape). x is float32; without labels or
@@ -87,25 +87,25 @@ class InMemoryDataModule(Checked, pl.LightningDataModule, ABC):
 
     Binarization turns grey values into black and white:
 
-    - `none`: the values as they are.
+    - `none`: unchanged values.
     - `threshold`: white above one half.
-    - `static`: each value is drawn once, white with the probability its grey value says (Salakhutdinov and Murray,
+    - `static`: each value is drawn once, white with the probability of its grey value (Salakhutdinov and Murray,
       On the quantitative analysis of deep belief networks, ICML 2008).
-    - `dynamic`: the same, and the training set is drawn anew for each epoch (Burda, Grosse and Salakhutdinov,
+    - `dynamic`: the same, but the training set is redrawn for each epoch (Burda, Grosse and Salakhutdinov,
       Importance weighted autoencoders, ICLR 2016). Validation and test set are drawn once, as for `static`, so that
       results of different epochs and runs can be compared.
 
-    Draws that are made once, the splits and the subset depend on `split_seed` alone, so they are the same on every
+    Draws that are made once, the splits and the subset depend only on `split_seed`, so they are the same on every
     machine and for every `seed`.
 
     Args:
         shape: (C, H, W) of a datapoint; None: as loaded.
-        batch_size: Datapoints that all ranks together take at a training step.
-        eval_batch_size: Of validation and test, on one rank.
-        train_size: Train on a seeded subset of this size; a smaller subset is part of a larger one. None: all.
+        batch_size: Datapoints per training step, of all ranks together.
+        eval_batch_size: Batch size of validation and test, on one rank.
+        train_size: Size of a seeded subset for training; smaller subsets are part of larger ones. None: all.
         binarization: See above.
-        seed: Of the order of the training set and of dynamic binarization.
-        split_seed: Of everything that is drawn once.
+        seed: Seed of the order of the training set and of dynamic binarization.
+        split_seed: Seed of everything that is drawn once.
         block_size: Training minibatches in one batch of the trainer; `auto`: 10, on a GPU up to 250, see
             `automatic_block_size`.
     """
@@ -140,7 +140,7 @@ class InMemoryDataModule(Checked, pl.LightningDataModule, ABC):
         """The data set on the CPU."""
 
     def setup(self, stage: str | None = None) -> None:
-        """Load the data at the first call, and move them to the trainer's device if there is a trainer."""
+        """Load the data at the first call, and move them to the device of the trainer, if any."""
         if self._splits is None:
             self._splits = self._prepared(self.load())
         device = self._device()
@@ -149,7 +149,7 @@ class InMemoryDataModule(Checked, pl.LightningDataModule, ABC):
 
     @property
     def splits(self) -> Splits:
-        """The splits, limited to `train_size`, binarized (unless dynamically), on the device."""
+        """The splits, limited to `train_size` and binarized (unless dynamically), on the device."""
         if self._splits is None:
             self.setup()
         assert self._splits is not None
@@ -183,7 +183,7 @@ class InMemoryDataModule(Checked, pl.LightningDataModule, ABC):
 
     @property
     def is_uint8(self) -> bool:
-        """Whether values at rest are uint8, which a batch has as x / 255."""
+        """Whether the stored values are uint8, which become x / 255 in a batch."""
         return self.splits.train.x.dtype == torch.uint8
 
     def examples(self, split: str, n: int) -> Split:
@@ -232,16 +232,16 @@ class InMemoryDataModule(Checked, pl.LightningDataModule, ABC):
         return self._evaluation_loader(self.splits.test)
 
     def state_dict(self) -> dict[str, Any]:
-        """The fingerprint of the data; the loader has the position in the epoch."""
+        """The fingerprint of the data; the state of the loader has the position in the epoch."""
         return {"fingerprint": self.fingerprint}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Require the same data where training continues."""
+        """Require the same data when training continues."""
         if self.trainer is not None and self.trainer.state.fn == "fit":
             self.require_same({type(self).__qualname__: state_dict})
 
     def require_same(self, checkpoint: Mapping[str, Any]) -> None:
-        """Raise a ConfigError where a checkpoint is of a run with other datapoints or labels.
+        """Raise a ConfigError where a checkpoint is from a run with other data.
 
         Args:
             checkpoint: As Lightning writes it, with the `state_dict` of the data module under the name of its class.
@@ -269,7 +269,7 @@ class InMemoryDataModule(Checked, pl.LightningDataModule, ABC):
         )
 
     def _prepared(self, loaded: Splits) -> Splits:
-        """Checked, binarized and limited to the wanted number of training datapoints."""
+        """The splits, checked, binarized and limited to `train_size`."""
         shape = tuple(loaded.train.x.shape[1:])
         if self._wanted_shape not in (None, shape):
             got = list(self._wanted_shape or ())
@@ -333,12 +333,12 @@ class InMemoryDataModule(Checked, pl.LightningDataModule, ABC):
         return automatic_block_size(self._device().type, len(x) // self.batch_size, bytes_of_minibatch)
 
     def _fits(self, device: torch.device) -> bool:
-        """Whether the data fit on `device`, in half of a GPU's free memory."""
+        """Whether the data fit in half of the free memory of a GPU."""
         if device.type != "cuda":
             return True
         assert self._splits is not None
         free, _ = torch.cuda.mem_get_info(device)
-        # Dynamic binarization needs the training set, a draw of it, and temporarily the random numbers.
+        # Dynamic binarization needs the training set, a draw of it, and temporarily random numbers.
         copies = (3 if self.binarization == "dynamic" else 1, 1, 1)
         size = sum(c * split.x.nbytes for c, split in zip(copies, self._splits, strict=True))
         return size < free / 2

@@ -1,4 +1,4 @@
-"""Arrays from .npy and .npz files of any origin: sizes are checked before anything is inflated or allocated."""
+"""Arrays from .npy and .npz files of any origin; sizes are checked before anything is inflated or allocated."""
 
 import math
 import os
@@ -13,17 +13,17 @@ from numpy.lib import format as npy
 from aevb.files import open_file
 
 MAX_MEMORY = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2 if hasattr(os, "sysconf") else 4 << 30
-"""Bytes of the arrays that are read; half of the machine's memory, as what is read is copied."""
+"""Limit on the bytes of the arrays: half of the machine's memory, as they are copied."""
 
 MAX_RATIO, HARMLESS_BYTES = 100, 256 << 20
-"""Largest ratio of inflated to stored bytes, which images do not reach, for arrays of more than some bytes."""
+"""Largest ratio of inflated to stored bytes, which images do not reach, for arrays above a harmless size."""
 
 
 def read_arrays(path: Path, choose: Callable[[Sequence[str]], Iterable[str]]) -> dict[str, np.ndarray]:
     """Arrays of a file by name; "x" for a .npy file. `choose` selects from the names in a .npz file.
 
     Raises:
-        ValueError: it is no such file, damaged, encrypted, holds Python objects, or more than fits into memory.
+        ValueError: the file is of another kind, damaged, encrypted, has Python objects, or does not fit in memory.
     """
     with open_file(path, None, MAX_MEMORY) as file:
         if file.read(2) != b"PK":
@@ -45,7 +45,7 @@ def read_arrays(path: Path, choose: Callable[[Sequence[str]], Iterable[str]]) ->
 
 
 def read_array(file: IO[bytes], size: int) -> np.ndarray:
-    """The array of a .npy file of `size` bytes, which must be what its header describes."""
+    """The array of a .npy file of `size` bytes, which must match its header."""
     file.seek(0)
     version = npy.read_magic(file)
     read_header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0

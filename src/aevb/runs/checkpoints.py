@@ -54,14 +54,14 @@ def require_within(value: Any, size: int) -> None:
         seen.add(id(item))
         if isinstance(item, Tensor):
             if item.layout != torch.strided or item.numel() * item.element_size() > item.untyped_storage().nbytes():
-                raise ValueError("a tensor is larger than what is stored of it")
+                raise ValueError("a tensor is larger than its stored data")
             storages[item.untyped_storage().data_ptr()] = item.untyped_storage().nbytes()
         elif isinstance(item, dict):
             waiting += [*item.keys(), *item.values()]
         elif isinstance(item, list | tuple | set):
             waiting += item
     if sum(storages.values()) > size:
-        raise ValueError("a tensor is larger than what is stored of it")
+        raise ValueError("a tensor is larger than its stored data")
 
 
 class SizeLimit(TorchDispatchMode):

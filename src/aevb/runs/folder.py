@@ -101,7 +101,7 @@ class RunFolder:
     def config(self) -> DictConfig:
         """The stored configuration; a ConfigError where there is none, or it cannot be read."""
         if not self.config_file.exists():
-            raise ConfigError(f"{self.path} is no run folder: it has no .hydra/config.yaml")
+            raise ConfigError(f"{self.path} is not a run folder: it has no .hydra/config.yaml")
         return read_config(self.config_file, self.path)
 
     def command(self) -> list[str]:
@@ -110,7 +110,7 @@ class RunFolder:
             return []
         command = read_yaml(self.overrides_file, self.path)
         if not isinstance(command, list) or not all(isinstance(override, str) for override in command):
-            raise ConfigError(f"{self.overrides_file} cannot be read: it is no list of overrides")
+            raise ConfigError(f"{self.overrides_file} cannot be read: it is not a list of overrides")
         return command
 
     def status(self) -> dict[str, Any]:

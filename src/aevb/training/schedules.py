@@ -1,4 +1,4 @@
-"""Learning rate schedules that torch lacks, or that end where a run may go on."""
+"""Learning rate schedules that torch lacks, or that torch cannot extend beyond their end."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""The table of a sweep as a wandb run of its own."""
+"""The table of a sweep as a separate wandb run."""
 
 import uuid
 from collections.abc import Mapping, Sequence
