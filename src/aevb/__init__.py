@@ -22,7 +22,7 @@ PUBLIC = {
     "load_run": "aevb.runs.load",
     "train": "aevb.apps.python",
 }
-"""Names, and the modules that have them: loaded at first use, as torch takes seconds that --help need not wait for."""
+"""Names and their modules, imported at first use, as torch takes seconds, too long for --help."""
 
 __all__ = ["VAEEstimator", "__version__", "compose", "fit", "load", "load_run", "train"]
 

@@ -1,4 +1,4 @@
-"""Configurations without `hydra.main`: what `train.py` would compose, in a notebook or another program."""
+"""The configurations of `train.py` without `hydra.main`, for notebooks and other programs."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -19,7 +19,7 @@ CHOICE = re.compile(r"\$\{hydra:runtime\.choices\.(\w+)\}")
 
 
 def compose(overrides: Sequence[str] = (), config_dir: str | Path | None = None) -> DictConfig:
-    """The configuration of a run, for `aevb.train`: checked, and open to changes.
+    """The validated configuration of a run, which can be changed, for `aevb.train`.
 
     Example:
         >>> config = compose(["data=digits", "model.latent_dim=5"])
@@ -31,7 +31,7 @@ def compose(overrides: Sequence[str] = (), config_dir: str | Path | None = None)
         config_dir: A folder with YAML files of your own, as `--config-dir`.
 
     Raises:
-        ConfigError: the first setting that makes no sense, in one line.
+        ConfigError: the first invalid setting, in one line.
     """
     config = compose_unchecked(overrides, config_dir)
     with own_hydra():
@@ -40,7 +40,7 @@ def compose(overrides: Sequence[str] = (), config_dir: str | Path | None = None)
 
 
 def compose_unchecked(overrides: Sequence[str], config_dir: str | Path | None = None) -> DictConfig:
-    """The configuration of train.py with Hydra's own node; of its values only the options are checked."""
+    """The configuration of train.py with its `hydra` node; only options are checked, not values."""
     found = [parse_override(override) for override in overrides]
     require_single(found)
     if config_dir is not None:
@@ -50,7 +50,7 @@ def compose_unchecked(overrides: Sequence[str], config_dir: str | Path | None = 
 
 
 def without_hydra(config: DictConfig) -> DictConfig:
-    """A configuration without Hydra's node; its run folder is made, under the same name, when it is first asked for."""
+    """A configuration without its `hydra` node; its run folder, of the same name, is created at first use."""
     folder = config.hydra.run._get_node("dir")._value()
     own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
     own.paths.run = CHOICE.sub(lambda match: str(config.hydra.runtime.choices[match[1]]), str(folder))
@@ -59,7 +59,7 @@ def without_hydra(config: DictConfig) -> DictConfig:
 
 @contextmanager
 def own_hydra() -> Iterator[None]:
-    """A state of Hydra's global objects that does not touch the caller's, who may be a program of Hydra's as well."""
+    """Isolate the state of Hydra's global objects from that of the caller, which may use Hydra as well."""
     loaded: Any = GlobalHydra.instance()
     settings: Any = HydraConfig.instance()
     kept, loaded.hydra = loaded.hydra, None

@@ -49,7 +49,7 @@ def export(config: DictConfig) -> Any:
 
 
 def call(name: str, config: DictConfig) -> Any:
-    """Call a program; its module brings torch, which `--help` need not wait for."""
+    """Call a program; its module imports torch, so it is imported only here."""
     return run(getattr(import_module(f"aevb.apps.{name}"), name), config)
 
 
@@ -65,9 +65,9 @@ def start(name: str) -> None:
 
 
 def add_current_folder() -> None:
-    """Let parts in the current folder be imported, such as heads.py; what is installed comes first.
+    """Make modules in the current folder importable, such as heads.py, after installed ones.
 
-    A run folder, and what is below it, is data of unknown origin: nothing is imported from there.
+    A run folder and everything below it is data of unknown origin: nothing is imported from there.
     """
     try:
         here = Path.cwd()
@@ -79,11 +79,11 @@ def add_current_folder() -> None:
 
 
 MARKS = (".hydra/config.yaml", "status.json")
-"""Files by which a run folder is known."""
+"""Files by which a run folder is recognized."""
 
 
 def main() -> None:
-    """The program `aevb`: its first argument names what to run."""
+    """The program `aevb`, whose first argument is the name of a program."""
     name, *arguments = sys.argv[1:] or ["--help"]
     if name in ("-h", "--help"):
         print(USAGE, end="")

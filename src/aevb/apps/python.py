@@ -47,7 +47,7 @@ def train(config: DictConfig) -> Path:
         config: As `aevb.compose` returns it, with or without changes.
 
     Raises:
-        ConfigError: a setting makes no sense, or the run folder cannot be used.
+        ConfigError: a setting is invalid, or the run folder cannot be used.
     """
     validate_values(config)
     command = Command.of_call(config)
@@ -76,9 +76,9 @@ def fit(
 ) -> VAE:
     """Train a variational auto-encoder on arrays, and return it with its best weights.
 
-    It is what `train.py data=array` does with the same data, settings and seed, to the last bit, but for the run
-    folder: of 10 % each the val/elbo chooses the weights, and the test/elbo is logged. What is not given here is as in
-    `conf/`.
+    The same as `train.py data=array` with the same data, settings and seed, to the last bit, but without a run folder:
+    the val/elbo of 10 % of the data selects the weights, and the test/elbo of another 10 % is logged. Other settings
+    are those of `conf/`.
 
     Example:
         >>> import numpy as np
@@ -90,21 +90,21 @@ def fit(
     Args:
         x: A NumPy array, a tensor or nested lists: images (N, H, W), (N, C, H, W), (N, H, W, C) or vectors (N, D); see
             `aevb.data.Array`. Or a data module, of `aevb.data` or any other of Lightning's.
-        y: Labels (N,), integers, that go with the data.
+        y: Labels (N,), integers.
         likelihood: An option of `conf/model/likelihood`, such as bernoulli or gaussian.
         latent_dim: Dimensions of z.
-        hidden: Units of the encoder's hidden layers; the decoder's are the same backwards.
+        hidden: Units of the encoder's hidden layers; the decoder has the same in reverse.
         batch_size: Size of a minibatch; by default 100, or the size of a smaller training set.
-        learning_rate: Of the optimizer.
+        learning_rate: Learning rate of the optimizer.
         max_samples: Training samples evaluated before training ends.
         max_epochs: Epochs before training ends, in place of `max_samples`.
-        seed: Of weights, order and noise.
+        seed: Seed of weights, order and noise.
         overrides: Anything else, as after `train.py`: `["objective=iwae", "objective.num_samples=5"]`.
         config_dir: A folder with YAML files of your own, as `--config-dir`.
-        verbose: Whether to show progress and results, where the caller shows no log of its own.
+        verbose: Whether to show progress and results, unless the caller has its own log handlers.
 
     Raises:
-        ConfigError: an argument, or the data, make no sense; one line.
+        ConfigError: an argument or the data are invalid; one line.
     """
     require_likelihood(likelihood)
     data = x if isinstance(x, pl.LightningDataModule) else None
@@ -205,7 +205,7 @@ def array_module(config: DictConfig, x: Any, y: Any, batch_size: int | None) -> 
 
 
 def require_likelihood(name: str) -> None:
-    """Raise a `ConfigError` where there is no such likelihood, with the names of those that there are."""
+    """Raise a `ConfigError` that lists the likelihoods where there is no such one."""
     known = sorted(file.stem for file in (conf_folder() / "model" / "likelihood").glob("*.yaml"))
     if name not in known:
         hint = did_you_mean(str(name), known)

@@ -76,7 +76,7 @@ class Array(OwnDataModule):
 
     def _sparse(self, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
         """The matrix of a file by `scipy.sparse.save_npz`."""
-        from scipy import sparse  # a tenth of a second, which other files need not wait for
+        from scipy import sparse  # takes a tenth of a second
 
         kinds = {b"csr": sparse.csr_array, b"csc": sparse.csc_array}
         try:

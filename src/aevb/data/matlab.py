@@ -106,7 +106,7 @@ class SVHN(PublishedDataModule):
 
 def variables(content: bytes, names: Sequence[str]) -> list[np.ndarray]:
     """The arrays of these names in the content of a MATLAB file; floats become float32."""
-    from scipy.io import loadmat  # a third of a second, which other data sets need not wait for
+    from scipy.io import loadmat  # takes a third of a second
 
     found: dict[str, Any] = loadmat(io.BytesIO(content), variable_names=list(names))
     return [found[name].astype(np.float32) if found[name].dtype.kind == "f" else found[name] for name in names]

@@ -60,7 +60,7 @@ def over_members(values: Mapping[str, float | Sequence[float]]) -> dict[str, flo
 
 
 def without_errors(names: Iterable[str]) -> list[str]:
-    """The names without those of standard errors of others among them, which are shown beside their values."""
+    """The names without those of standard errors, which are shown beside their values."""
     names = list(names)
     return [name for name in names if not (name.endswith(ERROR) and name.removesuffix(ERROR) in names)]
 
