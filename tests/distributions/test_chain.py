@@ -98,3 +98,21 @@ def test_estimate_from_given_draws_takes_the_closed_forms_too() -> None:
     q, p = chain(q_mean), chain(p_mean)
     exact = torch.stack([kl_divergence(joint(mean), joint(p_mean)) for mean in q_mean])
     torch.testing.assert_close(kl_estimate(q, p, q.rsample((1,)), "auto"), exact)
+
+
+def test_redrawn_blocks_follow_their_conditional_on_the_kept_ones() -> None:
+    torch.manual_seed(0)
+    q = chain(torch.zeros(2, dtype=torch.float64))
+    top = torch.tensor([[1.0, -2.0]], dtype=torch.float64)
+    z = q.redraw([None, top], (100_000,))
+    assert (z[:, 3:] == top).all()
+    torch.testing.assert_close(z[:, :3].mean(0), top[0] @ W.T, atol=0.01, rtol=0)
+    torch.testing.assert_close(z[:, :3].std(0), torch.full((3,), 0.5, dtype=torch.float64), atol=0.01, rtol=0)
+
+
+def test_conditionals_of_draws_are_those_of_the_chain_at_them() -> None:
+    q = chain(torch.randn(4, 2, dtype=torch.float64))
+    for _ in range(2):  # the first run continues what the constructor started
+        z, conditionals = q.rsample_and_conditionals((3,))
+        for known, again in zip(conditionals, q.conditionals(z), strict=True):
+            torch.testing.assert_close(known.mean, again.mean)

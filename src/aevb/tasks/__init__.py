@@ -4,6 +4,7 @@ from aevb.tasks.base import Task, TaskResult
 from aevb.tasks.explorer import Explorer
 from aevb.tasks.imputation import Denoise, Inpaint, SuperResolution
 from aevb.tasks.latents import Latents
+from aevb.tasks.layers import Layers
 from aevb.tasks.probe import Probe
 from aevb.tasks.traversal import Interpolation, Traversal
 
@@ -13,6 +14,7 @@ __all__ = [
     "Inpaint",
     "Interpolation",
     "Latents",
+    "Layers",
     "Probe",
     "SuperResolution",
     "Task",

@@ -9,10 +9,14 @@ from torch import Tensor
 
 from aevb import plots
 from aevb.data.module import Split
-from aevb.distributions.kl import factorized, kl_estimate, rsample_and_log_prob, sample_and_kl
+from aevb.distributions.chain import Chain
+from aevb.distributions.kl import factorized, kl_estimate, kl_per_block, rsample_and_log_prob, sample_and_kl
 from aevb.tasks.base import DRAWS_FOR_MEAN, Task, TaskResult
 from aevb.types import AtLeastTwo, Positive
 from aevb.vae import VAE
+
+DRAWS_PER_LAYER = 10
+"""Of q(z|x), for the KL of layers."""
 
 ACTIVE = 0.01
 """Variance over x of E_q[z_u|x] above which a latent variable u is active; source: Burda et al. (2016), section 5.2."""
@@ -26,6 +30,7 @@ class Latents(Task):
     - KL(q(z|x) ‖ p(z)), averaged over x, is the mutual information of x and z plus KL(q(z) ‖ p(z)), the mismatch
       between the prior and the aggregate posterior (Hoffman & Johnson 2016). Both are estimated with
       N = `aggregate_size` datapoints and one draw of each; the first cannot exceed log N.
+    - Per layer, of a model with several: the KL and the active units.
     - Per dimension, where q(z|x) and p(z) factorize: the KL, and mean and standard deviation of q(z).
 
     Args:
@@ -48,6 +53,7 @@ class Latents(Task):
         z, information = aggregate(vae, data.x[: self.aggregate_size])
         kl_used = kl_of(vae, data.x[: self.aggregate_size])
         kl_aggregate = kl_used - information
+        layers = kl_of_layers(vae, data.x)
         results = {
             "latent_dim": len(active),
             "active_units": int(active.sum()),
@@ -55,6 +61,7 @@ class Latents(Task):
             "variance_of_means": variance.tolist(),
             "kl": kl,
             "kl_per_dimension": None if kl_per_dimension is None else kl_per_dimension.tolist(),
+            "kl_per_layer": layers,
             "kl_aggregate": kl_aggregate,
             "mutual_information": information,
             "aggregate_mean": z.mean(0).tolist(),
@@ -63,7 +70,11 @@ class Latents(Task):
         figure = plots.latent_bars(variance, kl_per_dimension, self.threshold, f"{int(active.sum())} active units")
         return TaskResult(
             results,
-            [*in_words(active, kl), *parts_in_words(len(z), kl_used, kl_aggregate, information)],
+            [
+                *in_words(active, kl),
+                *layers_in_words(vae, active, layers),
+                *parts_in_words(len(z), kl_used, kl_aggregate, information),
+            ],
             {"per_dimension": figure},
         )
 
@@ -116,6 +127,32 @@ def divergences(vae: VAE, x: Tensor) -> tuple[float, Tensor | None]:
         per_dimension.append(kl_estimate(posterior, prior, z, "auto"))
     mean = torch.cat(per_dimension).mean(0)
     return float(mean.sum()), mean
+
+
+def kl_of_layers(vae: VAE, x: Tensor) -> list[float] | None:
+    """The mean over x of the KL of each layer, in nats; None where there is one."""
+    prior = vae.p.prior()
+    if not isinstance(prior, Chain):
+        return None
+    terms = []
+    for chunk in x.split(100):
+        posterior = vae.q(chunk)
+        if not isinstance(posterior, Chain):
+            return None
+        z, conditionals = posterior.rsample_and_conditionals((DRAWS_PER_LAYER,))
+        terms.append(torch.stack(kl_per_block(posterior, prior, z, of_q=conditionals)))
+    return torch.cat(terms, 1).mean(1).tolist()
+
+
+def layers_in_words(vae: VAE, active: Tensor, kls: list[float] | None) -> list[str]:
+    """The use of each layer."""
+    if kls is None:
+        return []
+    units = vae.p.prior().split(active)
+    return [
+        f"layer {number}: {kl:.2f} nats, {int(used.sum())} of {len(used)} latent variables active"
+        for number, (kl, used) in enumerate(zip(kls, units, strict=True), 1)
+    ]
 
 
 def kl_of(vae: VAE, x: Tensor) -> float:
