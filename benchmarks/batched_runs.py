@@ -43,7 +43,7 @@ class Loss(nn.Module):
 
 def one_run(loss: Loss, x: Tensor) -> Callable[[], None]:
     """A step of a run alone."""
-    optimizer = torch.optim.Adagrad(loss.parameters(), lr=0.01, fused=x.device.type == "cpu")
+    optimizer = torch.optim.Adagrad(loss.parameters(), lr=0.01, fused=x.device.type == "cpu" or None)
 
     def step() -> None:
         optimizer.zero_grad()
@@ -56,7 +56,7 @@ def one_run(loss: Loss, x: Tensor) -> Callable[[], None]:
 def batched_runs(loss: Loss, x: Tensor) -> Callable[[], None]:
     """A step of as many runs as x (runs, B, *data_shape) has minibatches."""
     weights, buffers = stack_module_state([copy.deepcopy(loss) for _ in x])
-    optimizer = torch.optim.Adagrad(weights.values(), lr=0.01, fused=x.device.type == "cpu")
+    optimizer = torch.optim.Adagrad(weights.values(), lr=0.01, fused=x.device.type == "cpu" or None)
 
     def value(weights: dict[str, Tensor], buffers: dict[str, Tensor], x: Tensor) -> Tensor:
         return functional_call(loss, (weights, buffers), (x,))

@@ -40,4 +40,4 @@ def pair(vae: VAE) -> tuple[GenerativeModel, RecognitionModel]:
 
 def quiet_trainer(**options: Any) -> pl.Trainer:
     quiet = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
-    return pl.Trainer(accelerator="cpu", **(quiet | options))
+    return pl.Trainer(**({"accelerator": "cpu"} | quiet | options))

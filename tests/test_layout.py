@@ -13,6 +13,7 @@ WHOLE = {
     "data/test_lightning.py": "data modules and loaders under a Trainer",
     "likelihoods/test_docs.py": "docs/likelihoods.md",
     "sweeps/test_sweep.py": "sweeps from start to end",
+    "test_gpu_check.py": "benchmarks/gpu_check.py",
     "test_layout.py": "tests/",
     "test_notebooks.py": "docs/notebooks/",
     "test_project.py": "pyproject.toml",

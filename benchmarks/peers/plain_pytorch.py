@@ -1,4 +1,6 @@
-"""The best loop over tensors in memory that we can write in plain PyTorch: fused Adagrad, no data loader.
+"""The best loop over tensors in memory that we can write in plain PyTorch: no data loader, and fused Adagrad.
+
+torch has no fused Adagrad on a GPU; there it is the one that updates all parameters by the same kernels (`foreach`).
 
 --compile    put the step's loss and gradients under torch.compile
 """
@@ -37,7 +39,7 @@ def main(a: Arguments) -> Result:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     train, test = (torch.from_numpy(x).flatten(1).to(device) for x in images(a))
     model = VAE(train.shape[1], a.hidden, a.latent).to(device)
-    optimizer = torch.optim.Adagrad(model.parameters(), lr=a.lr, fused=True)
+    optimizer = torch.optim.Adagrad(model.parameters(), lr=a.lr, fused=True if device == "cpu" else None)
     loss_of = torch.compile(model) if COMPILED else model
 
     def step(x: Tensor) -> Tensor:

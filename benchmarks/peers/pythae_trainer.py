@@ -61,7 +61,8 @@ def main(a: Arguments) -> Result:
             trainer.train_step(epoch)
         seconds = time.perf_counter() - start
     with torch.no_grad():
-        losses = [float(model({"data": x}).loss) for x in test.split(1000)]
+        device = next(model.parameters()).device
+        losses = [float(model({"data": x}).loss) for x in test.to(device).split(1000)]
     return Result(epochs * len(train) / seconds, -sum(losses) / len(losses))
 
 

@@ -15,15 +15,16 @@ def main(a: Arguments) -> Result:
     torch.manual_seed(a.seed)
     train, test = torchvision_mnist(a)
     loader = DataLoader(train, batch_size=a.batch, shuffle=True)
-    model = VAE(784, a.hidden, a.latent)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model = VAE(784, a.hidden, a.latent).to(device)
     optimizer = torch.optim.Adagrad(model.parameters(), lr=a.lr)
     seen, total, start = 0, 0.0, time.perf_counter()
     while seen < a.samples:
         model.train()
         for x, _ in loader:
-            x = x.flatten(1)
+            x = x.flatten(1).to(device)
             optimizer.zero_grad()
-            loss = model(x, torch.randn(1, len(x), a.latent))
+            loss = model(x, torch.randn(1, len(x), a.latent, device=device))
             loss.backward()
             total += loss.item()
             optimizer.step()
@@ -33,7 +34,8 @@ def main(a: Arguments) -> Result:
     seconds = time.perf_counter() - start
     model.eval()
     with torch.no_grad():
-        elbos = [-float(model(x.flatten(1), torch.randn(1, len(x), a.latent))) for x, _ in DataLoader(test, 1000)]
+        batches = [x.flatten(1).to(device) for x, _ in DataLoader(test, 1000)]
+        elbos = [-float(model(x, torch.randn(1, len(x), a.latent, device=device))) for x in batches]
     return Result(seen / seconds, sum(elbos) / len(elbos))
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_leaves, tree_map
 
 aten = torch.ops.aten
 
@@ -43,6 +43,11 @@ def tensors(tree: Any) -> list[Tensor]:
     return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)]
 
 
+def as_they_are(tree: Any) -> Any:
+    """The same memory in the shapes that tensors have now."""
+    return tree_map(lambda leaf: leaf.detach() if isinstance(leaf, Tensor) else leaf, tree)
+
+
 class Recorder(TorchDispatchMode):
     """Records operations with the tensors they read and write, which are kept, so that their memory stays theirs.
 
@@ -65,7 +70,8 @@ class Recorder(TorchDispatchMode):
         given = {tensor.untyped_storage().data_ptr() for tensor in tensors((args, kwargs))}
         fresh = [each for each in tensors(results) if each.untyped_storage().data_ptr() not in given]
         self.memory.update(tensor.untyped_storage().data_ptr() for tensor in fresh)
-        self.operations.append((func, args, kwargs, results))
+        if torch.Tag.inplace_view not in func.tags:  # which changes a shape only
+            self.operations.append((func, *as_they_are((args, kwargs)), as_they_are(results)))
         return results
 
     def undo(self) -> None:

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from aevb import likelihoods, networks, objectives, posteriors, priors
 from aevb.objectives import SGVB
+from aevb.sequences import SequenceVAE
 from aevb.training import module
 from aevb.training.steps import capture, compiled
 from aevb.training.steps.capture import MAX_GRAPHS, Captured, CapturedProgram
@@ -44,9 +45,10 @@ OBJECTIVES: dict[str, Callable[[], Any]] = {
     "ScoreFunction, learned": partial(objectives.ScoreFunction, baseline="learned"),
     "ScoreFunction, leave_one_out": partial(objectives.ScoreFunction, 2, baseline="leave_one_out"),
 }
-PRIORS = [
-    kind for kind in parts(priors, "Prior") if kind not in (priors.ConvTopDown, priors.Hierarchical, priors.TopDown)
-]
+OF_OTHER_MODELS = {"ConvTopDown", "Hierarchical", "TopDown", "IndependentSteps", "Markov", "PerStep", "Recurrent"}
+PRIORS = [kind for kind in parts(priors, "Prior") if kind.__name__ not in OF_OTHER_MODELS]
+LIKELIHOODS = [kind for kind in parts(likelihoods, "Likelihood") if kind.__name__ not in OF_OTHER_MODELS]
+MODEL = partial(small_model, (1, 4, 4))
 TWO = {"latent_dims": (1, 1)}
 FIRST = partial(networks.FirstLayer, decoder=networks.MLPDecoder, **TWO)
 MAPS: dict[str, Any] = {"halvings": (1, 2), "width": 4}
@@ -61,36 +63,48 @@ LAYERED: dict[str, dict[str, Any]] = {
         "decoder": STATE,
     },
 }
-CASES: dict[str, tuple[Callable[[], Any], dict[str, Any]]] = {
-    **{name: (make, {}) for name, make in OBJECTIVES.items()},
-    **{kind.__name__: (SGVB, {"likelihood": kind}) for kind in parts(likelihoods, "Likelihood")},
-    **{f"{kind.__name__} of z": (SGVB, {"posterior": kind}) for kind in parts(posteriors, "Posterior")},
-    **{
-        f"WakeSleep, {kind.__name__}": (objectives.WakeSleep, {"likelihood": kind})
-        for kind in parts(likelihoods, "Likelihood")
-    },
-    **{f"WakeSleep, {kind.__name__} prior": (objectives.WakeSleep, {"prior": kind}) for kind in PRIORS},
-    **{f"{kind.__name__} prior": (SGVB, {"prior": kind}) for kind in PRIORS},
+
+
+def sequences(part: str, recurrent_width: int | None = None) -> SequenceVAE:
+    """Two steps of three values."""
+    posterior: Any = partial(getattr(posteriors, part), step_dim=2)
+    prior = partial(getattr(priors, part), step_dim=2)
+    encoder, decoder = (partial(kind, hidden=[5]) for kind in (networks.MLPEncoder, networks.MLPDecoder))
+    bernoulli = likelihoods.Bernoulli
+    return SequenceVAE(4, 2, (2, 3), encoder, posterior, prior, decoder, bernoulli, recurrent_width)
+
+
+CASES: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
+    **{name: (make, MODEL) for name, make in OBJECTIVES.items()},
+    **{kind.__name__: (SGVB, partial(MODEL, likelihood=kind)) for kind in LIKELIHOODS},
+    **{f"{kind.__name__} of z": (SGVB, partial(MODEL, posterior=kind)) for kind in parts(posteriors, "Posterior")},
+    **{f"{kind.__name__} prior": (SGVB, partial(MODEL, prior=kind)) for kind in PRIORS},
+    **{f"WakeSleep, {kind.__name__}": (objectives.WakeSleep, partial(MODEL, likelihood=kind)) for kind in LIKELIHOODS},
+    **{f"WakeSleep, {kind.__name__} prior": (objectives.WakeSleep, partial(MODEL, prior=kind)) for kind in PRIORS},
     **{
         f"{name} of layers": (
             SGVB,
-            model | {part: partial(model[part], **TWO) for part in ("posterior", "prior")},
+            partial(MODEL, **(model | {part: partial(model[part], **TWO) for part in ("posterior", "prior")})),
         )
         for name, model in LAYERED.items()
     },
     **{
         f"{kind.__name__} of maps": (
             SGVB,
-            {
-                "latent_dim": 4 + 2,
-                "encoder": partial(networks.ConvPyramid, **MAPS),
-                "posterior": partial(kind, **SHAPES),
-                "prior": partial(priors.ConvTopDown, **SHAPES),
-                "decoder": partial(networks.LastMaps, **MAPS),
-            },
+            partial(
+                MODEL,
+                latent_dim=4 + 2,
+                encoder=partial(networks.ConvPyramid, **MAPS),
+                posterior=partial(kind, **SHAPES),
+                prior=partial(priors.ConvTopDown, **SHAPES),
+                decoder=partial(networks.LastMaps, **MAPS),
+            ),
         )
         for kind in (posteriors.ConvTopDown, posteriors.ConvLadder)
     },
+    "IndependentSteps": (SGVB, partial(sequences, "IndependentSteps")),
+    "Markov": (SGVB, partial(sequences, "Markov")),
+    "Recurrent": (SGVB, partial(sequences, "Markov", 5)),
 }
 WAITING = {
     f"WakeSleep, {name}": "draws of a category are by multinomial"
@@ -105,9 +119,6 @@ OPTIMIZERS = {
 }
 
 
-MODEL = partial(small_model, (1, 4, 4))
-
-
 def take_steps(objective: Any, vae: Any, optimizer: Any, x: Tensor) -> None:
     for estimate in objective.estimates(vae.p, vae.q, x):
         optimizer.zero_grad()
@@ -116,13 +127,13 @@ def take_steps(objective: Any, vae: Any, optimizer: Any, x: Tensor) -> None:
         optimizer.step()
 
 
-def capture_steps(make: Callable[[], Any], model: dict[str, Any], optimizer: Callable[..., Any]) -> None:
+def capture_steps(make: Callable[[], Any], model: Callable[[], Any], optimizer: Callable[..., Any]) -> None:
     """Capture two steps, and compare a replay with launching them."""
     torch.manual_seed(0)
-    objective, vae = make(), small_model((1, 4, 4), **model)
+    objective, vae = make(), model()
     objective.connect(vae.p, vae.q)
     objective.num_data = 100
-    x = torch.randint(2, (5, 1, 4, 4)).float()
+    x = torch.randint(2, (5, *vae.p.data_shape)).float()
     weights = [*vae.parameters(), *objective.parameters()]
     given = optimizer(weights, fused=True)
     captured = with_tensor_rates(given, [torch.tensor(given.defaults["lr"])], {"fused": False, "capturable": True})
@@ -164,7 +175,7 @@ def test_steps_can_be_captured(name: str) -> None:
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_updates_can_be_captured(name: str) -> None:
-    capture_steps(SGVB, {}, OPTIMIZERS[name])
+    capture_steps(SGVB, MODEL, OPTIMIZERS[name])
 
 
 @pytest.mark.parametrize("waiting", [Tensor.item, Tensor.nonzero, Tensor.cpu, Tensor.tolist, lambda x: x[x > 0], bool])

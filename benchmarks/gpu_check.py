@@ -1,0 +1,161 @@
+"""Whether training on this GPU is right and how fast it is, in some three minutes: run it once on a new machine.
+
+    python benchmarks/gpu_check.py
+
+1. The tests that need a GPU (`pytest -m gpu`): graphs have the bits of eager steps, resumed runs those of uninterrupted
+   ones, every part is captured.
+2. Images per second of the paper's MNIST model (784-500-20, minibatches of 100, Adagrad, random images): our eager,
+   captured and compiled steps, a plain PyTorch loop without and with torch.compile, and JAX where it is installed.
+
+It prints PASS or FAIL for each, and ends with exit code 1 if one failed. `--device cpu` is a dry run of the second
+part.
+"""
+
+import argparse
+import logging
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from importance_sampling import paper_model
+from speed import PAPER, ROOT, measure
+
+from aevb.data import BatchLoader
+from aevb.data.module import automatic_block_size
+from aevb.objectives import SGVB
+from aevb.training.module import AEVB
+
+STEPS = {"eager": "eager", "auto": "captured", "compiled": "compiled"}
+"""The setting, and what it is to be on a GPU."""
+
+PEERS = ("plain PyTorch", "PyTorch, torch.compile", "JAX, jit + scan")
+
+
+class Watch(pl.Callback):
+    """Times blocks after `settled` minibatches, and tells how long those took."""
+
+    def __init__(self, settled: int) -> None:
+        self.settled, self.minibatches, self.timed = settled, 0, 0
+        self.start = self.mark = 0.0
+        self.runner = ""
+
+    def on_train_start(self, trainer: pl.Trainer, module: Any) -> None:
+        self.start = time.perf_counter()
+
+    def on_train_batch_end(self, trainer: pl.Trainer, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        self.minibatches += len(batch[0])
+        if self.mark:
+            self.timed += len(batch[0])
+        elif self.minibatches >= self.settled:
+            self.mark = time.perf_counter()
+
+    def on_train_end(self, trainer: pl.Trainer, module: Any) -> None:
+        self.end = time.perf_counter()
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, module: Any) -> None:
+        self.runner = module.runner.active.name
+
+
+def train(steps: str, device: str, images: torch.Tensor, minibatches: int, settled: int) -> tuple[float, float, str]:
+    """Images per second, the seconds of the first minibatches, and how steps were executed in the end."""
+    torch.manual_seed(0)
+    objective = SGVB(weight_prior=False)  # the peers have none
+    optimizer = partial(torch.optim.Adagrad, lr=0.01, fused=True)
+    model, batch = paper_model(latent_dim=20, hidden=500), PAPER["batch"]
+    module = AEVB(model, objective, optimizer, steps=steps, max_samples=minibatches * int(batch))  # type: ignore[arg-type]
+    block = automatic_block_size(device, len(images) // int(batch), 4 * images[0].numel() * int(batch))
+    loader = BatchLoader(images.to(device), batch_size=int(batch), shuffle=True, block_size=block)
+    watch = Watch(settled)
+    pl.Trainer(
+        accelerator="gpu" if device == "cuda" else "cpu", devices=1, max_epochs=-1, callbacks=[watch], logger=False,
+        enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
+    ).fit(module, loader)  # fmt: skip
+    return watch.timed * int(batch) / (watch.end - watch.mark), watch.mark - watch.start, watch.runner
+
+
+def report(name: str, check: Callable[[], str]) -> bool:
+    """Print a line for a check; whether it passed, which is that it raised nothing."""
+    try:
+        print(f"PASS  {name:32} {check()}", flush=True)
+    except (Exception, SystemExit) as error:  # whatever goes wrong is what this program is to show
+        print(f"FAIL  {name:32} {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}", flush=True)
+        return False
+    return True
+
+
+def tests() -> str:
+    """Run the tests that need a GPU."""
+    options = ["-q", "-m", "gpu", "-p", "no:cacheprovider", str(ROOT / "tests" / "training")]
+    done = subprocess.run([sys.executable, "-m", "pytest", *options], capture_output=True, text=True, cwd=ROOT)
+    if done.returncode:
+        print(done.stdout)
+        raise RuntimeError(done.stdout.splitlines()[-1] if done.stdout else done.stderr.strip())
+    return done.stdout.splitlines()[-1]
+
+
+def ours(steps: str, arguments: argparse.Namespace, images: torch.Tensor) -> str:
+    """The speed of our steps; raises an error where they are not executed as the setting asks on a GPU."""
+    rate, seconds, runner = train(steps, arguments.device, images, arguments.minibatches, arguments.settled)
+    if arguments.device == "cuda" and runner != STEPS[steps]:
+        raise RuntimeError(f"steps were {runner}")
+    return f"{rate:>11,.0f} images/s, {seconds:.1f} s for the first {arguments.settled} minibatches, {runner}"
+
+
+def peer(name: str, images: torch.Tensor, minibatches: int) -> str:
+    """The speed of a peer on the same images, in a process of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        raw = Path(folder) / "MNIST" / "raw"
+        raw.mkdir(parents=True)
+        for part, count in (("train", len(images)), ("t10k", 1000)):
+            header = np.zeros(16, dtype=np.uint8)
+            np.concatenate([header, images[:count].flatten().numpy()]).tofile(raw / f"{part}-images-idx3-ubyte")
+        samples = minibatches * int(PAPER["batch"])
+        found = measure(name, PAPER | {"data": folder, "samples": samples, "seed": 0})
+    return f"{found['images_per_second']:>11,.0f} images/s"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda")
+    parser.add_argument("--minibatches", type=int, default=20_000, help="of a run of ours (default: %(default)s)")
+    parser.add_argument("--settled", type=int, default=500, help="the first, not timed (default: %(default)s)")
+    parser.add_argument("--images", type=int, default=50_000, help="of the data set (default: %(default)s)")
+    parser.add_argument("--no-peers", action="store_true")
+    arguments = parser.parse_args()
+    if arguments.device == "cuda" and not torch.cuda.is_available():
+        parser.error("torch finds no GPU here; --device cpu is a dry run")
+    warnings.simplefilter("ignore")
+    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
+    logging.basicConfig(format="      %(message)s")
+    logging.getLogger("aevb").setLevel(logging.INFO)
+    print(f"torch {torch.__version__}, {torch.cuda.get_device_name() if arguments.device == 'cuda' else 'a CPU'}\n")
+
+    images = torch.randint(256, (arguments.images, 1, 28, 28), dtype=torch.uint8)
+    passed = []
+    if arguments.device == "cuda":
+        passed.append(report("tests that need a GPU", tests))
+    for precision in ("highest", "high") if arguments.device == "cuda" else ("highest",):
+        torch.set_float32_matmul_precision(precision)
+        for steps in STEPS:
+            name = f"steps={steps}" + (", TF32" if precision == "high" else "")
+            passed.append(report(name, partial(ours, steps, arguments, images)))
+    for name in () if arguments.no_peers else PEERS:
+        if name.startswith("JAX") and find_spec("jax") is None:
+            print(f"      {name:32} jax is not installed")
+        else:
+            passed.append(report(name, partial(peer, name, images, arguments.minibatches)))
+    return 0 if all(passed) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,40 @@
+"""benchmarks/gpu_check.py, which is for a GPU, as a dry run on the CPU."""
+
+import importlib
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+
+
+@pytest.fixture
+def gpu_check(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    module = importlib.import_module("gpu_check")
+    monkeypatch.setattr(module, "STEPS", {"eager": "eager", "auto": "captured"})
+    options = ["--device=cpu", "--no-peers", "--minibatches=20", "--settled=10", "--images=300"]
+    monkeypatch.setattr("sys.argv", ["gpu_check.py", *options])
+    loggers = [logging.getLogger(name) for name in ("aevb", "pytorch_lightning")]
+    levels = [logger.level for logger in loggers]
+    yield module
+    for logger, level in zip(loggers, levels, strict=True):
+        logger.setLevel(level)
+
+
+def test_dry_run_passes(gpu_check: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    assert gpu_check.main() == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("PASS")]
+    assert [line.split()[1] for line in lines] == ["steps=eager", "steps=auto"]
+
+
+def test_a_failed_check_is_shown(gpu_check: Any, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    def fail(*arguments: Any) -> Any:
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(gpu_check, "train", fail)
+    assert gpu_check.main() == 1
+    assert capsys.readouterr().out.count("FAIL") == 2

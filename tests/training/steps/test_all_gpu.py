@@ -1,0 +1,96 @@
+"""Training steps on a GPU: captured blocks replay what launching them computes, for every part, and resume exactly.
+
+`python benchmarks/gpu_check.py` runs these tests.
+"""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aevb.objectives import SGVB
+from aevb.training.steps import verified
+from aevb.training.steps.capture import Captured
+
+from . import fitting
+from .test_capture import CASES, MODEL, WAITING
+
+pytestmark = pytest.mark.gpu
+
+GPU: dict[str, Any] = {"accelerator": "gpu", "devices": 1}
+
+
+def train(steps: str, optimizer: str = "adagrad", objective: Callable[[], Any] = SGVB, **options: Any) -> Any:
+    model, resume = options.pop("model", MODEL), options.pop("resume", None)
+    return fitting.train(objective(), model, optimizer, steps, options=GPU | options, resume=resume)
+
+
+def assert_captured(result: Any) -> None:
+    runner = result[1].runner
+    assert runner.active.name == "captured"
+    assert any(run.graph is not None for run in runner.runs.values())
+
+
+OPTIONS: tuple[dict[str, Any], ...] = ({}, {"gradient_clip_val": 0.5}, {"precision": "bf16-mixed"})
+
+
+@pytest.mark.parametrize("optimizer", fitting.OPTIMIZERS)
+@pytest.mark.parametrize("options", OPTIONS)
+def test_captured_blocks_are_the_eager_steps(optimizer: str, options: dict[str, Any]) -> None:
+    captured = train("auto", optimizer, **options)
+    assert_captured(captured)
+    fitting.assert_near(captured, train("eager", optimizer, **options))
+
+
+@pytest.mark.parametrize("optimizer", fitting.OPTIMIZERS)
+def test_graphs_have_the_bits_of_launched_steps(optimizer: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    captured = train("auto", optimizer)
+    assert_captured(captured)
+    monkeypatch.setattr(Captured, "capture", Captured.launch)
+    launched = train("auto", optimizer)
+    assert all(run.graph is None for run in launched[1].runner.runs.values())
+    fitting.assert_same(captured, launched)
+
+
+@pytest.mark.parametrize("optimizer", ["adagrad", "adam"])
+def test_a_resumed_run_has_the_bits_of_an_uninterrupted_one(optimizer: str, tmp_path: Path) -> None:
+    whole, half = train("auto", optimizer, max_epochs=3), train("auto", optimizer, max_epochs=1)
+    half[2].save_checkpoint(tmp_path / "last.ckpt")
+    resumed = train("auto", optimizer, max_epochs=3, resume=tmp_path / "last.ckpt")
+    resumed[1].metrics[:0] = half[1].metrics
+    fitting.assert_same(whole, resumed)
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if name not in WAITING])
+def test_every_part_is_captured(name: str) -> None:
+    objective, model = CASES[name]
+    assert_captured(train("auto", objective=objective, model=model))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("options", OPTIONS)
+def test_programs_are_captured(options: dict[str, Any]) -> None:
+    compiled = train("compiled", **options)
+    assert compiled[1].runner.active.name == "compiled"
+    fitting.assert_near(compiled, train("eager", **options))
+
+
+def test_waiting_steps_are_eager(caplog: Any) -> None:
+    caplog.set_level(logging.INFO, "aevb")
+
+    class Waiting(SGVB):
+        def estimate(self, p: Any, q: Any, x: Any) -> Any:
+            estimate = super().estimate(p, q, x)
+            return estimate._replace(loss=estimate.loss * 2) if estimate.loss > 20 else estimate
+
+    waiting = train("auto", objective=Waiting)
+    assert [line for line in caplog.messages if line.startswith("training steps are eager, not captured")]
+    fitting.assert_near(waiting, train("eager", objective=Waiting))
+
+
+def test_recorded_steps_are_the_eager_ones() -> None:
+    recorded = train("recorded", "adam")
+    assert recorded[1].runner.verified == verified.VERIFICATION
+    fitting.assert_same(recorded, train("eager", "adam"))
