@@ -173,3 +173,11 @@ def test_sequences_are_laid_out_as_images():
     assert torch.equal(strip[..., -3:], frames[:, 29])
     assert isinstance(plots.show([("", vectors), ("", vectors)], (5, 4)), Image.Image)
     assert isinstance(plots.show([("", frames)], (30, 1, 4, 3)), Image.Image)
+
+
+def test_animation_is_saved_with_all_its_frames(tmp_path):
+    frames = [plots.enlarged(torch.full((3, 4, 4), level)) for level in (0.0, 0.5, 1.0)]
+    plots.save(frames, tmp_path / "film.gif")
+    with Image.open(tmp_path / "film.gif") as film:
+        assert film.n_frames == 3
+        assert film.info["duration"] == plots.FRAME_DURATION

@@ -336,3 +336,14 @@ def test_nats_per_step_are_those_of_all_steps(tmp_path: Path, run_train: Any) ->
     results = folder.status()["results"]
     lengths = load_data(folder.config()).splits.test.c
     torch.testing.assert_close(results["test/elbo_per_step"], results["test/elbo"] / float(lengths.mean()))
+
+
+def test_chain_that_leaves_the_region_of_its_training_stays_finite() -> None:
+    torch.manual_seed(0)
+    prior = priors.Markov(100 * D, D)
+    for part in (prior.gate, prior.nonlinear):
+        for weight in part.parameters():
+            nn.init.normal_(weight, std=0.1)
+    nn.init.constant_(prior.log_variance.weight, 5.0)  # σ grows as the exponential of |z|
+    z = prior().sample((1000,))
+    assert z.isfinite().all()

@@ -33,6 +33,8 @@ MAX_SIDE = 256
 """Side of one image in a picture, in pixels."""
 MAX_FRAMES = 10
 """Of a sequence of images, drawn side by side."""
+FRAME_DURATION = 200
+"""Of an animation, in milliseconds."""
 MAX_COLUMNS = 1024
 """Columns of a heat map of vectors; more dimensions are averaged in groups."""
 MAX_CLASSES = 20
@@ -270,10 +272,13 @@ def latent_bars(variance: Tensor, kl: Tensor | None, threshold: float, caption: 
     return figure
 
 
-def save(picture: Image.Image | Figure, path: Path) -> None:
-    """Write a picture or a figure in the format of the file name's suffix."""
+def save(picture: Image.Image | Figure | Sequence[Image.Image], path: Path) -> None:
+    """Write a picture, a figure or the frames of an animation in the format of the file name's suffix."""
     buffer = io.BytesIO()
-    if isinstance(picture, Figure):
+    if isinstance(picture, Sequence):
+        first, *others = picture
+        first.save(buffer, path.suffix[1:], save_all=True, append_images=others, duration=FRAME_DURATION, loop=0)
+    elif isinstance(picture, Figure):
         FigureCanvasAgg(picture)
         picture.savefig(buffer, format=path.suffix[1:])
     else:

@@ -118,10 +118,10 @@ def short(value: float) -> str:
 
 
 def save_pictures(folder: RunFolder, samples: int, task: str, result: TaskResult) -> list[str]:
-    """Write pictures and pages to `images/<samples>_<task>_<what>.…`; returns their paths in the run folder."""
+    """Write pictures, pages and animations to `images/<samples>_<task>_<what>.…`; returns their paths in the folder."""
     folder.images.mkdir(exist_ok=True)
     names = []
-    for kind, files in ((".png", result.pictures), (".html", result.pages)):
+    for kind, files in ((".png", result.pictures), (".html", result.pages), (".gif", result.animations)):
         for what, content in files.items():
             path = folder.images / ("_".join(filter(None, [f"{samples:09d}", task, what])) + kind)
             atomic_write(path, content) if isinstance(content, str) else plots.save(content, path)

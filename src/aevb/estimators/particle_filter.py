@@ -82,11 +82,12 @@ class ParticleFilter(Estimator):
         return low_effective_sample_size(found, 10, f"the value may be too low: raise {self.key('num_particles')}")
 
 
-def filtered(vae: VAE, x: Tensor, num_particles: int) -> tuple[Tensor, Tensor, Particles]:
-    """Filter sequences x (B, T, *step_shape) by draws of q(z_t | z_{t−1}, x).
+def filtered(vae: VAE, x: Tensor, num_particles: int, until: int | None = None) -> tuple[Tensor, Tensor, Particles]:
+    """Filter the first `until` steps (all: None) of sequences x (B, T, *step_shape), by draws of q(z_t | z_{t−1}, x).
 
     Returns:
-        log p̂(x) in nats, (B,); the mean over steps of the effective sample size, (B,); the particles at the end.
+        log p̂ of these steps in nats, (B,); the mean over them of the effective sample size, (B,); the particles after
+        the last.
 
     Raises:
         ValueError: the model is none of sequences.
@@ -98,7 +99,7 @@ def filtered(vae: VAE, x: Tensor, num_particles: int) -> tuple[Tensor, Tensor, P
     log_weights, shape = x.new_zeros(num_particles, len(x)), (num_particles, len(x), 1)
     z_q, z_p, x_before, state = q.start, p.start, torch.zeros_like(x[:, :1]), None
     log_likelihood, sizes = x.new_zeros(len(x)), []
-    for step in range(q.steps):
+    for step in range(q.steps if until is None else until):
         q_t, p_t = (each.step(z.expand(*shape, *z.shape[-1:]), step)[0] for each, z in ((q, z_q), (p, z_p)))
         z = q_t.expand(torch.Size(shape)).sample()
         x_t = x[:, step : step + 1]
@@ -112,6 +113,7 @@ def filtered(vae: VAE, x: Tensor, num_particles: int) -> tuple[Tensor, Tensor, P
         particles = Particles(z, state, log_weights).drawn_by_weight(num_particles, where=poor)
         (z, state, log_weights), x_before = particles, x_t
         z_q = z_p = z
+    exists = exists[:, : len(sizes)]
     sizes_of_steps = torch.where(exists.T, torch.stack(sizes), 0.0).sum(0) / exists.sum(1)
     return log_likelihood + log_mean(log_weights), sizes_of_steps, particles
 

@@ -13,6 +13,9 @@ from aevb.networks.mlp import MLP
 from aevb.priors.base import Prior
 from aevb.types import Size, Sizes
 
+MAX_LOG_VARIANCE = 4.0
+"""Of a transition, so that a chain that leaves the region of its training does not grow without end."""
+
 
 class OverSteps(Prior):
     """Base class: a prior that takes the lengths of sequences as the condition c, (B,).
@@ -67,7 +70,8 @@ class Markov(OverSteps):
     W starts as the identity: each dimension may follow a linear or a nonlinear transition.
 
     Source: Krishnan, Shalit & Sontag, Structured inference networks for nonlinear state space models (2017), arXiv
-    1609.09869, section 5 (there the variance is a softplus).
+    1609.09869, section 5 (there the variance is a softplus; here its logarithm is
+    cut off at 4).
 
     Args:
         hidden: Units of the hidden layers of g and h.
@@ -94,7 +98,8 @@ class Markov(OverSteps):
         """p(z_t | z_{t−1}) for z_{t−1} (..., step_dim), the same at each step."""
         gate, nonlinear = self.gate(z).sigmoid(), self.nonlinear(z)
         mean = torch.lerp(self.linear(z), nonlinear, gate)
-        return diagonal_gaussian(mean, self.log_variance(nonlinear.relu())), None
+        log_variance = self.log_variance(nonlinear.relu()).clamp(max=MAX_LOG_VARIANCE)
+        return diagonal_gaussian(mean, log_variance), None
 
 
 class FromIdentity(nn.Linear):

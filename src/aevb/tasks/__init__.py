@@ -2,6 +2,7 @@
 
 from aevb.tasks.base import Task, TaskResult
 from aevb.tasks.explorer import Explorer
+from aevb.tasks.forecast import Forecast
 from aevb.tasks.imputation import Denoise, Inpaint, SuperResolution
 from aevb.tasks.latents import Latents
 from aevb.tasks.layers import Layers
@@ -11,6 +12,7 @@ from aevb.tasks.traversal import Interpolation, Traversal
 __all__ = [
     "Denoise",
     "Explorer",
+    "Forecast",
     "Inpaint",
     "Interpolation",
     "Latents",

@@ -1,7 +1,7 @@
 """The interface of tasks."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple
@@ -30,6 +30,8 @@ class TaskResult(NamedTuple):
     pictures: Mapping[str, Image | Figure] = MappingProxyType({})
     pages: Mapping[str, str] = MappingProxyType({})
     """HTML."""
+    animations: Mapping[str, Sequence[Image]] = MappingProxyType({})
+    """Frames, for a GIF each."""
 
 
 @dataclass(frozen=True)
