@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
-from speed import EPOCH, PAPER, measure, medians, parse, write
+from speed import EPOCH, PAPER, measure, medians, on_device, parse, write
 
 SIZES = {"batch": (20, 500), "hidden": (100, 1000), "latent": (2, 200), "num_samples": (2, 10)}
 """Beside the paper's."""
@@ -51,7 +51,7 @@ def plot(results: dict[str, dict[str, Any]], names: list[str], path: Path) -> No
         axes.minorticks_off()
         axes.set_xlabel(TITLES[key])
         axes.spines[["top", "right"]].set_visible(False)
-    panels[0].set_yticks([3000, 10_000, 30_000], ["3,000", "10,000", "30,000"])
+    panels[0].yaxis.set_major_formatter("{x:,.0f}")
     panels[0].set_ylabel("images per second")
     panels[0].legend(frameon=False)
     figure.savefig(path, dpi=150)
@@ -82,8 +82,8 @@ def main() -> None:
             print(f"{repeat + 1}/{arguments.repeats}  {size:18} {rates}", flush=True)
     results = {size: {name: medians(done) for name, done in found.items()} for size, found in runs.items()}
     print(f"\n{table(results, arguments.names)}\n")
-    write(arguments.out, "scaling", PAPER | {"minibatches": minibatches}, results)
-    plot(results, arguments.names, arguments.out / "scaling.png")
+    write(arguments.out, on_device("scaling"), PAPER | {"minibatches": minibatches}, results)
+    plot(results, arguments.names, arguments.out / f"{on_device('scaling')}.png")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,8 @@
 
 Every repeat runs each contender once, one after the other, in a process of its own, and the medians over the repeats
 are compared; so a machine that is now faster and now slower is so for all. It prints the table, and writes speed.json
-and speed.png. `scaling.py` does the same over the sizes of the model and of the minibatches.
+and speed.png, on a machine with a GPU speed_gpu.json and speed_gpu.png. `scaling.py` does the same over the sizes of
+the model and of the minibatches.
 """
 
 import argparse
@@ -32,9 +33,12 @@ OURS = "python train.py"
 
 OURS_COMPILED = "python train.py steps=compiled"
 
+OURS_EAGER = "python train.py steps=eager"
+
 CONTENDERS = {
     OURS: [],
     OURS_COMPILED: ["steps=compiled"],
+    OURS_EAGER: ["steps=eager"],
     "pytorch/examples": ["pytorch_example.py"],
     "pythae": ["pythae_trainer.py"],
     "Lightning + DataLoader": ["lightning_loader.py"],
@@ -42,8 +46,10 @@ CONTENDERS = {
     "PyTorch, torch.compile": ["plain_pytorch.py", "--compile"],
     "JAX, jit + scan": ["jax_scan.py"],
 }
+OF_OURS = (OURS, OURS_COMPILED, OURS_EAGER)
+
 SETTLED = 300
-"""Minibatches after which a run of ours is timed: its steps have been recorded or compiled."""
+"""Minibatches after which a run of ours is timed: its steps have been recorded, captured or compiled."""
 
 EPOCH = 50_000
 
@@ -53,7 +59,7 @@ PAPER = {"batch": 100, "hidden": 500, "latent": 20, "num_samples": 1, "lr": 0.01
 
 def command(name: str, options: dict[str, Any], folder: Path) -> list[str]:
     """How to start a contender; ours writes its run folder to `folder`."""
-    if name not in (OURS, OURS_COMPILED):
+    if name not in OF_OURS:
         script, *flags = CONTENDERS[name]
         given = [part for key, value in options.items() for part in (f"--{key.replace('_', '-')}", str(value))]
         return [sys.executable, str(PEERS / script), *flags, *given]
@@ -93,7 +99,7 @@ def measure(name: str, options: dict[str, Any]) -> dict[str, float]:
         if done.returncode:
             print(done.stderr, file=sys.stderr)
             done.check_returncode()
-        if name in (OURS, OURS_COMPILED):
+        if name in OF_OURS:
             return read_metrics(run / "metrics.csv", SETTLED * options["batch"])
         result: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
         return result
@@ -166,10 +172,10 @@ def plot(results: dict[str, dict[str, Any]], path: Path) -> None:
     """A bar for each contender."""
     figure, axes = plt.subplots(figsize=(7.5, 3.6), layout="constrained")
     ranked = sorted(results.items(), key=lambda item: item[1]["images_per_second"])
-    colours = ["C0" if name in (OURS, OURS_COMPILED) else "0.7" for name, _ in ranked]
+    colours = ["C0" if name in OF_OURS else "0.7" for name, _ in ranked]
     bars = axes.barh([name for name, _ in ranked], [r["images_per_second"] for _, r in ranked], color=colours)
     axes.bar_label(bars, fmt="{:,.0f}", padding=3)
-    axes.set_xlabel("images per second")
+    axes.set_xlabel(f"images per second on {machine()['gpu'] or 'a CPU'}")
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=150)
     plt.close(figure)
@@ -194,6 +200,11 @@ def parse(description: str | None, samples: int, repeats: int, only: str) -> arg
     return arguments
 
 
+def on_device(stem: str) -> str:
+    """The name of a file of results, of this kind of device."""
+    return f"{stem}_gpu" if machine()["gpu"] else stem
+
+
 def write(folder: Path, stem: str, settings: dict[str, Any], results: dict[str, Any]) -> None:
     """The results as JSON, with what they belong to."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -206,8 +217,8 @@ def main() -> None:
     settings = PAPER | {"samples": arguments.samples}
     results = compare(arguments.names, settings | {"data": arguments.data}, arguments.repeats)
     print(f"\n{table(results)}\n")
-    write(arguments.out, "speed", settings, results)
-    plot(results, arguments.out / "speed.png")
+    write(arguments.out, on_device("speed"), settings, results)
+    plot(results, arguments.out / f"{on_device('speed')}.png")
 
 
 if __name__ == "__main__":
