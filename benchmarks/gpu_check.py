@@ -5,7 +5,8 @@
 1. The tests that need a GPU (`pytest -m gpu`): graphs have the bits of eager steps, resumed runs those of uninterrupted
    ones, every part is captured.
 2. Images per second of the paper's MNIST model (784-500-20, minibatches of 100, Adagrad, random images): our eager,
-   captured and compiled steps, a plain PyTorch loop without and with torch.compile, and JAX where it is installed.
+   captured and compiled steps and several runs together (`seeds=8`), a plain PyTorch loop without and with
+   torch.compile, and JAX where it is installed.
 
 It prints PASS or FAIL for each, and ends with exit code 1 if one failed. `--device cpu` is a dry run of the second
 part.
@@ -31,8 +32,10 @@ from importance_sampling import paper_model
 from speed import PAPER, ROOT, measure
 
 from aevb.data import BatchLoader
+from aevb.data.members import MemberLoader
 from aevb.data.module import automatic_block_size
 from aevb.objectives import SGVB
+from aevb.training.members import Members
 from aevb.training.module import AEVB
 
 STEPS = {"eager": "eager", "auto": "captured", "compiled": "compiled"}
@@ -53,9 +56,10 @@ class Watch(pl.Callback):
         self.start = time.perf_counter()
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        self.minibatches += len(batch[0])
+        count = len(outputs["loss"])
+        self.minibatches += count
         if self.mark:
-            self.timed += len(batch[0])
+            self.timed += count
         elif self.minibatches >= self.settled:
             self.mark = time.perf_counter()
 
@@ -66,21 +70,28 @@ class Watch(pl.Callback):
         self.runner = module.runner.active.name
 
 
-def train(steps: str, device: str, images: torch.Tensor, minibatches: int, settled: int) -> tuple[float, float, str]:
+def train(
+    steps: str, device: str, images: torch.Tensor, minibatches: int, settled: int, members: int
+) -> tuple[float, float, str]:
     """Images per second, the seconds of the first minibatches, and how steps were executed in the end."""
     torch.manual_seed(0)
-    objective = SGVB(weight_prior=False)  # the peers have none
-    optimizer = partial(torch.optim.Adagrad, lr=0.01, fused=True)
-    model, batch = paper_model(latent_dim=20, hidden=500), PAPER["batch"]
-    module = AEVB(model, objective, optimizer, steps=steps, max_samples=minibatches * int(batch))  # type: ignore[arg-type]
-    block = automatic_block_size(device, len(images) // int(batch), 4 * images[0].numel() * int(batch))
-    loader = BatchLoader(images.to(device), batch_size=int(batch), shuffle=True, block_size=block)
+    batch = int(PAPER["batch"])
+    size = automatic_block_size(device, len(images) // batch, 4 * images[0].numel() * batch)
+    modules, loaders = [], []
+    for seed in range(members):
+        objective = SGVB(weight_prior=False)  # the peers have none
+        optimizer = partial(torch.optim.Adagrad, lr=0.01, fused=True)
+        settings: dict[str, Any] = {"seed": seed, "steps": steps, "max_samples": minibatches * batch}
+        modules.append(AEVB(paper_model(latent_dim=20, hidden=500), objective, optimizer, **settings))
+        loaders.append(BatchLoader(images.to(device), batch_size=batch, shuffle=True, seed=seed, block_size=size))
     watch = Watch(settled)
     pl.Trainer(
         accelerator="gpu" if device == "cuda" else "cpu", devices=1, max_epochs=-1, callbacks=[watch], logger=False,
         enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
-    ).fit(module, loader)  # fmt: skip
-    return watch.timed * int(batch) / (watch.end - watch.mark), watch.mark - watch.start, watch.runner
+    ).fit(
+        modules[0] if members == 1 else Members(modules), loaders[0] if members == 1 else MemberLoader(loaders)
+    )  # fmt: skip
+    return members * watch.timed * batch / (watch.end - watch.mark), watch.mark - watch.start, watch.runner
 
 
 def report(name: str, check: Callable[[], str]) -> bool:
@@ -103,9 +114,10 @@ def tests() -> str:
     return done.stdout.splitlines()[-1]
 
 
-def ours(steps: str, arguments: argparse.Namespace, images: torch.Tensor) -> str:
+def ours(steps: str, arguments: argparse.Namespace, images: torch.Tensor, members: int = 1) -> str:
     """The speed of our steps; raises an error where they are not executed as the setting asks on a GPU."""
-    rate, seconds, runner = train(steps, arguments.device, images, arguments.minibatches, arguments.settled)
+    minibatches = max(arguments.minibatches // members, 2 * arguments.settled)
+    rate, seconds, runner = train(steps, arguments.device, images, minibatches, arguments.settled, members)
     if arguments.device == "cuda" and runner != STEPS[steps]:
         raise RuntimeError(f"steps were {runner}")
     return f"{rate:>11,.0f} images/s, {seconds:.1f} s for the first {arguments.settled} minibatches, {runner}"
@@ -130,6 +142,7 @@ def main() -> int:
     parser.add_argument("--minibatches", type=int, default=20_000, help="of a run of ours (default: %(default)s)")
     parser.add_argument("--settled", type=int, default=500, help="the first, not timed (default: %(default)s)")
     parser.add_argument("--images", type=int, default=50_000, help="of the data set (default: %(default)s)")
+    parser.add_argument("--members", type=int, default=8, help="runs trained together (default: %(default)s)")
     parser.add_argument("--no-peers", action="store_true")
     arguments = parser.parse_args()
     if arguments.device == "cuda" and not torch.cuda.is_available():
@@ -149,6 +162,8 @@ def main() -> int:
         for steps in STEPS:
             name = f"steps={steps}" + (", TF32" if precision == "high" else "")
             passed.append(report(name, partial(ours, steps, arguments, images)))
+        members = partial(ours, "auto", arguments, images, arguments.members)
+        passed.append(report(f"{arguments.members} members", members))
     for name in () if arguments.no_peers else PEERS:
         if name.startswith("JAX") and find_spec("jax") is None:
             print(f"      {name:32} jax is not installed")

@@ -272,7 +272,8 @@ class Captured(StepRunner):
         starts = with_zeros(before, metrics)
         if not all(map(nearly_equal, expected * 2, found + again, starts * 2)):
             return False
-        log.info("kernels of this device are not deterministic: results are reproduced up to rounding")
+        reason = "kernels of this device are not deterministic"
+        log.log(self.step.log_level, "%s: results are reproduced up to rounding", reason)
         return True
 
     def fail(self, reason: str) -> None:
@@ -281,7 +282,7 @@ class Captured(StepRunner):
         self.runs.clear()
         if not any(group.get("fused") or group.get("capturable") for group in self.step.optimizer.param_groups):
             self.move_counters(torch.device("cpu"))
-        log.info("training steps are %s, not %s: %s", self.fallback.name, self.name, reason)
+        log.log(self.step.log_level, "training steps are %s, not %s: %s", self.fallback.name, self.name, reason)
 
 
 class CapturedProgram(Captured):
