@@ -51,7 +51,7 @@ def test_choice_composes_and_can_be_built(choice, tmp_path):
     require_allowed(config)
     module = instantiate(config.module)
     module.objective.num_data = 1000
-    assert module.configured_optimizer().param_groups
+    assert all(optimizer.param_groups for optimizer in module.configured_optimizers())
     module.configure_optimizers()
     x = torch.bernoulli(torch.full((3, *config.data.shape), 0.5))
     assert module.objective.evaluate(module.vae.p, module.vae.q, x).elbo.isfinite().all()
