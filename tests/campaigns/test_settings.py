@@ -44,9 +44,10 @@ MEANT = [
     ("trainer.devices", [1]),
     ("sweep.first_trials", [{"a": 1}]),
     ("optimizer.fused", None),
+    ("optimizer.lr", [1.0]),  # of one seed
     ("metrics", "abc"),
 ]
-"""Values of the above that a key can have."""
+"""Values of these kinds that are valid for a key."""
 
 
 def composed(program: str, *overrides: str) -> DictConfig:
