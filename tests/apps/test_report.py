@@ -2,6 +2,8 @@
 
 import base64
 import re
+import subprocess
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote
@@ -9,8 +11,10 @@ from urllib.parse import unquote
 import pytest
 from hydra import compose, initialize_config_dir
 
+import aevb
 from aevb.apps.report import report
 from aevb.errors import ConfigError
+from aevb.runs.folder import RunFolder
 
 CONF = Path(__file__).parents[2] / "conf"
 
@@ -110,3 +114,18 @@ def test_command_takes_folders_as_a_shell_completes_them(command, tmp_path):
     assert process.returncode == 0, process.stderr
     assert process.stdout.startswith("runs: outputs/a=b,c\n")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_tables_and_wrong_settings_need_no_torch(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    RunFolder("run").create(aevb.compose(["paths.run=run"]), [])
+    check = "import atexit, sys; atexit.register(lambda: print('torch' in sys.modules, flush=True)); "
+    for arguments, expected in (
+        (["report", "runs=run", "parts=[table]"], "report on 1 run: outputs/report/report.html"),
+        (["train", "data=array", "data.path=nowhere.npy"], "error: data.path: nowhere.npy does not exist"),
+    ):
+        code = f"{check}sys.argv = ['aevb', *{arguments}]; from aevb.apps.program import main; main()"
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100)
+        assert expected in done.stdout + done.stderr
+        assert done.stdout.splitlines()[-1] == "False"

@@ -4,7 +4,8 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from aevb.reports import find, inference_gaps
+from aevb.reports import find
+from aevb.reports.gaps import inference_gaps
 
 from ..estimators.test_gaps import ELBO, LOCAL, SAMPLED
 

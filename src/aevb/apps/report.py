@@ -63,9 +63,13 @@ def make(
             curves = (reports.bound if part == "figure2" else reports.marginal_likelihood)(runs)
             items += [] if curves is None else [curves, reports.numbers(curves)]
         elif part == "gaps":
-            items.append(reports.inference_gaps(runs))
+            from aevb.reports.gaps import inference_gaps  # torch, which tables do without
+
+            items.append(inference_gaps(runs))
         else:
-            item, unloadable = (reports.manifolds if part == "figure4" else reports.prior_samples)(runs, allow)
+            from aevb.reports.samples import manifolds, prior_samples  # torch and Lightning
+
+            item, unloadable = (manifolds if part == "figure4" else prior_samples)(runs, allow)
             items.append(item)
             skipped += unloadable
     return [item for item in items if item is not None], skipped

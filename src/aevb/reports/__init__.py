@@ -1,10 +1,8 @@
 """Reports on run folders: learning curves, tables, the paper's figures, and a page with all of them."""
 
 from aevb.reports.figures import Item, bound, learning_curves, marginal_likelihood, numbers
-from aevb.reports.gaps import inference_gaps
 from aevb.reports.page import write_page
 from aevb.reports.reading import Run, Skipped, find
-from aevb.reports.samples import manifolds, prior_samples
 from aevb.reports.table import table
 
 __all__ = [
@@ -13,12 +11,9 @@ __all__ = [
     "Skipped",
     "bound",
     "find",
-    "inference_gaps",
     "learning_curves",
-    "manifolds",
     "marginal_likelihood",
     "numbers",
-    "prior_samples",
     "table",
     "write_page",
 ]

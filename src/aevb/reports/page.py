@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from aevb import pages, plots
+from aevb import pages
 from aevb.files import atomic_write
 from aevb.reports.figures import DATA, Item, grouped
 from aevb.reports.reading import Skipped
@@ -52,6 +52,8 @@ def write_part(item: Item, folder: Path) -> dict[str, Any]:
     if item.figure is not None:
         picture = folder / f"{item.name}.png"
         files += [picture, picture.with_suffix(".svg")]
+        from aevb import plots  # torch, which tables do without
+
         for path in files[-2:]:
             plots.save(item.figure, path)
         png = base64.b64encode(picture.read_bytes()).decode()

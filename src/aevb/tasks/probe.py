@@ -5,9 +5,6 @@ from typing import ClassVar
 
 import numpy as np
 import torch
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from aevb.data.module import Split
 from aevb.tasks.base import Task, TaskResult, encoded_means
@@ -45,6 +42,11 @@ class Probe(Task):
             raise ValueError(
                 f"task=probe needs labels that are classes, got {classes:,} different labels of {len(y):,} datapoints"
             )
+        # They take most of a second, for which no other task need wait.
+        from sklearn.linear_model import LogisticRegression
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import StandardScaler
+
         classifier = make_pipeline(StandardScaler(), LogisticRegression(C=self.inverse_penalty, max_iter=1000))
         classifier.fit(encoded_means(vae, train).cpu().numpy(), y)
         accuracy = float(classifier.score(encoded_means(vae, data).cpu().numpy(), labels))
