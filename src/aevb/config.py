@@ -42,6 +42,7 @@ PARTS = {
     "logger": (
         "aevb.training.loggers.WandbLogger",
         "pytorch_lightning.loggers.CSVLogger",
+        "pytorch_lightning.loggers.MLFlowLogger",
         "pytorch_lightning.loggers.TensorBoardLogger",
     ),
     "trainer": (

@@ -81,7 +81,7 @@ SCHEMAS: dict[str, dict[str, Any]] = {
         "optimizer": Part(),
         "schedule": Part(or_null=True),
         "callbacks": Parts(),
-        "logger": Part(or_empty=True),
+        "logger": Parts(),
         "trainer": Part(),
         "module": Part(),
     },

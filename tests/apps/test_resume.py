@@ -125,6 +125,6 @@ def test_moved_run_continues_in_its_new_folder(run_train, tmp_path):
     moved = RunFolder(shutil.move(folder.path, tmp_path / "moved"))
     run_train(f"resume={moved.path}", "max_samples=1500", folder=moved.path)
     assert moved.status()["samples"] == 1500
-    assert moved.config().logger.save_dir == str(moved.path)
+    assert moved.config().logger.csv.save_dir == str(moved.path)
     assert (moved.path / "csv" / "metrics.csv").is_file()
     assert not folder.path.exists()

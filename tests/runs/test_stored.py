@@ -124,7 +124,7 @@ def test_relocate_replaces_the_folders_of_run_and_data(tmp_path, monkeypatch):
 
 
 WANDB = {"_target_": "aevb.training.loggers.WandbLogger", "project": "aevb", "entity": None, "offline": None}
-COMMAND = {"paths": {"run": None, "data": "data"}, "logger": WANDB | {"log_model": False}, "data": {}}
+COMMAND = {"paths": {"run": None, "data": "data"}, "logger": {"wandb": WANDB | {"log_model": False}}, "data": {}}
 
 
 def confined(tmp_path, stored, **command):
@@ -179,9 +179,11 @@ def test_paths_inside_of_the_run_folder_are_kept(tmp_path):
     ],
 )
 def test_stored_logger_sends_only_where_the_command_sends(tmp_path, stored, command, offline):
-    config, notes = confined(tmp_path, {"logger": WANDB | {"log_model": True} | stored}, logger=WANDB | command)
-    assert config.logger.offline is offline
-    assert config.logger.log_model is False
+    config, notes = confined(
+        tmp_path, {"logger": {"wandb": WANDB | {"log_model": True} | stored}}, logger={"wandb": WANDB | command}
+    )
+    assert config.logger.wandb.offline is offline
+    assert config.logger.wandb.log_model is False
     assert len(notes) == (offline is True and stored.get("offline") is not True)
 
 

@@ -135,14 +135,14 @@ def check_fit(config: DictConfig, module: AEVB, data: InMemoryDataModule) -> Non
 
 
 def make_loggers(config: DictConfig, folder: RunFolder, resumed: Mapping[str, Any]) -> list[Logger]:
-    """The logger of the run's own files, truncated to the rows of the last checkpoint, and the configured logger."""
+    """The logger of the run's own files, truncated to the rows of the last checkpoint, and the configured loggers."""
     if rank():
         return []
     metrics = MetricsFile(folder.metrics_file)
     metrics.truncate(resumed)
     status = folder.status()
-    chosen = make_logger(config.logger, id=status["id"], resumed_after=status.get("resumed_after"))
-    return [metrics] if chosen is None else [metrics, chosen]
+    identity = {"id": status["id"], "resumed_after": status.get("resumed_after")}
+    return [metrics, *(make_logger(node, **identity) for node in config.logger.values() if node is not None)]
 
 
 def log_settings(config: DictConfig, loggers: list[Logger]) -> None:

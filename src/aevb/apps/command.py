@@ -42,9 +42,10 @@ class Command:
         is_job = hydra.mode == RunMode.MULTIRUN
         if is_job and config.resume is not None:
             raise ConfigError("resume: the same command again continues a sweep; drop resume, or -m")
-        if is_job and "group" in config.logger:
-            # Stored with the run, so that a job that is resumed alone keeps it.
-            config.logger.group = config.logger.group or Path(hydra.sweep.dir).name
+        for logger in config.logger.values() if is_job else ():
+            if logger is not None and "group" in logger:
+                # Stored with the run, so that a job that is resumed alone keeps it.
+                logger.group = logger.group or Path(hydra.sweep.dir).name
         folder = RunFolder(os.path.relpath(config.paths.run))
         return cls(config, list(hydra.overrides.task), folder, bool(is_job), hydra)
 

@@ -26,7 +26,16 @@ from aevb.data.module import require_equal_shares
 from aevb.distributed.devices import num_processes
 from aevb.distributed.processes import train_together
 from aevb.distributed.world import Rendezvous, is_one_of_many, rank
-from aevb.errors import EXPECTED, ConfigError, LockedError, OtherRunError, Stopped, first_line, last_line
+from aevb.errors import (
+    EXPECTED,
+    ConfigError,
+    LockedError,
+    NonFiniteLossError,
+    OtherRunError,
+    Stopped,
+    first_line,
+    last_line,
+)
 from aevb.files import remove_temporaries, require_own_files
 from aevb.runs.folder import RunFolder
 from aevb.runs.load import build
@@ -176,17 +185,19 @@ def checkpoint_errors(module: AEVB, resumed: dict[str, Any], folder: RunFolder) 
 @contextmanager
 def logging_started(loggers: list[Logger], config: DictConfig, folder: RunFolder) -> Iterator[None]:
     """Start the loggers with the configuration, and finish them with the exit code of the training."""
-    exit_code = 0
+    exit_code, guarded = 0, [logger for logger in loggers if isinstance(logger, GuardedLogger)]
     try:
         log_settings(config, loggers)
         yield
     except BaseException as error:
         exit_code = exit_code_of(error)
+        if isinstance(error, NonFiniteLossError):
+            for logger in guarded:
+                logger.alert(f"{folder.path.name} diverged", str(error))
         raise
     finally:
-        for logger in loggers:
-            if isinstance(logger, GuardedLogger):
-                logger.finish(exit_code, folder.best_checkpoint)
+        for logger in guarded:
+            logger.finish(exit_code, folder.best_checkpoint)
 
 
 def test(trainer: pl.Trainer, module: AEVB, data: InMemoryDataModule, folder: RunFolder) -> dict[str, float]:

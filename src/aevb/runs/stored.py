@@ -213,17 +213,20 @@ def confine(stored: DictConfig, command: DictConfig) -> list[str]:
     urls = OmegaConf.select(stored, "data.urls")
     if urls is not None and urls != OmegaConf.select(command, "data.urls"):
         del stored.data.urls
-    if isinstance(logger := stored.get("logger"), DictConfig) and "offline" in logger:
-        own: Any = command.logger if command.logger.get("_target_") == logger.get("_target_") else {}
+    for name, logger in (stored.get("logger") or {}).items():
+        if not isinstance(logger, DictConfig) or "offline" not in logger:
+            continue
+        own: Any = command.logger.get(name) or {}
+        own = own if own.get("_target_") == logger.get("_target_") else {}
         logger.log_model = bool(own.get("log_model"))
         if logger.offline is True:
-            return changes
+            continue
         if any(logger.get(key) != own.get(key) for key in DESTINATION) or not own:
             logger.offline = True
             where = "/".join(str(logger.get(key)) for key in DESTINATION if logger.get(key))
             changes.append(
                 f"offline: this command does not send to {where}, as the run did; to send, add "
-                + " ".join(f"logger.{key}={logger.get(key)}" for key in DESTINATION if logger.get(key))
+                + " ".join(f"logger.{name}.{key}={logger.get(key)}" for key in DESTINATION if logger.get(key))
             )
         else:
             logger.offline = own.offline

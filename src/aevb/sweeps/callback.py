@@ -79,8 +79,10 @@ class Sweep(Callback):
         atexit.unregister(self.end)
         rows = self.end()
         exit_code = int(any(row["state"] in ("failed", "unusable") for row in rows))
-        if rows and str(config.logger.get("_target_")).endswith("WandbLogger"):
-            settings = {name: config.logger[name] for name in ("project", "entity", "group", "tags", "offline")}
+        for logger in config.logger.values() if rows else ():
+            if logger is None or not str(logger.get("_target_")).endswith("WandbLogger"):
+                continue
+            settings = {name: logger[name] for name in ("project", "entity", "group", "tags", "offline")}
             where = log_sweep_table(self.folder, rows, list(rows[0]), **settings, exit_code=exit_code)
             print(f"wandb  {where}", flush=True)
         if exit_code:

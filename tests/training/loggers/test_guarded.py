@@ -1,12 +1,15 @@
 """Loggers that cannot start, or fail, cost no training."""
 
+import csv
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import wandb
 from omegaconf import DictConfig, OmegaConf
+from PIL import Image
 
-from aevb.errors import ConfigError
+from aevb.errors import ConfigError, Stopped
 from aevb.training.loggers import (
     make_logger,
 )
@@ -104,3 +107,50 @@ def test_bad_environment_of_wandb_is_named(tmp_path, monkeypatch):
     with pytest.raises(ConfigError, match=r"^logger: wandb refuses its environment or settings file: .*not secure"):
         make_logger(wandb_config(folder=str(tmp_path)))
     wandb.teardown()
+
+
+TINY = ["max_samples=300", "model.encoder.hidden=[8]", "callbacks.images.num_samples=4", "logger.wandb.offline=true"]
+
+
+def test_several_loggers_have_the_same_metrics(run_train, tmp_path):
+    folder, _ = run_train("logger=[wandb,csv,tensorboard]", *TINY)
+    with (folder.path / "csv" / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    own = [row for row in csv.DictReader(folder.metrics_file.open()) if row["test/elbo"]]
+    assert [float(row["test/elbo"]) for row in rows if row["test/elbo"]] == [float(row["test/elbo"]) for row in own]
+    assert list((folder.path / "tensorboard").glob("events.*"))
+    assert list((folder.path / "wandb").glob("offline-run-*"))
+    run_train(f"resume={folder.path}", "max_samples=600", folder=folder.path)
+    assert folder.config().logger.csv.save_dir == str(folder.path.absolute())
+
+
+def test_mlflow_has_metrics_and_pictures_in_a_folder(run_train, monkeypatch):
+    mlflow = pytest.importorskip("mlflow")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    folder, elbo = run_train("logger=mlflow", *TINY[:3])
+    client = mlflow.MlflowClient(f"file:{folder.path}/mlruns")
+    (run,) = client.search_runs([client.get_experiment_by_name("aevb").experiment_id])
+    assert run.data.metrics["val/elbo"] == pytest.approx(elbo)
+    assert run.data.params["model/latent_dim"] == "2"
+    assert client.get_metric_history(run.info.run_id, "test/elbo")[-1].step == 300
+    assert len(client.list_artifacts(run.info.run_id, "images")) >= 3
+
+
+def test_a_run_that_diverges_alerts(run_train, monkeypatch):
+    alerts = []
+    monkeypatch.setattr(wandb.Run, "alert", lambda run, title, text: alerts.append((title, text)))
+    with pytest.raises(Stopped):
+        run_train(*TINY, "optimizer=adam", "optimizer.lr=1e30")
+    ((title, text),) = alerts
+    assert title == "run diverged"
+    assert "the loss became" in text
+
+
+def test_pictures_have_captions(tmp_path):
+    logged = []
+    logger = make_logger(wandb_config(folder=str(tmp_path), offline=True))
+    logger.logger._experiment = SimpleNamespace(log=logged.append)
+    Image.new("L", (4, 4)).save(tmp_path / "picture.png")
+    logger.log_image("images/samples", tmp_path / "picture.png", 3000)
+    assert logged[0]["images/samples"]._caption == "samples after 3,000 training samples"

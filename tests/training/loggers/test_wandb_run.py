@@ -215,7 +215,7 @@ def test_online_only_with_credentials(tmp_path, monkeypatch):
     assert WandbLogger(tmp_path, offline=True)._wandb_init["mode"] == "offline"
 
 
-TINY = ["max_samples=300", "model.encoder.hidden=[16]", "callbacks.images=null", "logger.offline=true"]
+TINY = ["max_samples=300", "model.encoder.hidden=[16]", "callbacks.images=null", "logger.wandb.offline=true"]
 
 
 def put_away(folder: RunFolder, to: Path) -> None:
@@ -243,7 +243,9 @@ def test_job_of_a_sweep_is_a_run_of_the_sweeps_group_and_stays_it(run_train, tmp
 
 
 def test_group_and_name_of_the_users_own_are_kept(run_train):
-    folder, _ = run_train(*TINY, "hydra.mode=MULTIRUN", "logger.group=mine", "logger.name=me", "logger.tags=[paper]")
+    folder, _ = run_train(
+        *TINY, "hydra.mode=MULTIRUN", "logger.wandb.group=mine", "logger.wandb.name=me", "logger.wandb.tags=[paper]"
+    )
     run = run_of(folder.path)
     assert (run.run_group, run.display_name, list(run.tags)) == ("mine", "me", ["paper"])
 

@@ -6,12 +6,18 @@ from pathlib import Path
 
 import pytest
 import wandb
+import yaml
+from hydra import compose, initialize_config_dir
+from wandb.sdk.launch.sweeps.utils import create_sweep_command_args
 
+from aevb.settings import validate
 from aevb.training.loggers import (
     log_sweep_table,
 )
 
 from ...wandb_file import exit_code, read_offline_run, run_of, values
+
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(autouse=True)
@@ -51,3 +57,20 @@ def test_sweep_table_is_one_run_of_the_group_however_often_it_is_logged(tmp_path
     table = json.loads((second / "files" / logged["path"]).read_text())
     assert table["columns"] == ["seed", "test/elbo", "state"]
     assert table["data"] == [[0, -3.5, "finished"], [1, None, "failed"]]
+
+
+def test_the_sweep_of_the_docs_gives_commands_that_compose():
+    sweep = yaml.safe_load((ROOT / "docs" / "wandb_sweep.yaml").read_text())
+    parameters = sweep["parameters"]
+    chosen = {
+        name: {"value": node.get("value", node.get("min", node.get("values", [None])[0]))}
+        for name, node in parameters.items()
+    }
+    macros = create_sweep_command_args({"args": chosen})
+    command = [part for piece in sweep["command"] for part in macros.get(piece.strip("${}"), [piece])]
+    assert command[1:3] == ["python", "train.py"]
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        config = compose("train", [*command[3:], "paths.run=run"])
+    validate(config, "train")
+    assert (config.model.latent_dim, config.optimizer.lr, config.max_samples) == (2, 0.005, 200_000)
+    assert sweep["metric"] == {"name": config.metric, "goal": "maximize"}

@@ -9,11 +9,11 @@ from typing import Any
 import wandb
 from matplotlib.image import imread
 from omegaconf import DictConfig
-from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
+from pytorch_lightning.loggers import CSVLogger, Logger, MLFlowLogger, TensorBoardLogger
 from pytorch_lightning.loggers import WandbLogger as LightningWandbLogger
 
 from aevb.config import instantiate
-from aevb.errors import first_line
+from aevb.errors import ConfigError, first_line
 from aevb.training.loggers.wandb_run import WandbLogger
 
 log = logging.getLogger("aevb")
@@ -48,6 +48,11 @@ class GuardedLogger(Logger):
         """Log a picture file, if the logger takes pictures."""
         self.attempt(log_image, self.logger, name, path, samples)
 
+    def alert(self, title: str, text: str) -> None:
+        """Alert the user of a wandb run, as wandb's settings say: by e-mail, Slack or on the page."""
+        if isinstance(self.logger, WandbLogger):
+            self.attempt(self.logger.experiment.alert, title, text)
+
     def save(self) -> None:
         self.attempt(self.logger.save)
 
@@ -69,6 +74,8 @@ class GuardedLogger(Logger):
             return {"tensorboard": f"tensorboard --logdir {self.logger.save_dir}"}
         if isinstance(self.logger, CSVLogger):
             return {"csv": str(Path(self.logger.log_dir) / "metrics.csv")}
+        if isinstance(self.logger, MLFlowLogger):
+            return {"mlflow": f"mlflow ui --backend-store-uri {self.logger._tracking_uri}"}
         return {}
 
     def attempt(self, action: Callable[..., Any], *arguments: Any) -> None:
@@ -85,19 +92,29 @@ class GuardedLogger(Logger):
 def log_image(logger: Logger, name: str, path: Path, samples: int) -> None:
     """Log a picture file to a logger, if it takes pictures."""
     if isinstance(logger, LightningWandbLogger):
-        logger.log_metrics({name: wandb.Image(str(path))}, samples)  # type: ignore[dict-item]
+        caption = f"{name.rpartition('/')[2]} after {samples:,} training samples"
+        logger.log_metrics({name: wandb.Image(str(path), caption=caption)}, samples)  # type: ignore[dict-item]
     elif isinstance(logger, TensorBoardLogger):
         logger.experiment.add_image(name, imread(path), samples, dataformats="HWC")
+    elif isinstance(logger, MLFlowLogger):
+        logger.experiment.log_artifact(logger.run_id, str(path), "images")
 
 
-def make_logger(config: DictConfig, **identity: Any) -> GuardedLogger | None:
-    """The configured logger; None for `logger=none`.
+def make_logger(config: DictConfig, **identity: Any) -> GuardedLogger:
+    """The logger of a configuration.
 
     Args:
-        config: The node `logger`.
+        config: A node of `logger`.
         identity: `id` and `resumed_after` of a wandb run.
     """
-    if "_target_" not in config:
-        return None
-    is_wandb = config._target_ == f"{WandbLogger.__module__.rpartition('.')[0]}.{WandbLogger.__name__}"
-    return GuardedLogger(instantiate(config, **(identity if is_wandb else {})))
+    try:
+        return GuardedLogger(instantiate(config, **(identity if is_wandb(config) else {})))
+    except ConfigError:
+        raise
+    except Exception as error:  # of a library that is asked for its server or folder
+        raise ConfigError(f"{config._get_full_key(None)}: {first_line(error)}") from error
+
+
+def is_wandb(config: DictConfig) -> bool:
+    """Whether a node of `logger` is of wandb."""
+    return bool(config._target_ == f"{WandbLogger.__module__.rpartition('.')[0]}.{WandbLogger.__name__}")
