@@ -151,7 +151,7 @@ PROCESSES = {
     "got 'x'",
     "evaluate.py run=x split=tset": "error: split must be one of train, val, test, got 'tset'; did you mean test?",
     "report.py runs=x parts=5": "error: parts must be a list of one of table, learning_curves, figure2, figure3, "
-    "figure4, figure5, got 5",
+    "figure4, figure5, gaps, got 5",
 }
 
 
