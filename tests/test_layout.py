@@ -6,6 +6,7 @@ TESTS = Path(__file__).parent
 SOURCE = TESTS.parent / "src" / "aevb"
 
 WHOLE = {
+    "apps/test_conditional.py": "runs of models that take conditions, from start to end",
     "apps/test_configs.py": "conf/",
     "apps/test_experiments.py": "conf/experiment/",
     "apps/test_readme.py": "README.md and docs/",

@@ -30,7 +30,7 @@ PARTS = {
     "objective": ("aevb.objectives",),
     "optimizer": ("torch.optim",),
     "schedule": ("aevb.training.schedules", "torch.optim.lr_scheduler"),
-    "data": ("aevb.data",),
+    "data": ("aevb.data", "aevb.runs.encoded.Encoded"),
     "callbacks": (
         "aevb.training.callbacks",
         "aevb.estimators",

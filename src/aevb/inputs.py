@@ -80,7 +80,7 @@ def as_condition(
     """
     if condition_shape is None:
         if values is not None:
-            raise ValueError("the model takes no condition, but one is given")
+            raise ValueError("the model takes no condition, but one is given; model=conditional takes one")
         return None
     if values is None and is_optional:
         return None

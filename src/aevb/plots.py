@@ -276,6 +276,23 @@ def latent_bars(variance: Tensor, kl: Tensor | None, threshold: float, caption: 
     return figure
 
 
+def confusion(counts: Tensor, caption: str = "") -> Figure:
+    """How many datapoints of each class (rows) were taken for each class (columns), (classes, classes)."""
+    shares = counts.double() / counts.sum(1, keepdim=True).clamp(min=1)
+    classes = len(counts)
+    figure = Figure(figsize=(min(9, 2.5 + 0.4 * classes),) * 2, dpi=120, layout="constrained")
+    axes = figure.add_subplot()
+    axes.imshow(shares.numpy(), cmap="Blues", vmin=0, vmax=1)
+    if classes <= MAX_CLASSES:
+        for (row, column), count in np.ndenumerate(counts.numpy()):
+            colour = "white" if shares[row, column] > 0.5 else "black"
+            axes.text(column, row, f"{count}" if count else "", color=colour, ha="center", va="center", fontsize=7)
+        axes.set(xticks=range(classes), yticks=range(classes))
+    axes.set(xlabel="class found", ylabel="class")
+    axes.set_title(caption, fontsize="medium")
+    return figure
+
+
 def save(picture: Image.Image | Figure | Sequence[Image.Image], path: Path) -> None:
     """Write a picture, a figure or the frames of an animation in the format of the file name's suffix."""
     buffer = io.BytesIO()

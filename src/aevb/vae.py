@@ -12,7 +12,7 @@ from torch.distributions import Distribution
 from aevb.distributions.kl import rsample_and_log_prob, sample_and_kl
 from aevb.inputs import as_batch, as_condition, as_latents, require_finite
 from aevb.likelihoods import Likelihood
-from aevb.networks import Backbone, as_weights, condition_shape_of, given, initialize
+from aevb.networks import Backbone, Classifier, as_weights, condition_shape_of, given, initialize
 from aevb.networks.initialization import Initialization
 from aevb.posteriors import RecognitionHead
 from aevb.priors import Prior
@@ -91,14 +91,19 @@ class GenerativeModel(Model):
 class RecognitionModel(Model):
     """q_φ(z|x): an encoder and a posterior head; given a condition c, q(z|x, c).
 
+    Where c is a label, it may have a classifier q_φ(y|x) beside them.
+
     Shapes: x (B, *data_shape) → batch (B,), event (latent_dim,).
     """
 
-    def __init__(self, data_shape: Sequence[int], encoder: Backbone, head: RecognitionHead) -> None:
+    def __init__(
+        self, data_shape: Sequence[int], encoder: Backbone, head: RecognitionHead, classifier: Classifier | None = None
+    ) -> None:
         super().__init__()
         self.data_shape = tuple(data_shape)
         self.encoder = encoder
         self.head = head
+        self.classifier = classifier
 
     def forward(self, x: Tensor) -> Distribution:
         return cast(Distribution, self.head(self.encoder(as_weights(x, self.encoder))))
@@ -142,6 +147,7 @@ class VAE(Checked, nn.Module):
         initialization_std: σ of `normal`.
         latent_dims: Dimensions of z_1, …, z_L of a model with several layers; they add up to latent_dim.
         condition_shape: Shape of one datapoint's condition c, which parts take that have this setting; None: none does.
+        classifier: (data_shape, num_classes) → q(y|x), where conditions are one-hot labels y.
 
     Attributes:
         p: The generative model, θ.
@@ -172,12 +178,16 @@ class VAE(Checked, nn.Module):
         initialization_std: Positive = 0.1,
         latent_dims: Layers | None = None,
         condition_shape: Shape | None = None,
+        classifier: Callable[..., Classifier] | None = None,
     ) -> None:
         super().__init__()
         if latent_dims is not None and sum(latent_dims) != latent_dim:
             raise ValueError(f"latent_dims must add up to latent_dim, {latent_dim}, got {list(latent_dims)}")
         q_backbone, p_backbone = encoder(data_shape), decoder(latent_dim, data_shape)
-        self.q = RecognitionModel(data_shape, q_backbone, posterior(q_backbone.out_shape[0], latent_dim))
+        q_of_y = None
+        if classifier is not None and condition_shape is not None:
+            q_of_y = classifier(data_shape, condition_shape[0])
+        self.q = RecognitionModel(data_shape, q_backbone, posterior(q_backbone.out_shape[0], latent_dim), q_of_y)
         self.p = GenerativeModel(prior(latent_dim), p_backbone, likelihood(p_backbone.out_shape, data_shape))
         for module in (self.p, self.q):
             initialize(module, initialization, initialization_std)

@@ -7,6 +7,7 @@ import torch
 from hydra import compose, initialize_config_dir
 
 from aevb.config import instantiate, require_allowed
+from aevb.training.module import evaluation
 
 CONF = Path(__file__).parents[2] / "conf"
 
@@ -47,6 +48,14 @@ def test_choice_composes_and_can_be_built(choice, tmp_path, monkeypatch):
         overrides += ["data.name=own", "data.shape=[1,8,8]"]
     if choice in ("model=deep_markov", "model=static", "model=storn"):
         overrides += ["data=mnist_rows"]
+    if choice in ("model=conditional", "model=regression", "model=semi_supervised"):
+        overrides += ["model.condition_shape=[10]"]
+    if choice == "model/prior=conditional_gaussian":
+        overrides += ["model=conditional", "model.condition_shape=[10]"]
+    if choice == "objective=semi_supervised":
+        overrides += ["model=semi_supervised", "model.condition_shape=[10]"]
+    if choice == "data=encoded":
+        overrides += ["data.run=somewhere", "data.shape=[1,1,5]"]
     with initialize_config_dir(str(CONF), version_base="1.3"):
         config = compose("train", overrides)
     require_allowed(config)
@@ -55,7 +64,9 @@ def test_choice_composes_and_can_be_built(choice, tmp_path, monkeypatch):
     assert all(optimizer.param_groups for optimizer in module.configured_optimizers())
     module.configure_optimizers()
     x = torch.bernoulli(torch.full((3, *config.data.shape), 0.5))
-    assert module.objective.evaluate(module.vae.p, module.vae.q, x).elbo.isfinite().all()
+    vae = module.vae
+    c = None if vae.condition_shape is None or vae.condition_is_optional else torch.eye(10)[:3]
+    assert evaluation(module, x, c).elbo.isfinite().all()
     if "logger" in choice:
         assert [instantiate(node) for node in config.logger.values()] or choice == "logger=none"
     if "callbacks" in choice:

@@ -164,8 +164,8 @@ def test_arrays_that_are_no_images(tmp_path, x, message):
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ({"a": images(9, 4, 4), "b": images(9, 4, 4)}, "has the arrays a, b; name them x, y, lengths or x_train"),
-        ({}, "has the arrays none; name them x, y, lengths or x_train"),
+        ({"a": images(9, 4, 4), "b": images(9, 4, 4)}, "has the arrays a, b; name them x, y, lengths, c or x_train"),
+        ({}, "has the arrays none; name them x, y, lengths, c or x_train"),
         ({"x": images(9, 4, 4), "y": np.arange(8)}, "needs one integer for each of the 9 in x; y is int64"),
         ({"x": images(9, 4, 4), "y": np.zeros(9)}, "needs one integer for each of the 9 in x; y is float64"),
         ({"x": images(9, 4, 4), "x_test": images(9, 4, 5)}, "has splits of different shapes"),
@@ -282,7 +282,7 @@ def test_wrong_array_in_memory_is_one_line(x, message):
 
 
 def test_labels_of_a_file_are_in_the_file(tmp_path):
-    with pytest.raises(ValueError, match=r"^y and lengths are for an x that is given as an array"):
+    with pytest.raises(ValueError, match=r"^y, lengths and c are for an x that is given as an array"):
         Array(tmp_path / "x.npy", y=np.zeros(3))
 
 

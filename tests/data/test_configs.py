@@ -10,6 +10,10 @@ from omegaconf import OmegaConf
 
 from aevb.data import InMemoryDataModule
 
+CONDITIONS = {"condition", "num_labels", "labels_per_batch"}
+"""Settings that conf/condition brings, for models that take a condition."""
+ARRAYS = {"y", "c"}
+"""Arguments that are no settings."""
 CONF = Path(__file__).parents[2] / "conf" / "data"
 
 
@@ -30,7 +34,7 @@ def test_a_configuration_names_every_argument(name):
         for parameter in inspect.signature(part).parameters
         if parameter not in ("kwargs", "y", "lengths")  # which are of an array that is given from Python
     }
-    assert set(data) - {"_target_"} == arguments
+    assert set(data) - {"_target_", *CONDITIONS} == arguments - CONDITIONS - ARRAYS
     assert CONF.joinpath(f"{name}.yaml").read_text().startswith("# @package _global_\n")
 
 

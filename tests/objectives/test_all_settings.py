@@ -8,10 +8,10 @@ import pytest
 from omegaconf import OmegaConf
 
 from aevb import objectives
-from aevb.objectives import IWAE, SGVB, FullVB, MonteCarloEM, Objective, ScoreFunction, WakeSleep
+from aevb.objectives import IWAE, SGVB, FullVB, MonteCarloEM, Objective, ScoreFunction, SemiSupervised, WakeSleep
 
 CONF = Path(__file__).parents[2] / "conf" / "objective"
-CLASSES = (IWAE, SGVB, FullVB, MonteCarloEM, ScoreFunction, WakeSleep)
+CLASSES = (IWAE, SGVB, FullVB, MonteCarloEM, ScoreFunction, SemiSupervised, WakeSleep)
 
 BAD: list[tuple[type[Objective], dict[str, Any]]] = [
     (SGVB, {"num_samples": 0}),
@@ -62,6 +62,7 @@ def test_leave_one_out_says_why_it_wants_two_samples() -> None:
 @pytest.mark.parametrize("file", sorted(CONF.glob("*.yaml")), ids=lambda file: file.stem)
 def test_the_configuration_has_all_settings_at_their_defaults(file: Path) -> None:
     settings = OmegaConf.to_container(OmegaConf.load(file))
+    settings.pop("defaults", None)
     module, name = settings.pop("_target_").rsplit(".", 1)
     assert module == "aevb.objectives"
     parameters = inspect.signature(getattr(objectives, name)).parameters
@@ -85,5 +86,5 @@ def test_each_objective_documents_its_source_and_arguments(objective: type[Objec
 def test_the_page_on_objectives_names_each_and_its_settings(file: Path) -> None:
     page = (CONF.parents[1] / "docs" / "objectives.md").read_text()
     row = next(line for line in page.splitlines() if line.startswith(f"| `{file.stem}`"))
-    settings = set(OmegaConf.load(file)) - {"_target_", "weight_prior"}
+    settings = set(OmegaConf.load(file)) - {"_target_", "defaults", "weight_prior"}
     assert all(f"`{setting}`" in row for setting in settings)

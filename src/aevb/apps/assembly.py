@@ -57,8 +57,11 @@ def fill_in(config: DictConfig, data: InMemoryDataModule) -> bool:
     filled: dict[str, Any] = {}
     if config.data.shape is None:
         filled["data.shape"] = list(data.shape)
-    if "condition_shape" in config.model and config.model.condition_shape is None and data.condition_shape is not None:
-        filled["model.condition_shape"] = list(data.condition_shape)
+    if "condition_shape" in config.model and config.model.condition_shape is None:
+        if data.condition_shape is not None:
+            filled["model.condition_shape"] = list(data.condition_shape)
+        elif "condition" in config.data:
+            raise ConfigError("data.condition must be labels: the model takes a condition, and the data have none")
     if OmegaConf.select(config, "model.likelihood.bounded") == "auto":
         lowest, highest = data.value_range
         filled["model.likelihood.bounded"] = lowest >= 0 and highest <= 1

@@ -16,7 +16,7 @@ from aevb.tasks.latents import ACTIVE, variance_of_means
 from aevb.training.loggers import GuardedLogger
 from aevb.training.module import AEVB
 
-UNITS = {"bits_per_dim": "bits per dimension", "elbo_per_step": "nats per step", "acceptance": ""}
+UNITS = {"bits_per_dim": "bits per dimension", "elbo_per_step": "nats per step", "acceptance": "", "accuracy": ""}
 """Units of the metrics that are not in nats per datapoint."""
 LIFTED = {"trainer.max_time": " trainer.max_time=null", "trainer.max_steps": " ++trainer.max_steps=-1"}
 """Overrides that a resumed run needs so as not to stop at once."""
@@ -63,6 +63,8 @@ def print_start(
     if len(module.members) > 1:
         seeds = [member.seed for member in module.members]
         rows["seeds"] = f"{len(seeds)}, {seeds[0]} to {seeds[-1]}; pictures show the first"
+    if data.num_labels is not None:
+        rows["labels"] = f"{data.num_labels:,}, those of the other training data are hidden"
     if resumed_samples:
         rows["resumed"] = f"at {resumed_samples:,} samples"
     show_values("Auto-Encoding Variational Bayes", rows)

@@ -17,6 +17,7 @@ from aevb.data.matlab import SVHN, Caltech101Silhouettes, Omniglot
 from aevb.data.memory_map import MemoryMapped
 from aevb.data.mnist import MNIST, MNISTRows
 from aevb.data.module import InMemoryDataModule, Split, Splits
+from aevb.data.regression import Bimodal, Diabetes
 
 __all__ = [
     "CIFAR10",
@@ -29,9 +30,11 @@ __all__ = [
     "AnnData",
     "Array",
     "BatchLoader",
+    "Bimodal",
     "BinarizedMNIST",
     "Caltech101Silhouettes",
     "Counts",
+    "Diabetes",
     "Digits",
     "FashionMNIST",
     "Folder",

@@ -14,7 +14,7 @@ from aevb.errors import ConfigError, first_line
 
 _LIKELY_CHANNELS = (1, 3, 4)
 _SPARSE = {"data", "format", "indices", "indptr", "shape"}
-_NAMES = tuple(name + part for part in ("", "_train", "_val", "_test") for name in ("x", "y", "lengths"))
+_NAMES = tuple(name + part for part in ("", "_train", "_val", "_test") for name in ("x", "y", "lengths", "c"))
 
 
 class Array(OwnDataModule):
@@ -26,9 +26,9 @@ class Array(OwnDataModule):
         ((1, 8, 8), 40)
 
     **The file.** A .npy file has x. A .npz file has either x, or the splits x_train, x_val and x_test; each may
-    have labels beside it (y, y_train, y_val, y_test: integers). A .npz file with one array of any name holds x, and so
-    does one of `scipy.sparse.save_npz`, which becomes dense. What the file does not split off, `val_fraction` and
-    `test_fraction` do, by seed.
+    have labels beside it (y, y_train, y_val, y_test: integers) and conditions (c, c_train, c_val, c_test: numbers). A
+    .npz file with one array of any name holds x, and so does one of `scipy.sparse.save_npz`, which becomes dense. What
+    the file does not split off, `val_fraction` and `test_fraction` do, by seed.
 
     **The shape** of x may be (N, H, W); (N, C, H, W); (N, H, W, C); or (N, D), vectors, which become (N, 1, 1, D), or
     images where `shape` says so. Which of four axes has the channels is read from the sizes: square images (C, S, S) or
@@ -45,6 +45,7 @@ class Array(OwnDataModule):
         sequences: Whether the second axis of x are steps; lengths say so, too.
         y: Labels of an x that is given itself, integers (N,).
         lengths: Steps of each sequence of an x that is given itself, integers (N,).
+        c: Conditions of an x that is given itself, numbers (N, *condition_shape).
         kwargs: See `OwnDataModule` and `InMemoryDataModule`.
     """
 
@@ -55,17 +56,18 @@ class Array(OwnDataModule):
         sequences: bool = False,
         y: np.ndarray | Tensor | None = None,
         lengths: np.ndarray | Tensor | None = None,
+        c: np.ndarray | Tensor | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.given: dict[str, np.ndarray] = {}
         self.channels_last, self.sequences = channels_last, sequences
         if not isinstance(path, str | os.PathLike):
-            given = {"x": path, "y": y, "lengths": lengths}
+            given = {"x": path, "y": y, "lengths": lengths, "c": c}
             self.given = {name: as_array(values) for name, values in given.items() if values is not None}
             self.place = "data: the array"
-        elif y is not None or lengths is not None:
-            raise ValueError("y and lengths are for an x that is given as an array; a .npz file has its own")
+        elif any(values is not None for values in (y, lengths, c)):
+            raise ValueError("y, lengths and c are for an x that is given as an array; a .npz file has its own")
         else:
             self.path = Path(path).expanduser()
             self.place = f"data.path: {self.path}"
@@ -110,7 +112,7 @@ class Array(OwnDataModule):
         if not {"x", "x_train"}.isdisjoint(names):
             return [name for name in names if name in _NAMES]
         shown = ", ".join(names[:10]) or "none"
-        raise ConfigError(f"{self.path} has the arrays {shown}; name them x, y, lengths or {', '.join(_NAMES[3:])}")
+        raise ConfigError(f"{self.path} has the arrays {shown}; name them x, y, lengths, c or {', '.join(_NAMES[4:])}")
 
     def _images(self, x: np.ndarray, name: str) -> np.ndarray:
         if x.ndim == 4:

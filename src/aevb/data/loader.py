@@ -70,6 +70,8 @@ class BatchLoader(Checked):
         device: Device of the batches; by default that of `x`.
         rank: Rank of this process.
         world_size: Number of processes.
+        labelled_per_batch: Training datapoints in a minibatch of one rank whose condition is not NaN, in rotation; the
+            others come once in an epoch. 0: as they come.
 
     A batch is `(x,)`, `(x, y)` or `(x, y, c)`, in the last of which y may be None: x float32 (B, *shape), y (B,) and
     c (B, *condition_shape); in blocks (K, B, *shape), (K, B) and (K, B, *condition_shape).
@@ -89,6 +91,7 @@ class BatchLoader(Checked):
         device: torch.device | str | None = None,
         rank: int = 0,
         world_size: int = 1,
+        labelled_per_batch: int = 0,
     ) -> None:
         self.batch_size = batch_size
         self.block_size = block_size
@@ -101,6 +104,16 @@ class BatchLoader(Checked):
         if block_size is not None and len(x) < batch_size * world_size:
             raise ValueError(f"batch_size must be at most {len(x) // world_size} for the datapoints, got {batch_size}")
         self.x, self.y, self.c = x, y, c
+        self.labelled_per_batch = labelled_per_batch
+        self.labelled, self.others = torch.arange(0), torch.arange(len(x))
+        if labelled_per_batch and c is not None:
+            is_labelled = c.flatten(1).isfinite().all(1).cpu()
+            self.labelled, self.others = is_labelled.nonzero().flatten(), (~is_labelled).nonzero().flatten()
+            if not len(self.labelled) or len(self.others) < (batch_size - labelled_per_batch) * world_size:
+                raise ValueError(
+                    f"there are {len(self.labelled)} datapoints with and {len(self.others)} without a condition, too "
+                    f"few for minibatches of {labelled_per_batch} and {batch_size - labelled_per_batch}"
+                )
         self.shuffle, self.seed, self.binarize = shuffle, seed, binarize
         self.rank, self.world_size = rank, world_size
         self.device = x.device if device is None else torch.device(device)
@@ -124,7 +137,7 @@ class BatchLoader(Checked):
         if self.block_size is None:
             start, stop = self._part
             return -(-(stop - start) // self.batch_size)
-        return -(-(len(self.x) // self._step) // self.block_size)
+        return -(-(self.epoch_size // self._step) // self.block_size)
 
     def __iter__(self) -> Iterator[Item]:
         # This runs at the first `next`: iterators that are never used, as Lightning creates, do not count as epochs.
@@ -139,13 +152,25 @@ class BatchLoader(Checked):
     def epoch_size(self) -> int:
         """Datapoints per epoch, of all ranks together."""
         n = len(self.x)
-        return n if self.block_size is None else n - n % self._step
+        if self.block_size is None:
+            return n
+        new = self._step - self.labelled_per_batch * self.world_size
+        return len(self.others) // new * self._step
 
     def _order(self) -> Tensor | None:
         """The order of all datapoints in the epoch (N,), on the device of the data; None: their own order."""
         if not self.shuffle:
             return None
-        return torch.randperm(len(self.x), generator=generator(self.seed, self._epoch, _ORDER)).to(self.x.device)
+        draws = generator(self.seed, self._epoch, _ORDER)
+        if not self.labelled_per_batch:
+            return torch.randperm(len(self.x), generator=draws).to(self.x.device)
+        steps, labelled = self.epoch_size // self._step, self.labelled_per_batch
+        others = self.others[torch.randperm(len(self.others), generator=draws)]
+        times = -(-steps * self.world_size * labelled // len(self.labelled))
+        again = [self.labelled[torch.randperm(len(self.labelled), generator=draws)] for _ in range(times)]
+        parts = [(torch.cat(again), labelled), (others, self.batch_size - labelled)]
+        minibatches = [x[: steps * self.world_size * n].view(steps, self.world_size, n) for x, n in parts]
+        return torch.cat(minibatches, 2).flatten().to(self.x.device)
 
     def _draw(self) -> Tensor:
         """The data of the epoch (N, *shape): the stored ones, or a black-and-white draw of them."""
@@ -234,7 +259,8 @@ class BatchLoader(Checked):
         self._epoch, self._position, self._resume = int(state["epoch"]), int(state["position"]), True
 
     def _identity(self) -> dict[str, Any]:
-        return {
+        stratified = {"labelled_per_batch": self.labelled_per_batch} if self.labelled_per_batch else {}
+        return stratified | {
             "datapoints": len(self.x),
             "batch_size": self._step,
             "shuffle": self.shuffle,

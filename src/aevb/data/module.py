@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from aevb.data.binarization import Binarization, bernoulli, generator, threshold
+from aevb.data.labels import balanced, count_classes, hide, one_hot
 from aevb.data.loader import BatchLoader, value_range
 from aevb.data.members import MemberLoader
 from aevb.errors import ConfigError
@@ -98,6 +99,9 @@ class InMemoryDataModule(Checked, pl.LightningDataModule, ABC):
     Draws that are made once, the splits and the subset depend only on `split_seed`, so they are the same on every
     machine and for every `seed`.
 
+    A conditional model takes the data set's own conditions or, with `condition="labels"`, labels as one-hot vectors.
+    With `num_labels`, the labels of all other training datapoints are hidden: their conditions are NaN.
+
     Args:
         shape: (C, H, W) of a datapoint; None: as loaded.
         batch_size: Datapoints per training step, of all ranks together.
@@ -108,6 +112,10 @@ class InMemoryDataModule(Checked, pl.LightningDataModule, ABC):
         split_seed: Seed of everything that is drawn once.
         block_size: Training minibatches in one batch of the trainer; `auto`: 10, on a GPU up to 250, see
             `automatic_block_size`.
+        condition: `labels`, or None: the conditions of the data set, if any.
+        num_labels: Training datapoints with a known label, as many of each class, drawn by `split_seed`. None: all.
+        labels_per_batch: Datapoints with a known label in each minibatch, in rotation; an epoch has every other one
+            once. None: as many as there happen to be.
     """
 
     def __init__(
@@ -120,8 +128,19 @@ class InMemoryDataModule(Checked, pl.LightningDataModule, ABC):
         seed: Seed = 0,
         split_seed: Seed = 0,
         block_size: Count | Literal["auto"] = "auto",
+        condition: Literal["labels"] | None = None,
+        num_labels: Count | None = None,
+        labels_per_batch: Count | None = None,
     ) -> None:
         super().__init__()
+        if (condition is None and num_labels is not None) or (num_labels is None and labels_per_batch is not None):
+            raise ValueError(
+                "data.labels_per_batch needs data.num_labels, and that data.condition=labels, as model=semi_supervised "
+                "sets it"
+            )
+        self.condition = condition
+        self.num_labels = num_labels
+        self.labels_per_batch = labels_per_batch
         self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size
         self.block_size = block_size
@@ -221,7 +240,17 @@ class InMemoryDataModule(Checked, pl.LightningDataModule, ABC):
             device=self._device(),
             rank=rank,
             world_size=world_size,
+            labelled_per_batch=self._labels_per_rank(world_size),
         )
+
+    def _labels_per_rank(self, world_size: int) -> int:
+        per_rank, rest = divmod(self.labels_per_batch or 0, world_size)
+        if rest or (self.labels_per_batch and self.labels_per_batch >= self.batch_size):
+            raise ValueError(
+                f"data.labels_per_batch must be below data.batch_size, {self.batch_size}, and a multiple of "
+                f"{world_size}, the number of processes, got {self.labels_per_batch}"
+            )
+        return per_rank
 
     def val_dataloader(self) -> BatchLoader:
         """Every validation datapoint once, in order."""
@@ -276,6 +305,8 @@ class InMemoryDataModule(Checked, pl.LightningDataModule, ABC):
             raise ValueError(f"data.shape must be that of the data, {list(shape)}, got {got}")
         splits = Splits(*(self._binarized(split, number) for number, split in enumerate(loaded)))
         splits = splits._replace(train=self._subset(splits.train))
+        if self.condition == "labels":
+            splits = self._with_labels(splits)
         if self.batch_size > len(splits.train.x):
             raise ValueError(
                 f"data.batch_size must be at most {len(splits.train.x)}, the size of the training set,"
@@ -283,6 +314,19 @@ class InMemoryDataModule(Checked, pl.LightningDataModule, ABC):
             )
         self.fingerprint = {name: self._digest(split) for name, split in zip(splits._fields, splits, strict=True)}
         return splits
+
+    def _with_labels(self, splits: Splits) -> Splits:
+        """The splits with one-hot labels as conditions, those of the training set hidden but for `num_labels`."""
+        ys = [split.y for split in splits if split.y is not None]
+        if len(ys) < len(splits):
+            raise ValueError("data.condition=labels needs labels, and the data have none")
+        if any(split.c is not None for split in splits):
+            raise ValueError("data.condition must be null: the data have conditions of their own; got labels")
+        classes = count_classes(ys[0])
+        cs = [one_hot(y, classes, name) for y, name in zip(ys, splits._fields, strict=True)]
+        if self.num_labels is not None:
+            cs[0] = hide(cs[0], balanced(ys[0], self.num_labels, self.split_seed))
+        return Splits(*(split._replace(c=c) for split, c in zip(splits, cs, strict=True)))
 
     def _digest(self, split: Split) -> str:
         """A hash of datapoints, labels, conditions and the kind of binarization."""

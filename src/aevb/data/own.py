@@ -69,8 +69,8 @@ class OwnDataModule(InMemoryDataModule):
             raise self._error("has splits of different types")
         if len({split.y is None for split in splits}) > 1:
             raise self._error("has labels for some splits only")
-        if len({split.c is None for split in splits}) > 1:
-            raise self._error("has lengths for some splits only")
+        if len({None if split.c is None else split.c.shape[1:] for split in splits}) > 1:
+            raise self._error("has lengths or conditions for some splits only, or of different shapes")
         return splits
 
     def _error(self, what: str) -> ConfigError:
@@ -98,8 +98,17 @@ class OwnDataModule(InMemoryDataModule):
         return Split(
             torch.from_numpy(np.ascontiguousarray(x)),
             None if y is None else torch.from_numpy(y.astype(np.int64)),
-            None if lengths is None else torch.from_numpy(lengths.astype(np.float32)),
+            self._conditions(arrays, "c" + part, len(x)) if lengths is None else torch.from_numpy(lengths).float(),
         )
+
+    def _conditions(self, arrays: Mapping[str, np.ndarray], name: str, count: int) -> torch.Tensor | None:
+        """The conditions under `name`, (N, *condition_shape); None where there are none."""
+        if name not in arrays:
+            return None
+        c = arrays[name]
+        if len(c) != count or c.dtype.kind not in "iuf" or not np.isfinite(c).all():
+            raise self._error(f"needs finite numbers for each of the {count} in x{name[1:]}; {name} is {form(c)}")
+        return torch.from_numpy(c.astype(np.float32))
 
     def _integers(self, arrays: Mapping[str, np.ndarray], name: str, of: str, count: int) -> np.ndarray | None:
         """The array under `name`, an integer for each datapoint; None where there is none."""

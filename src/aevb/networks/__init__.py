@@ -1,6 +1,7 @@
 """Backbones of encoders and decoders (`model/encoder=`, `model/decoder=`), and the initialisation of their weights."""
 
 from aevb.networks.base import Backbone, FullPrecision, Part, as_weights
+from aevb.networks.classifier import Classifier
 from aevb.networks.condition import beside, condition_shape_of, given
 from aevb.networks.convolutional import ConvDecoder, ConvEncoder
 from aevb.networks.gaussian import GaussianMLP
@@ -13,6 +14,7 @@ from aevb.networks.spatial import ConvPyramid, LastMaps
 __all__ = [
     "MLP",
     "Backbone",
+    "Classifier",
     "Context",
     "ConvDecoder",
     "ConvEncoder",

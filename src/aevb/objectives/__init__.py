@@ -5,7 +5,19 @@ from aevb.objectives.full_vb import FullVB
 from aevb.objectives.iwae import IWAE
 from aevb.objectives.monte_carlo_em import MonteCarloEM
 from aevb.objectives.score_function import ScoreFunction
+from aevb.objectives.semi_supervised import SemiSupervised
 from aevb.objectives.sgvb import SGVB
 from aevb.objectives.wake_sleep import WakeSleep
 
-__all__ = ["IWAE", "SGVB", "Estimate", "FullVB", "MonteCarloEM", "Objective", "ScoreFunction", "WakeSleep", "elbo"]
+__all__ = [
+    "IWAE",
+    "SGVB",
+    "Estimate",
+    "FullVB",
+    "MonteCarloEM",
+    "Objective",
+    "ScoreFunction",
+    "SemiSupervised",
+    "WakeSleep",
+    "elbo",
+]

@@ -4,7 +4,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -52,6 +52,9 @@ class Objective(Checked, FullPrecision, ABC):
             (section 5 of the paper). It is scaled by 1/N, as the loss is per datapoint, and is no part of the ELBO.
     """
 
+    hidden_conditions: ClassVar[bool] = False
+    """Whether the conditions of some datapoints may be hidden, NaN."""
+
     samples_seen: Tensor
     """Training samples evaluated so far, an int64 (); set in place before each minibatch."""
 
@@ -60,6 +63,9 @@ class Objective(Checked, FullPrecision, ABC):
         self.weight_prior = weight_prior
         self.num_data: int | None = None
         """N, the size of the training set; the trainer sets it."""
+        self.num_labels: int | None = None
+        """Training datapoints whose condition is not hidden, where minibatches have another share of these than the
+        training set; the trainer sets it."""
         self.register_buffer("samples_seen", torch.zeros((), dtype=torch.int64), persistent=False)
 
     def connect(self, p: GenerativeModel, q: RecognitionModel) -> None:

@@ -1,6 +1,7 @@
 """Priors p(z): one class each, chosen by `model/prior=`."""
 
 from aevb.priors.base import Prior
+from aevb.priors.conditional import ConditionalGaussian
 from aevb.priors.convolutional import ConvTopDown
 from aevb.priors.factorized import Laplace, StandardNormal, StudentT
 from aevb.priors.flow import Flow
@@ -9,6 +10,7 @@ from aevb.priors.mixture import MixtureOfGaussians, VampPrior
 from aevb.priors.sequence import IndependentSteps, Markov
 
 __all__ = [
+    "ConditionalGaussian",
     "ConvTopDown",
     "Flow",
     "Hierarchical",

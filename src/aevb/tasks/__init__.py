@@ -1,6 +1,7 @@
 """Post-training analyses other than estimates of log p(x)."""
 
 from aevb.tasks.base import Task, TaskResult
+from aevb.tasks.classes import Analogies, Classify
 from aevb.tasks.explorer import Explorer
 from aevb.tasks.forecast import Forecast
 from aevb.tasks.imputation import Denoise, Inpaint, SuperResolution
@@ -10,6 +11,8 @@ from aevb.tasks.probe import Probe
 from aevb.tasks.traversal import Interpolation, Traversal
 
 __all__ = [
+    "Analogies",
+    "Classify",
     "Denoise",
     "Explorer",
     "Forecast",

@@ -6,9 +6,10 @@ from typing import ClassVar
 import numpy as np
 import torch
 
+from aevb.data.labels import balanced
 from aevb.data.module import Split
 from aevb.tasks.base import Task, TaskResult, encoded_means
-from aevb.types import AtLeastTwo, Positive
+from aevb.types import AtLeastTwo, Count, Positive
 from aevb.vae import VAE
 
 
@@ -20,6 +21,7 @@ class Probe(Task):
 
     Args:
         train_size: Maximum number of training datapoints.
+        num_labels: Number of these with a label, as many of each class, as for M1 of Kingma et al. (2014). None: all.
         inverse_penalty: C of scikit-learn's `LogisticRegression`.
     """
 
@@ -29,11 +31,14 @@ class Probe(Task):
 
     train_size: AtLeastTwo = 10_000
     inverse_penalty: Positive = 1.0
+    num_labels: Count | None = None
 
     def run(self, vae: VAE, data: Split, train: Split, rows: int) -> TaskResult:
         if data.y is None or train.y is None:
             raise ValueError("task=probe needs labels, and the data set of this run has none")
         train = train.take(slice(self.train_size))
+        if self.num_labels is not None and train.y is not None:
+            train = train.take(balanced(train.y, self.num_labels, torch.initial_seed() % 2**32))
         assert train.y is not None
         y = train.y.cpu().numpy()
         labels = data.y.cpu().numpy()

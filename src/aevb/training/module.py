@@ -18,7 +18,7 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from aevb.data.loader import BatchLoader, range_of_loader
 from aevb.data.module import InMemoryDataModule
 from aevb.errors import ConfigError, NonFiniteLossError
-from aevb.inputs import as_block, block_of_conditions
+from aevb.inputs import as_block, as_condition, block_of_conditions
 from aevb.objectives import Estimate, Objective
 from aevb.training.averaging import AveragedWeights, averaging
 from aevb.training.clock import Clock
@@ -153,10 +153,24 @@ class AEVB(Checked, pl.LightningModule):
         """Check all datapoints of a `BatchLoader`, once; those that it draws as 0 or 1 suit every likelihood."""
         if not isinstance(loader, BatchLoader) or any(loader.x is x for x in self.checked):
             return
-        self.vae.given(loader.c, len(loader.x))
+        self.check_conditions(loader.c, len(loader.x))
         for chunk in () if loader.binarize else loader.x.split(1000):
             self.vae.batch(chunk)
         self.checked.append(loader.x)
+
+    def check_conditions(self, c: Any, count: int) -> None:
+        """Check the conditions of `count` datapoints."""
+        vae = self.vae
+        c = as_condition(c, vae.condition_shape, count, vae.p.head.layer.weight, vae.condition_is_optional)
+        if c is None:
+            return
+        hidden = c.flatten(1).isnan().any(1)
+        if bool(hidden.any()) and not self.objective.hidden_conditions:
+            raise ValueError(
+                f"the conditions of {int(hidden.sum()):,} of {count:,} datapoints are hidden, which "
+                f"{type(self.objective).__name__} cannot use; use objective=semi_supervised, or data.num_labels=null"
+            )
+        vae.check_condition(c[~hidden])
 
     def blocks_from(self, batch: Any, loader: Any) -> Inputs:
         """The minibatches of a batch of a loader, checked unless it is a `BatchLoader`.
@@ -171,11 +185,13 @@ class AEVB(Checked, pl.LightningModule):
         if not isinstance(loader, BatchLoader):
             vae.p.head.check(x)
             if c is not None:
-                vae.check_condition(c)
+                self.check_conditions(c.flatten(0, 1), c.shape[0] * c.shape[1])
         return (x,) if c is None else (x, c)
 
     def count_data(self, loader: Any) -> None:
         """Tell the objective N, the size of the training set, where it is not set and can be known."""
+        if isinstance(loader, BatchLoader) and loader.labelled_per_batch:
+            self.objective.num_labels = len(loader.labelled)
         if not self.counts_data:
             return
         with suppress(TypeError, AttributeError):  # data that are drawn forever have no length

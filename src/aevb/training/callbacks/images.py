@@ -97,7 +97,8 @@ class Images(Periodic):
             return torch.cat([plots.reduced((p.mean if mean else p.sample())[0]) for p in likelihoods])
 
         titles, columns, z, c = self.samples(trainer, module)
-        of, given = ("", "") if c is None else ("|c", ", c")
+        given = "" if c is None else ", c"
+        of = "" if condition_shape_of(vae.p.prior) is None else "|c"
         for what, title in (
             ("samples", f"means of p(x|z{given}), z ~ p(z{of})"),
             ("samples_drawn", f"draws x ~ p(x|z{given}), z ~ p(z{of})"),
