@@ -345,6 +345,7 @@ def test_models_of_several_layers_train_and_load(run_train, model, settings):
     assert vae.elbo(vae.sample(3)).shape == (3,)
 
 
+@pytest.mark.slow
 def test_early_stopping_is_resumed_exactly(run_train, tmp_path):
     settings = [
         "callbacks=early_stopping", "callbacks.early_stopping.patience=3", "callbacks.early_stopping.min_delta=0.5",

@@ -84,6 +84,7 @@ def test_the_fingerprint_knows_other_data(file):
     assert fingerprint()["test"] == before["test"]
 
 
+@pytest.mark.slow
 def test_a_run_is_resumed_exactly(run_train, file, tmp_path):
     settings = ["data=memory_map", f"data.path={file}", "data.batch_size=8", "logger=none", "callbacks.images=null"]
     settings += ["model.encoder.hidden=[8]", "callbacks.checkpoint.every_samples=100"]

@@ -35,8 +35,9 @@ def test_the_average_follows_its_recursion(optimizer):
         torch.testing.assert_close(one.state[parameter][SLOT], mean)
 
 
-@pytest.mark.parametrize("objective", [SGVB, WakeSleep])
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize(
+    ("objective", "optimizer"), [(SGVB, "adagrad"), (SGVB, "adam"), (SGVB, "plain_sgd"), (WakeSleep, "adam")]
+)
 def test_recorded_steps_average_to_the_bit(monkeypatch, objective, optimizer):
     monkeypatch.setattr(verified, "WARM_UP", 3)
     eager, recorded = (train(objective(), MODEL, optimizer, steps, ema_decay=0.9) for steps in ("eager", "recorded"))
@@ -86,6 +87,7 @@ def test_the_average_is_validated_saved_tested_and_loaded(run_train):
     assert "the moving average of the weights, decay 0.95" in log
 
 
+@pytest.mark.slow
 def test_a_resumed_run_averages_to_the_bit(run_train, tmp_path):
     whole, _ = run_train(*TINY, folder=tmp_path / "whole")
     part, _ = run_train(*TINY, "max_samples=2950", folder=tmp_path / "part")

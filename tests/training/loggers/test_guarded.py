@@ -112,6 +112,7 @@ def test_bad_environment_of_wandb_is_named(tmp_path, monkeypatch):
 TINY = ["max_samples=300", "model.encoder.hidden=[8]", "callbacks.images.num_samples=4", "logger.wandb.offline=true"]
 
 
+@pytest.mark.slow
 def test_several_loggers_have_the_same_metrics(run_train, tmp_path):
     folder, _ = run_train("logger=[wandb,csv,tensorboard]", *TINY)
     with (folder.path / "csv" / "metrics.csv").open() as file:
@@ -124,6 +125,7 @@ def test_several_loggers_have_the_same_metrics(run_train, tmp_path):
     assert folder.config().logger.csv.save_dir == str(folder.path.absolute())
 
 
+@pytest.mark.slow
 def test_mlflow_has_metrics_and_pictures_in_a_folder(run_train, monkeypatch):
     mlflow = pytest.importorskip("mlflow")
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
