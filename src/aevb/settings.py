@@ -112,6 +112,7 @@ SCHEMAS: dict[str, dict[str, Any]] = {
         "run": Text,
         "output": Text,
         "checkpoint": Literal["best", "last"],
+        "member": CountOrZero,
         "formats": list[Literal["torch_export", "onnx"]],
         "hub": Text | None,
         "seed": Seed,

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 from omegaconf import OmegaConf
@@ -47,14 +48,22 @@ def test_export_has_the_model_its_numbers_and_how_it_was_trained(trained, tmp_pa
 
 def test_vectors_and_own_parts_are_exported(trained, tmp_path):
     x = torch.randn(100, 5).numpy()
-    import numpy as np
-
     np.save(tmp_path / "x.npy", x)
     run = trained("data=array", f"data.path={tmp_path}/x.npy", "model=gaussian", "data.batch_size=50")
     exported(run.path)
     assert (run.path / "exported" / "samples.png").is_file()
     assert str(tmp_path) not in (run.path / "exported" / "config.json").read_text()
     assert aevb.load(run.path / "exported").elbo(x[:, None, None]).shape == (100,)
+
+
+def test_one_member_of_several_seeds_is_exported(trained, tmp_path):
+    run = trained("data=digits", "seeds=2", "seed=3")
+    exported(run.path, output=str(tmp_path / "out"), member=1)
+    vae, same = aevb.load_run(run.path, member=1), aevb.load(tmp_path / "out")
+    assert all(torch.equal(weight, same.state_dict()[name]) for name, weight in vae.state_dict().items())
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "seed 4" in card
+    assert "not measured" in card  # by itself
 
 
 @pytest.mark.parametrize(

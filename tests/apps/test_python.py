@@ -103,6 +103,7 @@ def test_the_option_of_a_data_module_is_its_own():
         (X, {"y": np.zeros(3, int)}, r"^data: the array needs one integer for each of the 150 in x"),
         (X, {"overrides": ["logger=wandb"]}, r"^logger needs a run folder: use aevb\.train$"),
         (X, {"overrides": ["callbacks.images=null"]}, r"^callbacks\.images needs a run folder"),
+        (X, {"overrides": ["seeds=2"]}, r"^seeds: fit returns one model"),
         (X, {"overrides": ["optimizer.lr=null"]}, r"^optimizer\.lr=null needs a run folder"),
         (X, {"overrides": ["objectiv=iwae"]}, r"^objectiv is not a setting of train\.py; did you mean objective\?$"),
         (X / np.nan, {}, r"^data: the array has values in x that are NaN, infinite or too large$"),

@@ -35,11 +35,11 @@ def export(config: DictConfig) -> None:
     if config.hub is not None and not re.fullmatch(r"[\w.-]+/[\w.-]+", config.hub):
         raise ConfigError(f"hub must be <user>/<name>, got {config.hub!r}")
     run, output = RunFolder(config.run), Path(config.output)
-    vae, checkpoint = load_trained(run, config.checkpoint, config.allow)
+    vae, checkpoint = load_trained(run, config.checkpoint, config.allow, config.member)
     require_writable(output, "output")
     if output.exists():
         require_own_files(output)
-    about = describe(run, checkpoint["samples"], config.checkpoint)
+    about = describe(run, checkpoint["samples"], config.checkpoint, config.member)
     write(output, vae, about)
     has_picture = draw(vae, output / "samples.png", config.seed)
     name = config.hub.rpartition("/")[2] if config.hub else run.path.resolve().name
@@ -55,23 +55,25 @@ def export(config: DictConfig) -> None:
         show(f"uploaded to {push(output, config.hub)}")
 
 
-def describe(run: RunFolder, samples: int, checkpoint: str) -> dict[str, Any]:
+def describe(run: RunFolder, samples: int, checkpoint: str, member: int) -> dict[str, Any]:
     """What config.json and the model card say of a run; nothing of the machine that it was trained on."""
     stored, status = run.config(), run.status()
     settings: Any = OmegaConf.to_container(stored)
+    # Those of a run of several seeds are means over its members.
+    is_measured = checkpoint == "best" and settings.get("seeds") in (None, 1)
     results = {name: value for name, value in status.get("results", {}).items() if value is not None}
-    entries = EvaluationFile(run.path).read()["entries"] if checkpoint == "best" else []
+    entries = EvaluationFile(run.path).read()["entries"] if is_measured else []
     return {
         "aevb_version": __version__,
         "model": settings["model"],
         "data": {key: value for key, value in settings.get("data", {}).items() if f"data.{key}" not in LOCAL},
         "objective": settings.get("objective", {}),
         "optimizer": settings.get("optimizer", {}),
-        "seed": settings.get("seed"),
+        "seed": (settings.get("seed") or 0) + member,
         "samples": samples,
         "date": (status.get("ended") or status.get("started") or "")[:10],
         "command": [override for override in run.command() if not override.lstrip("+~").startswith(LOCAL)],
-        "results": results if checkpoint == "best" else {},
+        "results": results if is_measured else {},
         "estimates": [
             {key: entry.get(key) for key in ("estimator", "split", "datapoints", "value", "standard_error")}
             for entry in entries

@@ -234,6 +234,8 @@ def require_simple(config: DictConfig, overrides: Sequence[str]) -> None:
             raise ConfigError(f"{key} needs a run folder: use aevb.train")
     if config.optimizer.lr is None:
         raise ConfigError("optimizer.lr=null needs a run folder: use aevb.train, or name a learning rate")
+    if config.seeds is not None:
+        raise ConfigError("seeds: fit returns one model; call it for each seed, or use aevb.train")
     if num_processes(config.trainer) > 1:
         raise ConfigError("trainer.devices: fit trains in one process; for several use aevb.train")
 
