@@ -24,6 +24,7 @@ from aevb.tasks import TaskResult
 SHORT = {
     "effective_sample_size": "ESS",
     "acceptance": "accept.",
+    "last_rise": "rise",
     "bits_per_dim": "bits/dim",
     "value_per_step": "per step",
     "seconds": "time",

@@ -34,7 +34,7 @@ def columns(gaps: Gaps) -> dict[str, float]:
 
 def draw(names: Sequence[str], found: Sequence[Gaps]) -> Figure:
     """Stacked bars, one for each run."""
-    figure = Figure(figsize=(6.5, 0.9 + 0.4 * len(found)), dpi=110, layout="constrained")
+    figure = Figure(figsize=(6.5, 1.2 + 0.4 * len(found)), dpi=110, layout="constrained")
     axes = figure.subplots()
     left = [0.0] * len(found)
     for kind in Gaps._fields:
@@ -45,5 +45,5 @@ def draw(names: Sequence[str], found: Sequence[Gaps]) -> Figure:
     axes.set_yticks(range(len(found)), names)
     axes.invert_yaxis()
     axes.set_xlabel("nats per datapoint")
-    axes.legend(loc="best", fontsize="small")
+    figure.legend(loc="outside lower center", fontsize="small", ncols=2)
     return figure
