@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
+from scipy.sparse import csr_array
 from torch.utils.data import DataLoader, TensorDataset
 
 import aevb
@@ -42,6 +43,12 @@ def test_fit_gives_the_bits_of_train(run_train, tmp_path, likelihood, seed):
     assert equal(vae, aevb.load_run(folder.path))
     assert not vae.training
     assert equal(vae, aevb.fit(torch.from_numpy(X), **same, overrides=[SELDOM]))
+
+
+def test_a_sparse_matrix_is_fitted_as_the_dense_one():
+    counts = np.random.default_rng(0).poisson(0.5, (60, 6))
+    settings = {"likelihood": "poisson", "latent_dim": 2, "hidden": [8], "max_epochs": 2}
+    assert equal(aevb.fit(csr_array(counts), **settings), aevb.fit(counts, **settings))
 
 
 def test_fit_on_a_data_set_gives_the_bits_of_train(run_train):

@@ -22,6 +22,7 @@ from aevb.apps.train import fit_in_processes, open_run
 from aevb.config import conf_folder, instantiate
 from aevb.console import LineHandler
 from aevb.data import InMemoryDataModule
+from aevb.data.own import SparseMatrix
 from aevb.distributed.devices import num_processes
 from aevb.distributed.strategy import trainer_options
 from aevb.errors import ConfigError, first_line
@@ -88,8 +89,8 @@ def fit(
         torch.Size([500, 2])
 
     Args:
-        x: A NumPy array, a tensor or nested lists: images (N, H, W), (N, C, H, W), (N, H, W, C) or vectors (N, D); see
-            `aevb.data.Array`. Or a data module, of `aevb.data` or any other of Lightning's.
+        x: A NumPy array, a tensor, a sparse matrix or nested lists: images (N, H, W), (N, C, H, W), (N, H, W, C) or
+            vectors (N, D); see `aevb.data.Array`. Or a data module, of `aevb.data` or any other of Lightning's.
         y: Labels (N,), integers.
         likelihood: An option of `conf/model/likelihood`, such as bernoulli or gaussian.
         latent_dim: Dimensions of z.
@@ -191,6 +192,7 @@ def finish(trainer: pl.Trainer, module: AEVB, data: pl.LightningDataModule, best
 def array_module(config: DictConfig, x: Any, y: Any, batch_size: int | None) -> InMemoryDataModule:
     """The data module of arrays; without a `batch_size`, minibatches are no larger than the training set."""
     try:
+        x = x.toarray() if isinstance(x, SparseMatrix) else x
         x, y = (value if value is None or isinstance(value, Tensor) else np.asarray(value) for value in (x, y))
     except ValueError as error:
         raise ConfigError(f"data: x and y must be arrays: {first_line(error)}") from error
