@@ -1,13 +1,20 @@
 """Runs of models that take conditions, from start to end."""
 
+from pathlib import Path
+
 import pytest
 import torch
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import open_dict
 
 from aevb import load_run
+from aevb.apps.evaluate import evaluate
 from aevb.errors import ConfigError
 
 from ..compare import weights
 
+CONF = str(Path(__file__).parents[2] / "conf")
 SHORT = ["logger=none", "model.encoder.hidden=[20]", "optimizer=adam", "callbacks.images=null"]
 M2 = ["model=semi_supervised", "objective=semi_supervised", "data.num_labels=20"]
 
@@ -30,6 +37,19 @@ def test_a_resumed_run_is_the_uninterrupted_one(run_train, tmp_path, settings):
     part, _ = run_train(*SHORT, *settings, "max_samples=2100", folder=tmp_path / "part")
     run_train(f"resume={part.path}", "max_samples=4000", folder=part.path)
     assert all(torch.equal(value, weights(part)[name]) for name, value in weights(whole).items())
+
+
+def test_data_whose_labels_are_hidden_are_not_scored(run_train, tmp_path):
+    folder, _ = run_train(*SHORT, *M2, "max_samples=1000", folder=tmp_path / "run")
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(CONF, version_base="1.3"):
+        config = compose("evaluate", [f"run={folder.path}", "split=train", "limit=50", "estimators=[elbo]"])
+    with pytest.raises(ConfigError, match=r"^split=train: c must be finite, got nan"):
+        evaluate(config)
+    with open_dict(config):
+        config.split, config.task = "test", {"_target_": "aevb.tasks.Inpaint"}
+    with pytest.raises(ConfigError, match=r"^task=inpaint does not support models that take a condition"):
+        evaluate(config)
 
 
 @pytest.mark.parametrize(

@@ -130,6 +130,10 @@ def apply(config: DictConfig, trained: Trained, estimator: Estimator) -> dict[st
     """Apply an estimator to each member of a run; returns the entry in evaluation.json."""
     about = {"estimator": estimator.name, **identity(config, trained, estimator.settings)}
     found, partials, total, data = [], [], 0.0, trained.datapoints
+    try:
+        trained.members[0].given(data.c, len(data.x))
+    except ValueError as error:  # labels may be hidden in training
+        raise ConfigError(f"split={config.split}: {error}") from error
     for number, vae in enumerate(trained.members):
         name = f"{estimator.name}-{fingerprint(about, trained, vae)}.npz"
         partials.append(PartialEstimates(trained.folder.path / "evaluation" / name))
