@@ -46,7 +46,7 @@ def test_forecast_is_that_of_the_kalman_filter() -> None:
     steps = T - OBSERVED
     assert results["log_likelihood_per_step"] == pytest.approx(float(future.mean()) / steps, abs=0.03)
     assert results["log_likelihood_per_step_without_past"] == pytest.approx(float(alone.mean()) / steps, abs=0.03)
-    assert results["worth_of_past"] == pytest.approx(float((future - alone).mean()) / steps, abs=0.03)
+    assert results["worth_of_past"] == pytest.approx(float((future - alone).mean()), abs=0.1)
     means = torch.stack([filtered_mean(each[:OBSERVED]) for each in x])
     expected = torch.stack([means * A**n @ W.T for n in range(1, steps + 1)], 1)
     continued = task.continued(vae, x, 3000).mean(0)
@@ -63,7 +63,7 @@ def test_past_is_worth_nothing_to_a_model_of_each_step_by_itself(name: str) -> N
     torch.manual_seed(0)
     found = Forecast(observed=2, num_particles=500).run(vae, Split(x, c=LENGTHS), Split(x), 10**6)
     worth = abs(found.results["worth_of_past"])
-    assert (worth < 0.05) if name == "static" else (worth > 0)
+    assert (worth < 0.2) if name == "static" else (worth > 0)
     assert list(found.pictures) == [""]
     assert not found.animations  # the steps are vectors
 

@@ -24,8 +24,8 @@ class Forecast(Task):
     """Continues sequences of which the first steps are given, and scores what really followed.
 
     - log p(x_{o+1:n} | x_{1:o}) = log p(x_{1:n}) − log p(x_{1:o}), by particle filters, per step that is predicted; and
-      log p of the same steps as a sequence of their own. The difference is what the past is worth: 0 in a model of each
-      step by itself.
+      log p of the same steps as a sequence of their own. The difference, in nats per sequence, is what the past is
+      worth: 0 in a model of each step by itself.
     - The root mean squared error of the mean continuation, and of repeating the last step that is given.
     - A picture of continuations, z_t drawn from the particles at step o and then from p(z_t|z_<t); means of p(x_t|·).
 
@@ -60,7 +60,7 @@ class Forecast(Task):
         continued = torch.cat([self.continued(vae, chunk.x, DRAWS_FOR_MEAN) for chunk in chunks], 1)
         assert data.c is not None
         count = data.c.double() - self.observed
-        worth, exists = (future - alone) / count.mean(), torch.arange(steps).to(data.c) < data.c.unsqueeze(-1)
+        worth, exists = future - alone, torch.arange(steps).to(data.c) < data.c.unsqueeze(-1)
         predicted = exists & (torch.arange(steps).to(data.c) >= self.observed)
         results = {
             "log_likelihood_per_step": float(future.sum() / count.sum()),
@@ -73,7 +73,7 @@ class Forecast(Task):
         words = [
             f"after {self.observed} steps a next one has {results['log_likelihood_per_step']:.2f} nats, without them "
             f"{results['log_likelihood_per_step_without_past']:.2f}: the past is worth {results['worth_of_past']:.2f} "
-            f"± {results['worth_of_past_standard_error']:.2f} nats per step",
+            f"± {results['worth_of_past_standard_error']:.2f} nats per sequence",
             f"root mean squared error of the mean continuation {results['rmse']:.4g}, of repeating the last step "
             f"{results['rmse_last_step']:.4g}",
         ]
