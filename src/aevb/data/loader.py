@@ -107,7 +107,7 @@ class BatchLoader(Checked):
         self.labelled_per_batch = labelled_per_batch
         self.labelled, self.others = torch.arange(0), torch.arange(len(x))
         if labelled_per_batch and c is not None:
-            is_labelled = c.flatten(1).isfinite().all(1).cpu()
+            is_labelled = c.reshape(len(c), -1).isfinite().all(1).cpu()
             self.labelled, self.others = is_labelled.nonzero().flatten(), (~is_labelled).nonzero().flatten()
             if not len(self.labelled) or len(self.others) < (batch_size - labelled_per_batch) * world_size:
                 raise ValueError(

@@ -164,7 +164,7 @@ class AEVB(Checked, pl.LightningModule):
         c = as_condition(c, vae.condition_shape, count, vae.p.head.layer.weight, vae.condition_is_optional)
         if c is None:
             return
-        hidden = c.flatten(1).isnan().any(1)
+        hidden = c.reshape(len(c), -1).isnan().any(1)
         if bool(hidden.any()) and not self.objective.hidden_conditions:
             raise ValueError(
                 f"the conditions of {int(hidden.sum()):,} of {count:,} datapoints are hidden, which "
