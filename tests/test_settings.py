@@ -8,7 +8,8 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 
 from aevb.errors import ConfigError
-from aevb.settings import NARROWED, SCHEMAS, validate
+from aevb.schemas import NARROWED, SCHEMAS
+from aevb.settings import validate
 from aevb.signatures import signature_of
 
 CONF = Path(__file__).parents[1] / "conf"

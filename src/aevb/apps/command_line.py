@@ -29,7 +29,8 @@ from omegaconf.errors import GrammarParseError, OmegaConfBaseException
 from aevb.config import register_resolvers
 from aevb.errors import ConfigError, fail, first_line, one_line
 from aevb.files import require_writable
-from aevb.settings import RENAMED, SCHEMAS, keys_of, unknown_key, validate
+from aevb.schemas import RENAMED, SCHEMAS
+from aevb.settings import keys_of, unknown_key, validate
 from aevb.signatures import signature_of
 from aevb.types import did_you_mean, shown
 
