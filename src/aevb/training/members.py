@@ -16,14 +16,23 @@ from aevb.runs.metrics import over_members
 from aevb.training.averaging import AveragedWeights
 from aevb.training.extension import Noise, current_noise, restore_noise
 from aevb.training.module import AEVB, evaluation, seed_noise
+from aevb.training.steps import Inputs
+from aevb.training.steps.batched import Batched
+from aevb.training.steps.verified import obstacle
+
+MOST_WEIGHTS = 200_000
+"""Of a member, for which a CPU takes the steps of all members at once: more do not stay in its caches."""
 
 
 class Members(AEVB):
     """R modules that differ in their seeds, and maybe in their learning rates, trained in lockstep.
 
     Each member has a model, an objective, an optimizer, a learning rate schedule, an order of the data and noise of its
-    own, and takes a block of minibatches in turn: the results are those of R runs with these seeds. Metrics of
-    validation and test are means over members; `<metric>_se` is the standard error of the mean.
+    own. With `steps=auto` the steps of all members are batched operations where that is faster (on a GPU, and for small
+    models on a CPU), with results that differ from those of R runs with these seeds by rounding. Else the members take
+    a block of minibatches in turn, and the results are those of R runs to the last bit.
+
+    Metrics of validation and test are means over members; `<metric>_se` is the standard error of the mean.
 
     The first member is this module itself: what looks at `vae` and `objective`, such as pictures, sees the first.
 
@@ -36,6 +45,8 @@ class Members(AEVB):
         vars(self).update(vars(first))
         self.others = nn.ModuleList(others)
         self.averaged = AveragedWeights(self)
+        self.batched: Batched | None = None
+        """Takes the steps of all members at once, where this is faster."""
         self.noise: list[Noise] = []
         """States of the random generators between two turns of each member."""
 
@@ -75,6 +86,18 @@ class Members(AEVB):
         fused = {"fused": None} if make is not self.make_optimizer else {}
         return [member.make_optimizer(member.trained(), **fused) for member in self.members]
 
+    def on_train_start(self) -> None:
+        super().on_train_start()
+        steps = [runner.step for runner in self.runners]
+        weights = sum(weight.numel() for weight in self.trained())
+        pays = self.device.type == "cuda" or weights <= MOST_WEIGHTS
+        if self.steps == "auto" and pays and self.trainer.world_size == 1 and obstacle(steps[0]) is None:
+            self.batched = Batched(steps)
+
+    def on_train_end(self) -> None:
+        super().on_train_end()
+        self.batched = None
+
     def training_step(self, batch: Any, batch_idx: int) -> dict[str, Tensor]:
         """Take the steps of a block for each member.
 
@@ -90,12 +113,27 @@ class Members(AEVB):
         blocks = [self.blocks_from(part, loader) for part in batch]
         inputs = [self.truncate(block) for block in blocks]
         batch_size = inputs[0][0].shape[1] * self.trainer.world_size
+        take = self.take_in_turn if self.batched is None or self.batched.failed else self.take_at_once
+        metrics = take(inputs, batch_size)
+        return self.end_block(metrics, batch_size, unused=len(blocks[0][0]) - len(inputs[0][0]))
+
+    def take_in_turn(self, inputs: Sequence[Inputs], batch_size: int) -> dict[str, Tensor]:
+        """Take the steps of a block of one member after the other; returns metrics (K, R)."""
         found = []
         for number, runner in enumerate(self.runners):
             with self.turn(number):
                 found.append(runner.run(inputs[number], self.samples_seen, batch_size))
-        metrics = {name: torch.stack([metrics[name] for metrics in found], 1) for name in found[0]}
-        return self.end_block(metrics, batch_size, unused=len(blocks[0][0]) - len(inputs[0][0]))
+        return {name: torch.stack([metrics[name] for metrics in found], 1) for name in found[0]}
+
+    def take_at_once(self, inputs: Sequence[Inputs], batch_size: int) -> dict[str, Tensor]:
+        """Take the steps of a block of all members; returns metrics (K, R)."""
+        assert self.batched is not None
+        for generator, noise in zip(self.batched.generators, self.noise, strict=True):
+            generator.set_state(noise[-1])
+        metrics = self.batched.run(inputs, self.samples_seen, batch_size)
+        for generator, noise in zip(self.batched.generators, self.noise, strict=True):
+            noise[-1] = generator.get_state()
+        return metrics
 
     def evaluation_metrics(self, *inputs: Tensor) -> dict[str, Tensor]:
         found = []

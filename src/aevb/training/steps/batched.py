@@ -1,0 +1,312 @@
+"""The steps of several members as one program: every operation of a step is batched over the members.
+
+The forward and backward pass of one member are traced, as for a `Recording`. Each operation of that graph is then
+replaced by its form under `torch.vmap` on tensors with a leading axis of members, so heads and objectives are as they
+are for one. Random operations are not batched: each member draws from its own generator, in the order of the graph, and
+so has the noise of the run of its seed. The updates are those of the members' own optimizers, on rows of the tensors.
+"""
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+from torch.func import functionalize
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.utils import _pytree as pytree
+
+from aevb.errors import first_line
+from aevb.training.steps.recorded import Recording
+from aevb.training.steps.runner import Inputs, Metrics, TrainingStep, clip_gradients, unvalidated_distributions
+from aevb.training.steps.tracing import trace
+from aevb.training.steps.verified import NoProgramError, nearly_equal, outside_autograd
+
+log = logging.getLogger("aevb")
+
+aten = torch.ops.aten
+
+
+class Draw:
+    """A random operation of a step, drawn for each member by its own generator.
+
+    Args:
+        node: Of the member's graph.
+        is_batched: Whether each of its tensors has an axis of members.
+        generators: Of the members.
+    """
+
+    def __init__(self, node: fx.Node, is_batched: Sequence[bool], generators: Sequence[torch.Generator]) -> None:
+        schema: Any = node.target._schema  # type: ignore[union-attr]
+        takes_generator = any(argument.name == "generator" for argument in schema.arguments)
+        self.operation: Any = node.target if takes_generator else getattr(packet(node), "generator", None)
+        if self.operation is None:
+            raise NoProgramError(f"{node.target} takes no generator")
+        flat, self.spec = pytree.tree_flatten((node.args, node.kwargs))
+        self.flat = [item for item in flat if not isinstance(item, fx.Node)]
+        self.is_node = [isinstance(item, fx.Node) for item in flat]
+        self.is_batched, self.generators = is_batched, generators
+
+    def __call__(self, tensors: Sequence[Tensor]) -> Tensor:
+        return torch.stack([self.of(member, tensors) for member in range(len(self.generators))])
+
+    def of(self, member: int, tensors: Sequence[Tensor]) -> Tensor:
+        """The draw of a member."""
+        mine = iter(t[member] if batched else t for t, batched in zip(tensors, self.is_batched, strict=True))
+        constants = iter(self.flat)
+        args, kwargs = pytree.tree_unflatten([next(mine if node else constants) for node in self.is_node], self.spec)
+        drawn: Tensor = self.operation(*args, **kwargs | {"generator": self.generators[member]})
+        return drawn
+
+
+DRAWS: dict[int, Draw] = {}
+"""By the number by which a program calls it."""
+
+library = torch.library.Library("aevb", "FRAGMENT")
+library.define("draw(Tensor[] tensors, int number) -> Tensor", tags=(torch.Tag.nondeterministic_seeded,))
+library.impl("draw", lambda tensors, number: DRAWS[number](tensors), "CompositeExplicitAutograd")
+
+
+def packet(node: fx.Node) -> Any:
+    """The operation that a node calls, with all its overloads."""
+    return node.target.overloadpacket  # type: ignore[union-attr]
+
+
+class OverMembers(fx.Interpreter):
+    """Executes the graph of one member for all: its inputs have a leading axis of members.
+
+    Args:
+        graph: Without operations that change their operands, but for copies to inputs.
+        generators: Of the members.
+    """
+
+    def __init__(self, graph: fx.GraphModule, generators: Sequence[torch.Generator]) -> None:
+        super().__init__(graph)
+        self.generators = generators
+        self.batched: set[fx.Node] = set()
+
+    def run_node(self, n: fx.Node) -> Any:
+        if n.op == "placeholder":
+            self.batched.add(n)
+        if n.op == "output":
+            return pytree.tree_map_only(fx.Node, self.expanded, n.args[0])
+        if n.op != "call_function":
+            return super().run_node(n)
+        is_random = isinstance(n.target, torch._ops.OpOverload) and torch.Tag.nondeterministic_seeded in n.target.tags
+        if is_random:
+            nodes = [item for item in pytree.tree_leaves((n.args, n.kwargs)) if isinstance(item, fx.Node)]
+            self.batched.add(n)
+            number = len(DRAWS)
+            DRAWS[number] = Draw(n, [node in self.batched for node in nodes], self.generators)
+            return torch.ops.aevb.draw([self.env[node] for node in nodes], number)
+        if not any(node in self.batched for node in n.all_input_nodes):
+            return super().run_node(n)
+        self.batched.add(n)
+        if not isinstance(n.target, torch._ops.OpOverload):  # an item of a tuple
+            return super().run_node(n)
+        return self.over_members(n)
+
+    def over_members(self, n: fx.Node) -> Any:
+        """The operation of a node under `torch.vmap`."""
+        flat, spec = pytree.tree_flatten((n.args, n.kwargs))
+        axes = [0 if isinstance(item, fx.Node) and item in self.batched else None for item in flat]
+
+        def operation(*values: Any) -> Any:
+            args, kwargs = pytree.tree_unflatten(values, spec)
+            if n.target is aten.dot.default:  # of which the batched form is slow
+                return (args[0] * args[1]).sum(-1)
+            return n.target(*args, **kwargs)  # type: ignore[operator]
+
+        values = [self.env[item] if isinstance(item, fx.Node) else item for item in flat]
+        return torch.vmap(operation, in_dims=tuple(axes))(*values)
+
+    def expanded(self, n: fx.Node) -> Any:
+        """A result with an axis of members."""
+        value = self.env[n]
+        return value if n in self.batched else torch.stack([value] * len(self.generators))
+
+
+class BatchedStep:
+    """The step of all members for a minibatch of each, in the form of a `TrainingStep` that can be recorded.
+
+    Args:
+        steps: Of the members.
+        inputs: A minibatch of each, with a leading axis of members.
+        generators: Of the members.
+    """
+
+    def __init__(self, steps: Sequence[TrainingStep], inputs: Inputs, generators: Sequence[torch.Generator]) -> None:
+        self.steps = steps
+        self.optimizer = SimpleNamespace(param_groups=[g for step in steps for g in step.optimizer.param_groups])
+        tensors = [[*step.parts.parameters(), *step.parts.buffers()] for step in steps]
+        self.parameters = [list(step.parts.parameters()) for step in steps]
+        self.stacked = [stack_in_place(rows) for rows in zip(*tensors, strict=True)]
+        mine = tuple(part[0] for part in inputs)
+        graph = trace(self.gradients_of_first, mine, tensors[0])
+        try:
+            with outside_autograd(mine[0].device):
+                functional = make_fx(functionalize(lambda *values: graph(*values)))(*mine, *tensors[0])
+                over_members = OverMembers(functional, generators)
+                self.gradients = make_fx(lambda *values: over_members.run(*values))(*inputs, *self.stacked)
+        except NoProgramError:
+            raise
+        except Exception as error:  # of an operation that cannot be batched
+            raise NoProgramError(first_line(error)) from error
+
+    def gradients_of_first(self, inputs: Inputs) -> tuple[Metrics, list[Tensor | None]]:
+        """The metrics of the first member and the gradients of its parameters."""
+        step = self.steps[0]
+        step.optimizer.zero_grad()
+        estimates = step.estimates(*inputs)
+        estimate = next(estimates)
+        estimate.loss.backward()
+        if next(estimates, None) is not None:
+            raise NoProgramError(f"{type(step.objective).__name__} takes several steps for a minibatch")
+        found = estimate.metrics(), [parameter.grad for parameter in self.parameters[0]]
+        step.optimizer.zero_grad()
+        return found
+
+    def bare(self, inputs: Inputs, optimizer: Any) -> Metrics:
+        """Take the step; returns the metrics, (R,) each."""
+        metrics: Metrics
+        metrics, gradients = self.gradients(*inputs, *self.stacked)
+        for number, gradient in enumerate(gradients):
+            rows = [None] * len(self.steps) if gradient is None else gradient.unbind(0)
+            for parameters, row in zip(self.parameters, rows, strict=True):
+                parameters[number].grad = row
+        for step in self.steps:
+            clip_gradients(step.trainer, step.optimizer)
+            step.optimizer.step()
+        return metrics
+
+    def state(self) -> list[Tensor]:
+        """The tensors of all members, stacked and as rows, and the states of their optimizers."""
+        return [*self.stacked, *(tensor for step in self.steps for tensor in step.state())]
+
+
+def stack_in_place(rows: Sequence[Tensor]) -> Tensor:
+    """The rows in one tensor, whose memory becomes theirs."""
+    stacked = torch.stack([row.detach() for row in rows])
+    for row, place in zip(rows, stacked.unbind(0), strict=True):
+        row.data = place
+    return stacked
+
+
+class Batched:
+    """Takes the steps of all members at once, if the results are those of the members in turn up to rounding.
+
+    Unlike other programs it is made before the first step (or the second, if the first makes the state of the
+    optimizers) and not after a warm-up: its results differ by rounding from those of eager steps, so a resumed run must
+    not take another number of these.
+
+    Args:
+        steps: Of the members.
+
+    Attributes:
+        failed: Whether the members cannot be batched; the log says why.
+    """
+
+    def __init__(self, steps: Sequence[TrainingStep]) -> None:
+        self.steps = steps
+        self.device = steps[0].module.device
+        self.generators = [torch.Generator(self.device) for _ in steps]
+        self.recording: Recording | None = None
+        self.made_for: Any = None
+        self.failed = False
+
+    def run(self, inputs: Sequence[Inputs], samples_seen: int, batch_size: int) -> Metrics:
+        """Take the steps of a block of each member; returns the metrics of each minibatch and member, (K, R) each."""
+        block = [torch.stack(parts, 1) for parts in zip(*inputs, strict=True)]
+        found = []
+        with unvalidated_distributions():
+            for number in range(len(block[0])):
+                minibatch = tuple(part[number] for part in block)
+                for step in self.steps:
+                    step.objective.samples_seen.fill_(samples_seen + number * batch_size)
+                found.append(self.take(minibatch))
+        return {name: torch.stack([metrics[name] for metrics in found]) for name in found[0]}
+
+    def take(self, minibatch: Inputs) -> Metrics:
+        """Take a step by the program, which is made anew where settings have changed."""
+        if self.failed or not all(step.optimizer.state for step in self.steps):
+            return self.in_turn(minibatch, TrainingStep.eager)
+        rates = [group["lr"] for step in self.steps for group in step.optimizer.param_groups]
+        settings = self.settings(minibatch)
+        fixed = self.recording is not None and self.recording.fixed_learning_rates
+        if self.recording is None or self.made_for != (settings, rates if fixed else self.made_for[1]):
+            try:
+                self.recording = self.make(minibatch, rates)
+            except NoProgramError as error:
+                self.failed = True
+                log.info("the members take their steps in turn: %s", error)
+                return self.in_turn(minibatch, TrainingStep.eager)
+            self.made_for = self.settings(minibatch), rates
+        assert self.recording is not None
+        with outside_autograd(self.device):
+            metrics = self.recording(minibatch, rates)
+        self.steps[0].updates = 1
+        self.steps[0].count_updates(1)
+        return metrics
+
+    def settings(self, minibatch: Inputs) -> tuple[Any, ...]:
+        """The constants of the program; those of the other members are as the first's."""
+        return [part.shape for part in minibatch], self.steps[0].settings()
+
+    def in_turn(self, minibatch: Inputs, take: Callable[[TrainingStep, Inputs], Metrics]) -> Metrics:
+        """Take the step of one member after the other."""
+        found = []
+        for number, (step, generator) in enumerate(zip(self.steps, self.generators, strict=True)):
+            with drawing_from(generator):
+                found.append(take(step, tuple(part[number] for part in minibatch)))
+        return {name: torch.stack([metrics[name] for metrics in found]) for name in found[0]}
+
+    def make(self, minibatch: Inputs, rates: list[float]) -> Recording:
+        """The program, once its results have been compared; the state is as before."""
+        before = self.snapshot()
+        try:
+            step: Any = BatchedStep(self.steps, minibatch, self.generators)
+            self.restore(before)
+            recording = Recording(step, minibatch)
+            self.restore(before)
+            with outside_autograd(self.device):
+                found = list(recording(minibatch, rates).values())
+            found += self.snapshot()[: -len(self.steps)]
+            self.restore(before)
+            expected = list(self.in_turn(minibatch, lambda step, x: step.bare(x, step.optimizer)).values())
+            zeros = [torch.zeros_like(value) for value in expected]
+            expected += self.snapshot()[: -len(self.steps)]
+        finally:
+            self.restore(before)
+            for each in self.steps:
+                each.optimizer.zero_grad()
+        if not all(nearly_equal(*tensors) for tensors in zip(expected, found, [*zeros, *before], strict=False)):
+            raise NoProgramError("one step of all differs from those of each")
+        return recording
+
+    def snapshot(self) -> list[Tensor]:
+        """Copies of the members' states, and the states of their generators."""
+        states = [tensor.detach().clone() for step in self.steps for tensor in step.state()]
+        return [*states, *(generator.get_state() for generator in self.generators)]
+
+    @torch.no_grad()
+    def restore(self, snapshot: list[Tensor]) -> None:
+        """Set states and generators back."""
+        state = [tensor for step in self.steps for tensor in step.state()]
+        for tensor, copy in zip(state, snapshot, strict=False):
+            tensor.copy_(copy)
+        for generator, copy in zip(self.generators, snapshot[len(state) :], strict=True):
+            generator.set_state(copy)
+
+
+@contextmanager
+def drawing_from(generator: torch.Generator) -> Iterator[None]:
+    """Let torch's default generator of a device be in the state of another one, and advance that one with it."""
+    on_gpu = generator.device.type == "cuda"
+    default = torch.cuda.default_generators[generator.device.index or 0] if on_gpu else torch.default_generator
+    default.set_state(generator.get_state())
+    try:
+        yield
+    finally:
+        generator.set_state(default.get_state())
