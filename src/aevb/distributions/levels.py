@@ -6,8 +6,9 @@ from typing import ClassVar
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.distributions import Categorical, Distribution, constraints
+from torch.distributions import Distribution, constraints
 
+from aevb.distributions.categorical import draw_categories
 from aevb.distributions.logistic import LogisticDistribution
 
 TOLERANCE = 1e-3
@@ -66,8 +67,7 @@ class LevelDistribution(Distribution):
 
     @torch.no_grad()
     def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
-        level = Categorical(logits=self.logits.movedim(self.axis, -1), validate_args=False)
-        return level.sample(torch.Size(sample_shape)).to(self.logits.dtype) / (self.levels - 1)
+        return draw_categories(self.logits, self.axis, sample_shape).to(self.logits.dtype) / (self.levels - 1)
 
     def log_prob(self, value: Tensor) -> Tensor:
         log_probs = self.logits.log_softmax(self.axis)

@@ -7,8 +7,9 @@ from typing import ClassVar
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.distributions import Categorical, Distribution, MixtureSameFamily, constraints
+from torch.distributions import Distribution, MixtureSameFamily, constraints
 
+from aevb.distributions.categorical import draw_categories
 from aevb.distributions.gaussian import GaussianDistribution
 
 
@@ -57,8 +58,7 @@ class MixtureAlongAxis(Distribution):
     @torch.no_grad()
     def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         draws = self.components.sample(torch.Size(sample_shape))
-        weights = Categorical(logits=self.logits.movedim(self.axis, -1), validate_args=False)
-        chosen = weights.sample(torch.Size(sample_shape)).unsqueeze(self.axis)
+        chosen = draw_categories(self.logits, self.axis, sample_shape).unsqueeze(self.axis)
         return draws.gather(self.axis, chosen).squeeze(self.axis)
 
     def log_prob(self, value: Tensor) -> Tensor:
