@@ -53,12 +53,14 @@ def load(name: str | Path, allow: Sequence[str] = ()) -> VAE:
         ConfigError: there is no such model, it names what is not allowed, or its files are damaged.
     """
     folder = find(str(name))
-    config, file = read_config(folder / CONFIG, folder), folder / WEIGHTS
+    # The hub's cache has links to its blobs, two folders up.
+    root = folder.parents[1] if str(name).startswith(HUB) else folder
+    config, file = read_config(folder / CONFIG, root), folder / WEIGHTS
     if not isinstance(config.get("model"), DictConfig):
         raise ConfigError(f"{folder / CONFIG} describes no model")
     require_allowed(config.model, allow)
     try:
-        with open_file(file, folder, MAX_BYTES) as opened:
+        with open_file(file, root, MAX_BYTES) as opened:
             weights = read_weights(opened.read())
     except SafetensorError as error:
         raise ConfigError(f"{file} is damaged: {first_line(error)}") from error
