@@ -6,6 +6,7 @@ import re
 import shlex
 import shutil
 from pathlib import Path
+from statistics import fmean, stdev
 
 import pytest
 import torch
@@ -68,6 +69,21 @@ def test_unwritable_folder_is_reported_before_any_computation(folder, monkeypatc
     monkeypatch.setattr("aevb.apps.evaluate.load_members", lambda *arguments: pytest.fail("it computes"))
     with pytest.raises(ConfigError, match=f"^run: {folder.path} cannot be written: Read-only file system$"):
         call(f"run={folder.path}")
+
+
+def test_members_are_evaluated_in_one_pass(tmp_path, capsys):
+    folder = make_run(tmp_path / "run", "seeds=3", "max_samples=500")
+    call(f"run={folder.path}", "limit=30", "estimators=[elbo]")
+    (entry,) = results(folder)
+    found = [load_run(folder.path, member=member) for member in range(3)]
+    assert entry["value"] == pytest.approx(fmean(entry["members"]))
+    assert entry["member_standard_error"] == pytest.approx(stdev(entry["members"]) / 3**0.5)
+    assert len({float(next(vae.parameters()).detach().sum()) for vae in found}) == len(set(entry["members"])) == 3
+    assert "± seeds" in capsys.readouterr().out
+    assert not (folder.path / "evaluation").exists()
+    call(f"run={folder.path}", "limit=30", "task=latents")
+    (entry,) = results(folder, "tasks")
+    assert {"active_units", "active_units_se"} <= entry["results"].keys()
 
 
 def test_entries_and_table(folder, capsys):
@@ -247,7 +263,7 @@ PAGES = [ROOT / "docs" / name for name in ("evaluation.md", "inference_tasks.md"
 COMMANDS = [
     [word for word in shlex.split(line, comments=True) if not word.startswith("run=")]
     for page in PAGES
-    for line in re.findall(r"^ *python evaluate\.py (.*)", page.read_text(), re.MULTILINE)
+    for line in re.findall(r"^ *python evaluate\.py (.*)", page.read_text().replace("\\\n", " "), re.MULTILINE)
 ]
 
 
