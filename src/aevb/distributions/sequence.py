@@ -107,7 +107,8 @@ class Autoregressive(Steps):
         batch_shape: Of the distribution, (..., B).
         steps: T.
         start: x_0, what the first step is conditioned on; of step_shape.
-        lengths, flat: See `Steps`.
+        lengths: See `Steps`.
+        flat: See there.
     """
 
     has_rsample = True
