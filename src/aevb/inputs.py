@@ -80,7 +80,10 @@ def as_condition(
     """
     if condition_shape is None:
         if values is not None:
-            raise ValueError("the model takes no condition, but one is given; model=conditional takes one")
+            raise ValueError(
+                "the model takes no condition, but one is given; model=conditional takes one, model=deep_markov the "
+                "lengths of sequences"
+            )
         return None
     if values is None and is_optional:
         return None

@@ -56,7 +56,7 @@ def test_data_whose_labels_are_hidden_are_not_scored(run_train, tmp_path):
     ("settings", "message"),
     [
         (["model=conditional", "data=counts"], r"^data\.condition=labels needs labels, and the data have none$"),
-        (["data=bimodal"], r"^the model takes no condition, but one is given; model=conditional takes one$"),
+        (["data=bimodal"], r"^the model takes no condition, but one is given; model=conditional takes one, "),
         (["model=conditional", "data.condition=null"], r"^data\.condition must be labels: the model takes a condition"),
         ([*M2, "data.num_labels=2000"], r"^num_labels must be at most 1,397, the size of the training set, got 2,000$"),
         (["model=conditional", "+data.num_labels=20"], r"are hidden, which SGVB cannot use; use objective=semi_sup"),
