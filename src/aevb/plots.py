@@ -88,12 +88,9 @@ def as_pictures(x: Tensor, low: float = 0.0, high: float = 1.0) -> Tensor:
 
 def grid(pictures: Tensor, columns: int) -> Tensor:
     """Pictures (N, 1 or 3, H, W) in [0, 1] side by side, row by row, in one (3, H', W'), with white lines between."""
-    x = shrunk(pictures, max(1, MAX_WIDTH // columns))
-    columns = min(columns, len(x))
-    x = functional.pad(x, (1, 0, 1, 0), value=1.0)  # the lines to the left and above
-    x = torch.cat([x, x.new_ones(-len(x) % columns, *x.shape[1:])])
-    rows = torch.cat([torch.cat([*row], dim=2) for row in x.split(columns)], dim=1)
-    return functional.pad(rows, (0, 1, 0, 1), value=1.0).expand(3, -1, -1)
+    from torchvision.utils import make_grid  # takes a second to import, and only pictures need it
+
+    return make_grid(shrunk(pictures, max(1, MAX_WIDTH // columns)), columns, padding=1, pad_value=1.0)
 
 
 def limits(x: Tensor) -> tuple[float, float]:
