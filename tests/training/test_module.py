@@ -13,7 +13,8 @@ from aevb.data import BatchLoader
 from aevb.errors import ConfigError
 from aevb.likelihoods import Poisson
 from aevb.objectives import SGVB, FullVB, MonteCarloEM
-from aevb.training.module import AEVB, runs_on, seed_noise
+from aevb.training.module import AEVB, seed_noise
+from aevb.training.optimizers import runs_on
 from aevb.vae import VAE
 
 from ..ppca import make_ppca

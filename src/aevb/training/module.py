@@ -4,8 +4,6 @@ import hashlib
 import logging
 import math
 from collections.abc import Callable
-from contextlib import suppress
-from functools import partial
 from typing import Any, Self
 
 import pytorch_lightning as pl
@@ -15,14 +13,15 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
-from aevb.data.loader import BatchLoader, range_of_loader
-from aevb.data.module import InMemoryDataModule
+from aevb.data.loader import range_of_loader
 from aevb.errors import ConfigError, NonFiniteLossError
-from aevb.inputs import as_block, as_condition, block_of_conditions
 from aevb.objectives import Estimate, Objective
 from aevb.training.averaging import AveragedWeights, averaging
+from aevb.training.batches import CheckedBatches
 from aevb.training.clock import Clock
 from aevb.training.extension import End, Noise, current_noise, end_of_training, restore_noise
+from aevb.training.hparams import hparams_of
+from aevb.training.optimizers import fitting_form
 from aevb.training.steps import Inputs, StepRunner, Steps, TrainingStep, clip_gradients, make_runner
 from aevb.types import Checked, Count, Fraction, Seed
 from aevb.vae import VAE
@@ -30,7 +29,7 @@ from aevb.vae import VAE
 log = logging.getLogger("aevb")
 
 
-class AEVB(Checked, pl.LightningModule):
+class AEVB(Checked, CheckedBatches):
     """Trains θ and φ of a `VAE` jointly.
 
     A batch of Lightning's may be a block of K minibatches (K, B, *data_shape), as those of `aevb.data` are. A training
@@ -77,11 +76,8 @@ class AEVB(Checked, pl.LightningModule):
         steps: Steps = "auto",
         ema_decay: Fraction | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(vae, objective)
         self.automatic_optimization = False
-        self.vae = vae
-        self.objective = objective
-        objective.connect(vae.p, vae.q)
         self.make_optimizer = optimizer
         self.make_schedule = schedule
         self.seed = seed
@@ -106,9 +102,7 @@ class AEVB(Checked, pl.LightningModule):
         """Metrics of each member in the last validation or test, (R,), where there are several members."""
         self.logs_itself = True
         """Whether the trainer's loggers get metrics and `hparams` from here; a `Metrics` callback clears it."""
-        self.save_hyperparameters(self.description())
-        self.counts_data = objective.num_data is None
-        self.checked: list[Tensor] = []
+        self.save_hyperparameters(hparams_of(vae, objective, optimizer, seed=seed, max_samples=max_samples))
 
     @property
     def members(self) -> "list[AEVB]":
@@ -119,85 +113,6 @@ class AEVB(Checked, pl.LightningModule):
     def runner(self) -> StepRunner | None:
         """The first member's runner."""
         return self.runners[0] if self.runners else None
-
-    def description(self) -> dict[str, Any]:
-        """The parts by their classes, and the plain settings: what `hparams` holds."""
-        p, q = self.vae.p, self.vae.q
-        parts = {
-            "likelihood": p.head,
-            "decoder": p.decoder,
-            "prior": p.prior,
-            "posterior": q.head,
-            "encoder": q.encoder,
-        }
-        settings = getattr(self.make_optimizer, "keywords", {})
-        return {
-            "latent_dim": p.latent_dim,
-            "data_shape": list(p.data_shape),
-            **{name: type(part).__name__ for name, part in parts.items()},
-            "objective": type(self.objective).__name__,
-            "optimizer": getattr(getattr(self.make_optimizer, "func", self.make_optimizer), "__name__", "other"),
-            **{f"optimizer_{key}": value for key, value in settings.items() if isinstance(value, bool | int | float)},
-            "seed": self.seed,
-            "max_samples": self.max_samples,
-        }
-
-    # Input
-
-    def check_data(self, data: InMemoryDataModule) -> None:
-        """Check all splits before training; raises a ValueError where the likelihood cannot score a datapoint."""
-        for loader in (data.train_dataloader(), data.val_dataloader(), data.test_dataloader()):
-            self.check_loader(loader)
-
-    def check_loader(self, loader: Any) -> None:
-        """Check all datapoints of a `BatchLoader`, once; those that it draws as 0 or 1 suit every likelihood."""
-        if not isinstance(loader, BatchLoader) or any(loader.x is x for x in self.checked):
-            return
-        self.check_conditions(loader.c, len(loader.x))
-        for chunk in () if loader.binarize else loader.x.split(1000):
-            self.vae.batch(chunk)
-        self.checked.append(loader.x)
-
-    def check_conditions(self, c: Any, count: int) -> None:
-        """Check the conditions of `count` datapoints."""
-        vae = self.vae
-        c = as_condition(c, vae.condition_shape, count, vae.p.head.layer.weight, vae.condition_is_optional)
-        if c is None:
-            return
-        hidden = c.reshape(len(c), -1).isnan().any(1)
-        if bool(hidden.any()) and not self.objective.hidden_conditions:
-            raise ValueError(
-                f"the conditions of {int(hidden.sum()):,} of {count:,} datapoints are hidden, which "
-                f"{type(self.objective).__name__} cannot use; use objective=semi_supervised, or data.num_labels=null"
-            )
-        vae.check_condition(c[~hidden])
-
-    def blocks_from(self, batch: Any, loader: Any) -> Inputs:
-        """The minibatches of a batch of a loader, checked unless it is a `BatchLoader`.
-
-        Returns:
-            x (K, B, *data_shape) and, where the model is given a condition, c (K, B, *condition_shape).
-        """
-        x = as_block(batch, self.vae.p.data_shape, self.vae.p.head.layer.weight)
-        c, vae = None, self.vae
-        if vae.condition_shape is not None:
-            c = block_of_conditions(batch, vae.condition_shape, x, vae.condition_is_optional)
-        if not isinstance(loader, BatchLoader):
-            vae.p.head.check(x)
-            if c is not None:
-                self.check_conditions(c.flatten(0, 1), c.shape[0] * c.shape[1])
-        return (x,) if c is None else (x, c)
-
-    def count_data(self, loader: Any) -> None:
-        """Tell the objective N, the size of the training set, where it is not set and can be known."""
-        if isinstance(loader, BatchLoader) and loader.labelled_per_batch:
-            self.objective.num_labels = len(loader.labelled)
-        if not self.counts_data:
-            return
-        with suppress(TypeError, AttributeError):  # data that are drawn forever have no length
-            count = len(loader.x if isinstance(loader, BatchLoader) else loader.dataset)
-            for member in self.members:
-                member.objective.num_data = count
 
     # Training
 
@@ -245,15 +160,8 @@ class AEVB(Checked, pl.LightningModule):
 
     def fitting_form(self, make_optimizer: Callable[..., Optimizer]) -> Callable[..., Optimizer]:
         """The optimizer to make, unfused where it cannot be fused."""
-        reason = None
-        if not runs_on(make_optimizer, self.device):
-            reason = f"it has no fused form on {self.device}"
-        elif self.clip_val and getattr(self.trainer.precision_plugin, "scaler", None) and is_fused(make_optimizer):
-            reason = "its fused form takes the scale out of the gradients only after they are clipped"
-        if reason is None:
-            return make_optimizer
-        log.info("the optimizer runs unfused: %s", reason)
-        return partial(make_optimizer, fused=None)  # on a GPU, one kernel for many parameters
+        scales_gradients = self.clip_val and getattr(self.trainer.precision_plugin, "scaler", None)
+        return fitting_form(make_optimizer, self.device, bool(scales_gradients))
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         clip_gradients(self.trainer, optimizer)
@@ -487,24 +395,6 @@ class AEVB(Checked, pl.LightningModule):
 def evaluation(module: AEVB, x: Tensor, c: Tensor | None = None) -> Estimate:
     """The objective's estimate for validation and test: x (B, *data_shape), c (B, *condition_shape)."""
     return module.objective.evaluate(module.vae.p.given(c), module.vae.q.given(c), x)
-
-
-def is_fused(make_optimizer: Callable[..., Optimizer]) -> bool:
-    """Whether an optimizer asks to be fused."""
-    return bool(getattr(make_optimizer, "keywords", {}).get("fused"))
-
-
-def runs_on(make_optimizer: Callable[..., Optimizer], device: torch.device) -> bool:
-    """Whether an optimizer that asks to be fused has the kernels for it on a device, by a trial step."""
-    if not is_fused(make_optimizer):
-        return True
-    parameter = nn.Parameter(torch.zeros(1, device=device))
-    parameter.grad = torch.zeros_like(parameter)
-    try:
-        make_optimizer([parameter]).step()
-    except (NotImplementedError, RuntimeError):
-        return False
-    return True
 
 
 def seed_noise(*key: int | str) -> None:
