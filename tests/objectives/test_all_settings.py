@@ -8,10 +8,22 @@ import pytest
 from omegaconf import OmegaConf
 
 from aevb import objectives
-from aevb.objectives import IWAE, SGVB, FullVB, MonteCarloEM, Objective, ScoreFunction, SemiSupervised, WakeSleep
+from aevb.objectives import (
+    DIPVAE,
+    IWAE,
+    SGVB,
+    BetaTCVAE,
+    FullVB,
+    InfoVAE,
+    MonteCarloEM,
+    Objective,
+    ScoreFunction,
+    SemiSupervised,
+    WakeSleep,
+)
 
 CONF = Path(__file__).parents[2] / "conf" / "objective"
-CLASSES = (IWAE, SGVB, FullVB, MonteCarloEM, ScoreFunction, SemiSupervised, WakeSleep)
+CLASSES = (DIPVAE, IWAE, SGVB, BetaTCVAE, FullVB, InfoVAE, MonteCarloEM, ScoreFunction, SemiSupervised, WakeSleep)
 
 BAD: list[tuple[type[Objective], dict[str, Any]]] = [
     (SGVB, {"num_samples": 0}),
@@ -39,6 +51,10 @@ BAD: list[tuple[type[Objective], dict[str, Any]]] = [
     (MonteCarloEM, {"target_acceptance": 1.0}),
     (MonteCarloEM, {"updates": 0}),
     (MonteCarloEM, {"evaluation_transitions": 0}),
+    (BetaTCVAE, {"beta": -1.0}),
+    (DIPVAE, {"covariance": "full"}),
+    (InfoVAE, {"kernel": "linear"}),
+    (InfoVAE, {"bandwidth": 0}),
     (FullVB, {"num_samples": 0}),
     (FullVB, {"num_weight_samples": 0}),
     (FullVB, {"initial_scale": 0}),

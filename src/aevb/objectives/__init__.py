@@ -4,16 +4,20 @@ from aevb.objectives.base import Estimate, Objective, elbo
 from aevb.objectives.full_vb import FullVB
 from aevb.objectives.iwae import IWAE
 from aevb.objectives.monte_carlo_em import MonteCarloEM
+from aevb.objectives.regularized import DIPVAE, BetaTCVAE, InfoVAE
 from aevb.objectives.score_function import ScoreFunction
 from aevb.objectives.semi_supervised import SemiSupervised
 from aevb.objectives.sgvb import SGVB
 from aevb.objectives.wake_sleep import WakeSleep
 
 __all__ = [
+    "DIPVAE",
     "IWAE",
     "SGVB",
+    "BetaTCVAE",
     "Estimate",
     "FullVB",
+    "InfoVAE",
     "MonteCarloEM",
     "Objective",
     "ScoreFunction",

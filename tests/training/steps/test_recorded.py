@@ -12,7 +12,7 @@ from pytorch_lightning.plugins import MixedPrecision
 from aevb import likelihoods, posteriors, priors
 from aevb.errors import ConfigError
 from aevb.networks import ConvDecoder, ConvEncoder, ConvPyramid, LastMaps, MLPDecoder, MLPEncoder
-from aevb.objectives import IWAE, SGVB, FullVB, MonteCarloEM, ScoreFunction, WakeSleep
+from aevb.objectives import DIPVAE, IWAE, SGVB, BetaTCVAE, FullVB, InfoVAE, MonteCarloEM, ScoreFunction, WakeSleep
 from aevb.training.steps import verified
 from aevb.vae import VAE
 
@@ -31,6 +31,9 @@ OBJECTIVES: dict[str, Callable[[], Any]] = {
     "score_function_learned": partial(ScoreFunction, baseline="learned"),
     "score_function_leave_one_out": partial(ScoreFunction, 2, "leave_one_out"),
     "wake_sleep": WakeSleep,
+    "tc": BetaTCVAE,
+    "dip": DIPVAE,
+    "info": InfoVAE,
     "full_vb": FullVB,
     "monte_carlo_em": partial(MonteCarloEM, num_starts=3, transitions=4, leapfrog_steps=1, updates=2),
 }
@@ -39,7 +42,7 @@ LIKELIHOODS = (
     "Beta", "Categorical", "DiscretizedLogisticMixture", "Poisson", "GaussianUniformMixture",
 )  # fmt: skip
 POSTERIORS = ("FullGaussian", "LowRankGaussian", "Laplace", "Logistic", "InverseAutoregressiveFlow", "SplineFlow")
-CONDITIONAL = ("sgvb", "iwae_dreg", "score_function_learned", "wake_sleep", "full_vb", "monte_carlo_em")
+CONDITIONAL = ("sgvb", "iwae_dreg", "score_function_learned", "wake_sleep", "tc", "info", "full_vb", "monte_carlo_em")
 PRIORS = ("Laplace", "StudentT", "MixtureOfGaussians", "VampPrior", "Flow")
 
 
