@@ -20,7 +20,9 @@ def file_name(class_name: str) -> str:
 
 
 def test_every_head_is_tested() -> None:
-    from_package = {name for name in likelihoods.__all__ if not inspect.isabstract(getattr(likelihoods, name))}
+    of_sequences = {"PerStep", "Recurrent"}  # made of another head by `SequenceVAE`
+    named = set(likelihoods.__all__) - of_sequences
+    from_package = {name for name in named if not inspect.isabstract(getattr(likelihoods, name))}
     files = {path.name for path in (MODELS / "likelihood").glob("*.yaml")}
     assert files == {file_name(name) for name in from_package}
 

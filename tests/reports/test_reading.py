@@ -72,7 +72,7 @@ def damage(path, what):
     [
         ("missing", "it does not exist"),
         ("empty", "it contains no run"),
-        ("claimed", "no run folder"),
+        ("claimed", "is not a run folder"),
         ("no status", "status.json cannot be read"),
         ("empty status", "status.json cannot be read"),
         ("other status", "status.json of another program"),
