@@ -52,6 +52,9 @@ def test_choice_composes_and_can_be_built(choice, tmp_path, monkeypatch):
         overrides += ["model.condition_shape=[10]"]
     if choice == "model/prior=conditional_gaussian":
         overrides += ["model=conditional", "model.condition_shape=[10]"]
+    group, _, name = choice.partition("=")
+    if group in ("model/posterior", "model/prior") and name in ("log_normal", "gamma", "beta", "dirichlet"):
+        overrides += [f"{other}={name}" for other in ("model/posterior", "model/prior") if other != group]
     if choice == "objective=semi_supervised":
         overrides += ["model=semi_supervised", "model.condition_shape=[10]"]
     if choice == "data=encoded":

@@ -12,6 +12,7 @@ from torch.func import functional_call, vmap
 from aevb.distributions.flows import GaussianFlow, affine_autoregressive
 from aevb.distributions.gaussian import CholeskyGaussian, diagonal_gaussian
 from aevb.distributions.kl import sample_and_kl
+from aevb.distributions.support import require_real
 from aevb.estimators.base import Estimates, Estimator
 from aevb.estimators.elbo import bound_of
 from aevb.posteriors import Posterior
@@ -65,6 +66,8 @@ class LocalELBO(Estimator):
         return self.num_samples
 
     def estimate(self, vae: VAE, x: Tensor, rows: int) -> Estimates:
+        if self.family != "encoder":
+            require_real(vae.p.prior.support, f"{self.key('family')}={self.family}", "encoder")
         parameters, distribution = LOCAL[self.family](vae.q, x)
         trace = self.optimize(vae, x, parameters, distribution)
         with torch.no_grad():

@@ -5,6 +5,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from aevb.distributions.support import require_real
 from aevb.vae import VAE
 
 StartKind = Literal["posterior", "prior"]
@@ -15,6 +16,7 @@ class Start:
     """q(z|x) for the kind `posterior`, p(z) for `prior`; x (B, *data_shape)."""
 
     def __init__(self, vae: VAE, x: Tensor, kind: StartKind) -> None:
+        require_real(vae.p.prior.support, "Hamiltonian Monte Carlo", "estimators=[elbo,importance_sampling]")
         self.distribution = vae.q(x) if kind == "posterior" else vae.p.prior()
         self.batch = () if self.distribution.batch_shape else (len(x),)
 

@@ -8,6 +8,7 @@ import torch
 from annotated_types import Interval
 from torch import Tensor, nn
 
+from aevb.distributions.support import require_real
 from aevb.inference import hmc
 from aevb.objectives.base import Estimate, Objective
 from aevb.types import LARGEST, Count, Fraction
@@ -69,6 +70,9 @@ class MonteCarloEM(Objective):
         self.updates = updates
         self.evaluation_transitions = evaluation_transitions
         self.register_buffer("step_size", torch.tensor(0.1))
+
+    def connect(self, p: GenerativeModel, q: RecognitionModel) -> None:
+        require_real(p.prior.support, "objective=monte_carlo_em", "another objective or prior")
 
     def estimates(self, p: GenerativeModel, q: RecognitionModel, x: Tensor) -> Iterator[Estimate]:
         """`updates` estimates from the same posterior draws."""

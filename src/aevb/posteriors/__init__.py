@@ -2,6 +2,7 @@
 
 import aevb.distributions.kl  # noqa: F401 - registers closed forms of the KL divergence
 from aevb.posteriors.base import Posterior, RecognitionHead
+from aevb.posteriors.constrained import Beta, Dirichlet, Gamma, LogNormal
 from aevb.posteriors.convolutional import ConvLadder, ConvTopDown
 from aevb.posteriors.flow import InverseAutoregressiveFlow, SplineFlow
 from aevb.posteriors.gaussian import DiagonalGaussian, FullGaussian, LowRankGaussian
@@ -10,15 +11,19 @@ from aevb.posteriors.location_scale import Laplace, Logistic
 from aevb.posteriors.sequence import IndependentSteps, Markov
 
 __all__ = [
+    "Beta",
     "BottomUp",
     "ConvLadder",
     "ConvTopDown",
     "DiagonalGaussian",
+    "Dirichlet",
     "FullGaussian",
+    "Gamma",
     "IndependentSteps",
     "InverseAutoregressiveFlow",
     "Ladder",
     "Laplace",
+    "LogNormal",
     "Logistic",
     "LowRankGaussian",
     "Markov",

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
+from aevb.distributions.support import Support
 from aevb.networks import FullPrecision, Part
 
 
@@ -20,6 +21,9 @@ class RecognitionHead(Part, FullPrecision, ABC):
         in_features: Size of the encoder's feature vector.
         latent_dim: Dimensions of z.
     """
+
+    support: Support = "real"
+    """Of z; the prior's must be the same."""
 
     def __init__(self, in_features: int, latent_dim: int) -> None:
         super().__init__()

@@ -2,6 +2,7 @@
 
 from aevb.priors.base import Prior
 from aevb.priors.conditional import ConditionalGaussian
+from aevb.priors.constrained import Beta, Dirichlet, Gamma, LogNormal
 from aevb.priors.convolutional import ConvTopDown
 from aevb.priors.factorized import Laplace, StandardNormal, StudentT
 from aevb.priors.flow import Flow
@@ -10,12 +11,16 @@ from aevb.priors.mixture import MixtureOfGaussians, VampPrior
 from aevb.priors.sequence import IndependentSteps, Markov
 
 __all__ = [
+    "Beta",
     "ConditionalGaussian",
     "ConvTopDown",
+    "Dirichlet",
     "Flow",
+    "Gamma",
     "Hierarchical",
     "IndependentSteps",
     "Laplace",
+    "LogNormal",
     "Markov",
     "MixtureOfGaussians",
     "Prior",

@@ -78,7 +78,7 @@ class VampPrior(Prior):
                 f"prior.top: the VampPrior needs q(z_L|x), which has no closed form for {type(q.head).__name__}, as it "
                 "draws z_L last; use model=ladder, top_down or another prior"
             )
-        self._recognition = (q,)
+        self._recognition, self.support = (q,), q.head.support
         self.logit_inputs = nn.Parameter(torch.randn(self.num_components, *q.data_shape))
 
     def adapt_to(self, lowest: float, highest: float) -> None:

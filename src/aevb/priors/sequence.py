@@ -39,6 +39,7 @@ class OverSteps(Prior):
         self.step_dim, self.steps = step_dim, latent_dim // step_dim
 
     def connect(self, p: Any, q: Any) -> None:
+        super().connect(p, q)
         if getattr(q.head, "steps", None) != self.steps:
             raise ValueError(
                 f"prior {type(self).__name__} over {self.steps} steps needs a posterior over the same steps, such as "

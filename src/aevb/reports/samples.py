@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from aevb import plots
+from aevb.distributions.support import require_real
 from aevb.errors import ConfigError
 from aevb.reports.figures import DATA, Item, grouped
 from aevb.reports.reading import Run, Skipped
@@ -20,6 +21,7 @@ def manifolds(runs: Sequence[Run], allow: Sequence[str] = (), size: int = 20) ->
     """Figure 4: a panel for each data set with a model of two latents."""
 
     def manifold(vae: VAE) -> Tensor:
+        require_real(vae.p.prior.support, "figure 4", "another prior")
         return tiled(vae.decode(plots.manifold_points(size)[None]).mean[0], size)
 
     item = Item(
@@ -69,7 +71,7 @@ def pictures(
         panel_width: In inches.
 
     Returns:
-        The item, or None if there is no picture, and the runs whose model cannot be loaded.
+        The item, or None if there is no picture, and the runs without one, with the reason.
     """
     drawn: dict[str, list[tuple[Run, Tensor]]] = {}
     skipped = []
@@ -86,8 +88,11 @@ def pictures(
             skipped.append(Skipped(run.name, f"{item.name}: its model takes a condition"))
             continue
         seed_noise("report")
-        with torch.no_grad():
-            drawn.setdefault(run.data, []).append((run, draw(vae)))
+        try:
+            with torch.no_grad():
+                drawn.setdefault(run.data, []).append((run, draw(vae)))
+        except ValueError as error:
+            skipped.append(Skipped(run.name, f"{item.name}: {error}"))
     if not drawn:
         return None, skipped
     columns = max(map(len, drawn.values()))

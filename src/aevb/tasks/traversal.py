@@ -17,8 +17,9 @@ from aevb.vae import VAE, GenerativeModel
 class Traversal(Task):
     """A row of means of p(x|z) for each dimension of z, which varies from −`span` to `span`; the others are fixed.
 
-    They are fixed at the mean of q(z|x) of the first datapoint. Dimensions are sorted by the variance of their means
-    over the datapoints, highest first.
+    They are fixed at the mean of q(z|x) of the first datapoint. Positive values, and values in (0, 1), vary between
+    the 1 % and 99 % quantiles of the prior instead; on the simplex, no dimension varies by itself. Dimensions are
+    sorted by the variance of their means over the datapoints, highest first.
 
     Args:
         dimensions: Maximum number of rows.
@@ -33,16 +34,28 @@ class Traversal(Task):
     span: Positive = 3.0
 
     def run(self, vae: VAE, data: Split, train: Split, rows: int) -> TaskResult:
+        if vae.p.prior.support == "on the simplex":
+            raise ValueError("task=traversal moves one dimension of z by itself, but z is on the simplex")
+        low, high = self.limits(vae)
         means = encoded_means(vae, data)
         order = means.var(0, correction=0).argsort(descending=True)[: self.dimensions]
         z = means[0].repeat(len(order), self.steps, 1)
         for row, dimension in enumerate(order.tolist()):
-            z[row, :, dimension] = torch.linspace(-self.span, self.span, self.steps)
+            z[row, :, dimension] = torch.linspace(low, high, self.steps)
         means = decoded(vae.p, z, rows).split(self.steps)
         titles = [f"z[{dimension}]" for dimension in order.tolist()]
-        caption = f"means of p(x|z), one dimension of z from −{self.span:g} to {self.span:g}, the others fixed"
+        caption = f"means of p(x|z), one dimension of z from {low:.3g} to {high:.3g}, the others fixed".replace(
+            "-", "−"
+        )
         picture = plots.show(list(zip(titles, means, strict=True)), vae.p.data_shape, caption, *plots.limits(data.x))
         return TaskResult({"dimensions": order.tolist()}, [f"rows: dimensions {order.tolist()} of z"], {"": picture})
+
+    def limits(self, vae: VAE) -> tuple[float, float]:
+        """The least and the largest value of the dimension that varies."""
+        if vae.p.prior.support == "real":
+            return -self.span, self.span
+        low, high = vae.p.sample_prior(1, 10_000).flatten().float().quantile(torch.tensor([0.01, 0.99])).tolist()
+        return low, high
 
 
 @dataclass(frozen=True)

@@ -53,7 +53,13 @@ OBJECTIVES: dict[str, Callable[[], Any]] = {
     "ScoreFunction, learned": partial(objectives.ScoreFunction, baseline="learned"),
     "ScoreFunction, leave_one_out": partial(objectives.ScoreFunction, 2, baseline="leave_one_out"),
 }
-PRIORS = parts(priors, "Prior")
+PRIORS = [kind for kind in parts(priors, "Prior") if kind.support == "real"]
+POSTERIORS = [kind for kind in parts(posteriors, "Posterior") if kind.support == "real"]
+CONSTRAINED = {
+    kind.__name__: partial(small_model, (1, 4, 4), posterior=kind, prior=getattr(priors, kind.__name__))
+    for kind in parts(posteriors, "Posterior")
+    if kind.support != "real"
+}
 LIKELIHOODS = parts(likelihoods, "Likelihood")
 MODEL = partial(small_model, (1, 4, 4))
 TWO = {"latent_dims": (1, 1)}
@@ -84,7 +90,9 @@ def sequences(part: str, recurrent_width: int | None = None) -> SequenceVAE:
 CASES: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
     **{name: (make, MODEL) for name, make in OBJECTIVES.items()},
     **{kind.__name__: (SGVB, partial(MODEL, likelihood=kind)) for kind in LIKELIHOODS},
-    **{f"{kind.__name__} of z": (SGVB, partial(MODEL, posterior=kind)) for kind in parts(posteriors, "Posterior")},
+    **{f"{kind.__name__} of z": (SGVB, partial(MODEL, posterior=kind)) for kind in POSTERIORS},
+    **{f"{name} of z": (SGVB, model) for name, model in CONSTRAINED.items()},
+    **{f"WakeSleep, {name} of z": (objectives.WakeSleep, model) for name, model in CONSTRAINED.items()},
     **{f"{kind.__name__} prior": (SGVB, partial(MODEL, prior=kind)) for kind in PRIORS},
     **{f"WakeSleep, {kind.__name__}": (objectives.WakeSleep, partial(MODEL, likelihood=kind)) for kind in LIKELIHOODS},
     **{f"WakeSleep, {kind.__name__} prior": (objectives.WakeSleep, partial(MODEL, prior=kind)) for kind in PRIORS},

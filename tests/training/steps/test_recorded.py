@@ -43,6 +43,7 @@ LIKELIHOODS = (
 )  # fmt: skip
 POSTERIORS = ("FullGaussian", "LowRankGaussian", "Laplace", "Logistic", "InverseAutoregressiveFlow", "SplineFlow")
 CONDITIONAL = ("sgvb", "iwae_dreg", "score_function_learned", "wake_sleep", "tc", "info", "full_vb", "monte_carlo_em")
+CONSTRAINED = ("LogNormal", "Gamma", "Beta", "Dirichlet")
 PRIORS = ("Laplace", "StudentT", "MixtureOfGaussians", "VampPrior", "Flow")
 
 
@@ -88,6 +89,14 @@ CASES: dict[str, tuple[Callable[[], Any], Callable[[], VAE], str]] = {
     **{
         f"posterior_{name}": (SGVB, partial(small_model, SHAPE, posterior=getattr(posteriors, name)), "adam")
         for name in POSTERIORS
+    },
+    **{
+        f"constrained_{name}": (
+            SGVB,
+            partial(small_model, SHAPE, posterior=getattr(posteriors, name), prior=getattr(priors, name)),
+            "adam",
+        )
+        for name in CONSTRAINED
     },
     **{f"prior_{name}": (SGVB, partial(small_model, SHAPE, prior=getattr(priors, name)), "adam") for name in PRIORS},
     **{f"{name}_conditional": (OBJECTIVES[name], conditional_model, "adagrad") for name in CONDITIONAL},

@@ -27,12 +27,12 @@ from aevb.types import Count, Size
 class Images(Periodic):
     """Writes pictures to `<folder>/<samples>_<what>.png`, and logs them to loggers that take pictures.
 
-    `samples` and `samples_drawn` show means of p(x|z), and draws, for z from the prior. `reconstructions` shows always
-    the same test images above their reconstructions (validation images without a data module of `aevb`). For two
-    latents, `latents` shows the means of q(z|x), coloured by label where labels exist, and `manifold` the means of
-    p(x|z) on the grid of figure 4 of the paper, unless the model takes a condition. The samples of a conditional model
-    have a row for each condition where there are few, such as labels, and a column for each z; otherwise they have the
-    conditions of fixed datapoints.
+    `samples` and `samples_drawn` show means of p(x|z), and draws, for z from the prior. `reconstructions` shows
+    always the same test images above their reconstructions (validation images without a data module of `aevb`). For
+    two latents, `latents` shows the means of q(z|x), coloured by label where labels exist, and `manifold` the means
+    of p(x|z) on the grid of figure 4 of the paper, unless the model takes a condition or z is constrained. The
+    samples of a conditional model have a row for each condition where there are few, such as labels, and a column for
+    each z; otherwise they have the conditions of fixed datapoints.
 
     Of a table (`aevb.data.CSV`), draws from the model are written in the units of its columns, too:
     `<folder>/<samples>_samples.csv`.
@@ -109,7 +109,7 @@ class Images(Periodic):
         pairs = plots.paired(("data", "reconstruction"), plots.reduced(x), reconstructions)
         caption = f"{NAMES[split]} and means of p(x|z), z ~ q(z|x), {after}"
         yield "reconstructions", plots.show(pairs, shape, caption, low, high)
-        if vae.p.latent_dim == 2 and c is None:
+        if vae.p.latent_dim == 2 and c is None and vae.p.prior.support == "real":
             means = decoded(plots.manifold_points(self.manifold_size).to(module.device))
             caption = f"means of p(x|z) over the plane of z, {after}"
             yield "manifold", plots.manifold(means, shape, caption, low, high)
