@@ -213,7 +213,9 @@ def manifold(
     return figure
 
 
-def latent_scatter(means: Tensor, labels: Tensor | None, caption: str = "") -> Figure:
+def latent_scatter(
+    means: Tensor, labels: Tensor | None, caption: str = "", names: tuple[str, str] = ("$z_1$", "$z_2$")
+) -> Figure:
     """The means of q(z|x), (N, 2), coloured by label (N,) where labels exist.
 
     Up to `MAX_CLASSES` labels have a colour each; more are shown on a continuous scale. Labels that are not finite
@@ -244,7 +246,7 @@ def latent_scatter(means: Tensor, labels: Tensor | None, caption: str = "") -> F
         figure.colorbar(drawn, label=f"label ({len(classes):,} different)", extend="both")
     if labels is not None and not known.all():
         axes.legend([missing], ["no label"], fontsize="small")
-    axes.set(xlabel="$z_1$", ylabel="$z_2$")
+    axes.set(xlabel=names[0], ylabel=names[1])
     axes.set_title(caption or "means of $q(z|x)$", fontsize="medium")
     axes.set_aspect("equal", adjustable="datalim")
     return figure

@@ -50,6 +50,13 @@ def test_run_folder_is_complete(run_train):
     assert pictures == {f"000002000_{name}.png" for name in names}
 
 
+def test_more_than_two_latents_are_shown_by_their_principal_components(run_train):
+    folder, _ = run_train("max_samples=2000", "logger=none", "model.latent_dim=5")
+    assert {path.stem.partition("_")[2] for path in folder.images.iterdir()} == {
+        "samples", "samples_drawn", "reconstructions", "latents"
+    }  # fmt: skip
+
+
 def test_training_raises_the_elbo(run_train):
     folder, _ = run_train("max_samples=20000", "logger=none")
     curve = [float(row["val/elbo"]) for row in metrics_without_clock(folder) if row["val/elbo"]]

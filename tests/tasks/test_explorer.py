@@ -12,6 +12,7 @@ from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
 
 from aevb.tasks import Explorer
+from aevb.tasks.base import principal_axes
 from aevb.tasks.explorer import sheet, steps
 
 from ..small import small_model
@@ -98,3 +99,12 @@ def test_the_page_follows_pointer_keys_and_sliders(browser, tmp_path):
     assert [v["id"] for v in violations if v["impact"] in ("serious", "critical")] == []
     assert complaints == []
     page.close()
+
+
+def test_principal_axes_are_those_of_largest_variance():
+    means = torch.randn(500, 3, dtype=torch.float64) @ torch.diag(torch.tensor([0.1, 3.0, 1.0], dtype=torch.float64))
+    centre, directions, share = principal_axes(means, 2)
+    values, vectors = torch.linalg.eigh(torch.cov(means.T))
+    assert torch.allclose((directions @ vectors.flip(1)[:, :2]).abs(), torch.eye(2, dtype=torch.float64), atol=1e-6)
+    assert torch.allclose(centre, means.mean(0))
+    assert share.item() == pytest.approx((values[1:].sum() / values.sum()).item())

@@ -79,3 +79,17 @@ def posterior_mean(posterior: Distribution) -> Tensor:
 def encoded_means(vae: VAE, data: Split, batch: int = 1000) -> Tensor:
     """E_q[z|x] of datapoints, (N, latent_dim); of a conditional model E_q[z|x, c]."""
     return torch.cat([posterior_mean(vae.encode(x, c)) for x, _, c in data.chunks(batch)])
+
+
+def principal_axes(means: Tensor, most: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Origin, at most `most` directions (A, D) of the means (N, D), and the share of the variance along them.
+
+    The directions are the dimensions themselves, from zero, where D is at most 2.
+    """
+    if means.shape[1] <= 2:
+        return torch.zeros_like(means[0]), torch.eye(means.shape[1]).to(means), torch.ones(())
+    centre = means.mean(0)
+    _, scales, directions = torch.linalg.svd(means - centre, full_matrices=False)
+    count = min(most, len(scales))
+    variance = scales**2
+    return centre, directions[:count], variance[:count].sum() / variance.sum().clamp(min=1e-30)

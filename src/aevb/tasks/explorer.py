@@ -13,7 +13,7 @@ from torch import Tensor
 
 from aevb import pages, plots
 from aevb.data.module import Split
-from aevb.tasks.base import Task, TaskResult, encoded_means
+from aevb.tasks.base import Task, TaskResult, encoded_means, principal_axes
 from aevb.tasks.traversal import decoded
 from aevb.types import Positive, Size
 from aevb.vae import VAE
@@ -46,7 +46,7 @@ class Explorer(Task):
 
     def run(self, vae: VAE, data: Split, train: Split, rows: int) -> TaskResult:
         means, nearby = encoded_means(vae, data), encoded_means(vae, train)
-        centre, directions, share = principal_axes(means)
+        centre, directions, share = principal_axes(means, MAX_AXES)
         coordinates = (means - centre) @ directions.T
         middle, half = coordinates.mean(0), self.span * coordinates.std(0, correction=0).clamp(min=1e-6)
         low, high = middle - half, middle + half
@@ -85,20 +85,6 @@ class Explorer(Task):
             data=rounded(variables),
         )
         return TaskResult({"axes": len(directions), "variance_shown": float(share)}, [axes], {}, {"": page})
-
-
-def principal_axes(means: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Origin, at most four directions (A, D) of the means (N, D), and the share of the variance along them.
-
-    The directions are the dimensions themselves, from zero, where D is at most 2.
-    """
-    if means.shape[1] <= 2:
-        return torch.zeros_like(means[0]), torch.eye(means.shape[1]).to(means), torch.ones(())
-    centre = means.mean(0)
-    _, scales, directions = torch.linalg.svd(means - centre, full_matrices=False)
-    count = min(MAX_AXES, len(scales))
-    variance = scales**2
-    return centre, directions[:count], variance[:count].sum() / variance.sum().clamp(min=1e-30)
 
 
 def steps(axes: int, pictures: int) -> list[int]:

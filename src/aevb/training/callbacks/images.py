@@ -16,7 +16,7 @@ from aevb import plots
 from aevb.data import CSV, Split
 from aevb.estimators.runner import rows_at_once
 from aevb.networks import condition_shape_of
-from aevb.tasks.base import encoded_means
+from aevb.tasks.base import encoded_means, principal_axes
 from aevb.training.callbacks.periodic import Every, Periodic
 from aevb.training.examples import NAMES, examples, splits
 from aevb.training.loggers.guarded import GuardedLogger, log_image
@@ -28,11 +28,12 @@ class Images(Periodic):
     """Writes pictures to `<folder>/<samples>_<what>.png`, and logs them to loggers that take pictures.
 
     `samples` and `samples_drawn` show means of p(x|z), and draws, for z from the prior. `reconstructions` shows
-    always the same test images above their reconstructions (validation images without a data module of `aevb`). For
-    two latents, `latents` shows the means of q(z|x), coloured by label where labels exist, and `manifold` the means
-    of p(x|z) on the grid of figure 4 of the paper, unless the model takes a condition or z is constrained. The
-    samples of a conditional model have a row for each condition where there are few, such as labels, and a column for
-    each z; otherwise they have the conditions of fixed datapoints.
+    always the same test images above their reconstructions (validation images without a data module of `aevb`).
+    `latents` shows the means of q(z|x), by two principal components where z has more dimensions, coloured by label
+    where labels exist. For two latents, `manifold` shows the means of p(x|z) on the grid of figure 4 of the paper,
+    unless the model takes a condition or z is constrained. The samples of a conditional model have a row for each
+    condition where there are few, such as labels, and a column for each z; otherwise they have the conditions of fixed
+    datapoints.
 
     Of a table (`aevb.data.CSV`), draws from the model are written in the units of its columns, too:
     `<folder>/<samples>_samples.csv`.
@@ -113,10 +114,14 @@ class Images(Periodic):
             means = decoded(plots.manifold_points(self.manifold_size).to(module.device))
             caption = f"means of p(x|z) over the plane of z, {after}"
             yield "manifold", plots.manifold(means, shape, caption, low, high)
-        if vae.p.latent_dim == 2:
+        if vae.p.latent_dim >= 2:
             data = examples(trainer, module, split, 5000)
-            caption = f"means of q(z|x{given}), {NAMES[split]}, {after}"
-            yield "latents", plots.latent_scatter(encoded_means(vae, data), data.y, caption)
+            means = encoded_means(vae, data)
+            centre, directions, share = principal_axes(means, 2)
+            shown = f" ({100 * float(share):.0f} % of their variance)" if vae.p.latent_dim > 2 else ""
+            caption = f"means of q(z|x{given}){shown}, {NAMES[split]}, {after}"
+            names = ("component 1", "component 2") if vae.p.latent_dim > 2 else ("$z_1$", "$z_2$")
+            yield "latents", plots.latent_scatter((means - centre) @ directions.T, data.y, caption, names)
 
     def samples(self, trainer: pl.Trainer, module: AEVB) -> tuple[list[str], int, Tensor, Tensor | None]:
         """Titles of rows, the length of a row, draws z ~ p(z), (N, latent_dim), and their conditions, if any."""
