@@ -1,6 +1,7 @@
 """`train.py`: the run folder it leaves, how it is interrupted, continued, and how it fails."""
 
 import json
+import math
 import os
 import resource
 import shutil
@@ -55,6 +56,14 @@ def test_more_than_two_latents_are_shown_by_their_principal_components(run_train
     assert {path.stem.partition("_")[2] for path in folder.images.iterdir()} == {
         "samples", "samples_drawn", "reconstructions", "latents"
     }  # fmt: skip
+
+
+def test_constrained_latent_variables_have_all_pictures_but_the_manifold(run_train):
+    """The grid of the manifold is the Gaussian's."""
+    folder, metric = run_train(*TINY, "model/posterior=gamma", "model/prior=gamma")
+    assert math.isfinite(metric)
+    pictures = {path.name for path in folder.images.glob("*.png")}
+    assert pictures == {f"000002000_{name}.png" for name in ("samples", "samples_drawn", "reconstructions", "latents")}
 
 
 def test_training_raises_the_elbo(run_train):

@@ -1,7 +1,10 @@
 """Which runs figures 4 and 5 show; the pictures themselves are in the test of the program."""
 
-from aevb.reports import find
+from aevb import posteriors, priors
+from aevb.reports import find, samples
 from aevb.reports.samples import representatives
+
+from ..small import small_model
 
 
 def test_panel_shows_the_longest_run_of_aevb_with_a_checkpoint(make_run, tmp_path):
@@ -20,3 +23,14 @@ def test_panel_shows_the_longest_run_of_aevb_with_a_checkpoint(make_run, tmp_pat
             (path / "checkpoints" / ("last.ckpt" if name == "long" else "best.ckpt")).touch()
     chosen = representatives(find([str(tmp_path / "runs")])[0])
     assert [run.folder.path.name for run in chosen] == ["faces", "only-wake-sleep", "long"]
+
+
+def test_figure4_skips_models_whose_z_is_constrained(make_run, tmp_path, monkeypatch):
+    path = make_run("positive", {"val/elbo": {10: -1.0}}, latent_dim=2)
+    (path / "checkpoints").mkdir()
+    (path / "checkpoints" / "best.ckpt").touch()
+    vae = small_model((1, 4, 4), posterior=posteriors.Gamma, prior=priors.Gamma)
+    monkeypatch.setattr(samples, "load_run", lambda *arguments: vae)
+    item, (skipped,) = samples.manifolds(find([str(tmp_path / "runs")])[0])
+    assert item is None
+    assert "figure 4 needs latent variables of any sign" in skipped.reason

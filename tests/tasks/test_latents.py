@@ -1,6 +1,7 @@
 """What the task latents finds in models whose answer is known."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -8,7 +9,8 @@ from torch import Tensor
 from torch.distributions import Distribution, Normal
 
 from aevb.data import Split
-from aevb.posteriors import FullGaussian, InverseAutoregressiveFlow
+from aevb.posteriors import Dirichlet, FullGaussian, InverseAutoregressiveFlow
+from aevb.priors import Dirichlet as DirichletPrior
 from aevb.tasks import Latents
 from aevb.tasks.latents import variance_of_means
 
@@ -54,6 +56,14 @@ def test_information_near_its_limit_is_reported_as_a_bound():
     found = run(Latents(aggregate_size=50), collapsed_model(4, spread=300, std=0.001), normal_data(60))
     assert found.results["mutual_information"] == pytest.approx(math.log(50), abs=0.001)
     assert "at least 3.91 are information about x (50 datapoints can show 3.91), and at most" in found.words[1]
+
+
+def test_the_variance_of_constrained_means_is_relative_to_the_prior():
+    vae = small_model((1, 1, 5), latent_dim=5, posterior=Dirichlet, prior=partial(DirichletPrior, alpha=0.5))
+    x = torch.rand(40, 1, 1, 5)
+    means = vae.encode(x).mean
+    relative = variance_of_means(vae, Split(x)) / means.var(0)
+    assert torch.allclose(relative, torch.full((5,), 2.5**2 * 3.5 / (0.5 * 2)))  # 1 / Var z_j, Σ α = 2.5
 
 
 @pytest.mark.parametrize("posterior", [FullGaussian, InverseAutoregressiveFlow])

@@ -3,10 +3,12 @@
 import math
 
 import numpy as np
+import pytest
 import torch
 from PIL.Image import Image
 from torch import Tensor
 
+from aevb import posteriors, priors
 from aevb.tasks import Interpolation, Traversal
 
 from ..small import small_model
@@ -47,3 +49,18 @@ def test_interpolation_goes_from_one_datapoint_to_another():
     with torch.no_grad():
         middle = vae.p.likelihood(0.5 * (vae.q(x[:1]).mean + vae.q(x[2:3]).mean).unsqueeze(0)).mean[0, 0, 0]
     assert torch.allclose(image_in(picture, 0, 2, 2, 5), middle, atol=0.003)
+
+
+def test_traversal_of_positive_values_is_between_quantiles_of_the_prior():
+    torch.manual_seed(0)
+    vae = small_model((1, 4, 4), posterior=posteriors.Gamma, prior=priors.Gamma)
+    low, high = Traversal().limits(vae)
+    assert low == pytest.approx(-math.log(0.99), rel=0.2)
+    assert high == pytest.approx(-math.log(0.01), rel=0.05)
+    assert run(Traversal(), vae, torch.rand(5, 1, 4, 4)).results["dimensions"]
+
+
+def test_no_dimension_of_a_simplex_moves_by_itself():
+    vae = small_model((1, 4, 4), posterior=posteriors.Dirichlet, prior=priors.Dirichlet)
+    with pytest.raises(ValueError, match="but z is on the simplex"):
+        run(Traversal(), vae, torch.rand(5, 1, 4, 4))

@@ -90,9 +90,11 @@ def pictures(
         seed_noise("report")
         try:
             with torch.no_grad():
-                drawn.setdefault(run.data, []).append((run, draw(vae)))
-        except ValueError as error:
+                picture = draw(vae)
+        except ConfigError as error:
             skipped.append(Skipped(run.name, f"{item.name}: {error}"))
+            continue
+        drawn.setdefault(run.data, []).append((run, picture))
     if not drawn:
         return None, skipped
     columns = max(map(len, drawn.values()))

@@ -26,7 +26,8 @@ ACTIVE = 0.01
 class Latents(Task):
     """Active units, the KL of each dimension, and the aggregate posterior q(z) = 1/N Σ_n q(z|x_n) against p(z).
 
-    - A dimension u of z is active if Var_x(E_q[z_u|x]) is above the threshold (Burda et al. 2016).
+    - A dimension u of z is active if Var_x(E_q[z_u|x]) is above the threshold (Burda et al. 2016); where z is
+      constrained, the variance is relative to that of the prior.
     - KL(q(z|x) ‖ p(z)), averaged over x, is the mutual information of x and z plus KL(q(z) ‖ p(z)), the mismatch
       between the prior and the aggregate posterior (Hoffman & Johnson 2016). Both are estimated with
       N = `aggregate_size` datapoints and one draw of each; the first cannot exceed log N.
@@ -83,12 +84,14 @@ class Latents(Task):
 def variance_of_means(vae: VAE, data: Split) -> Tensor:
     """Var_x(E_q[z|x]) of each latent variable, (latent_dim,); zero for one datapoint.
 
-    Where the mean has no closed form, the variance of its estimate from draws is subtracted.
+    Where z is constrained, it is relative to the variance of the prior, which is far from 1 on a simplex. Where the
+    mean has no closed form, the variance of its estimate from draws is subtracted.
     """
     posteriors = [vae.encode(x, c) for x, _, c in data.chunks(1000)]
     correction = min(1, len(data.x) - 1)
     try:
-        return torch.cat([posterior.mean for posterior in posteriors]).var(0, correction=correction)
+        variance = torch.cat([posterior.mean for posterior in posteriors]).var(0, correction=correction)
+        return variance if vae.p.prior.support == "real" else variance / vae.p.prior().variance
     except (NotImplementedError, AttributeError):
         z = torch.cat([posterior.sample(torch.Size((DRAWS_FOR_MEAN,))) for posterior in posteriors], 1)
     return (z.mean(0).var(0, correction=correction) - z.var(0).mean(0) / DRAWS_FOR_MEAN).clamp(min=0)
