@@ -132,7 +132,12 @@ def test_unknown_flag_is_one_line(monkeypatch, capsys):
 
 @pytest.mark.parametrize(
     ("argument", "extra"),
-    {"hydra/launcher=joblib": "joblib", "logger=tensorboard": "tensorboard", "sweep=learning_rate": "optuna"}.items(),
+    {
+        "hydra/launcher=joblib": "joblib",
+        "logger=tensorboard": "tensorboard",
+        "sweep=learning_rate": "optuna",
+        "task=compress": "compress",
+    }.items(),
 )
 def test_missing_package_is_named_with_its_extra(monkeypatch, argument, extra):
     monkeypatch.setattr(command_line, "find_spec", lambda name: None)

@@ -192,6 +192,18 @@ def test_tasks(folder, capsys, task):
     assert results(folder) == []
 
 
+def test_the_file_of_compression_is_decoded_by_the_loaded_model(tmp_path):
+    pytest.importorskip("constriction")
+    from aevb.tasks.compress import decompress
+
+    folder = make_run(tmp_path / "run", "data.binarization=threshold")
+    call(f"run={folder.path}", "limit=5", "task=compress")
+    (entry,) = results(folder, "tasks")
+    content = (folder.path / entry["pictures"][0]).read_bytes()
+    assert entry["results"]["bytes"] == len(content)
+    assert decompress(load_run(folder.path), content).shape == (5, 1, 8, 8)
+
+
 @pytest.mark.parametrize("mask", sorted(path.stem for path in (Path(CONF) / "mask").glob("*.yaml")))
 def test_masks(folder, mask):
     few = ["task.num_chains=1", "task.burn_in=0", "task.num_steps=1"]

@@ -43,6 +43,7 @@ EXTRAS = {
     "hydra/sweeper=optuna": ("hydra_plugins.hydra_optuna_sweeper", "optuna"),
     "logger=tensorboard": ("tensorboard", "tensorboard"),
     "sweep=learning_rate": ("hydra_plugins.hydra_optuna_sweeper", "optuna"),
+    "task=compress": ("constriction", "compress"),
 }
 """Arguments that need a library that is no dependency: its package, and the extra that installs it."""
 

@@ -119,13 +119,14 @@ def short(value: float) -> str:
 
 
 def save_pictures(folder: RunFolder, samples: int, task: str, result: TaskResult) -> list[str]:
-    """Write pictures, pages and animations to `images/<samples>_<task>_<what>.…`; returns their paths in the folder."""
+    """Write pictures, pages and files to `images/<samples>_<task>_<what>.…`; returns their paths in the folder."""
     folder.images.mkdir(exist_ok=True)
     names = []
-    for kind, files in ((".png", result.pictures), (".html", result.pages), (".gif", result.animations)):
+    kinds = {".png": result.pictures, ".html": result.pages, ".gif": result.animations, ".bitsback": result.archives}
+    for kind, files in kinds.items():
         for what, content in files.items():
             path = folder.images / ("_".join(filter(None, [f"{samples:09d}", task, what])) + kind)
-            atomic_write(path, content) if isinstance(content, str) else plots.save(content, path)
+            atomic_write(path, content) if isinstance(content, str | bytes) else plots.save(content, path)
             names.append(str(path.relative_to(folder.path)))
     return names
 

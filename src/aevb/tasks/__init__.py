@@ -2,6 +2,7 @@
 
 from aevb.tasks.base import Task, TaskResult
 from aevb.tasks.classes import Analogies, Classify
+from aevb.tasks.compress import Compress
 from aevb.tasks.explorer import Explorer
 from aevb.tasks.forecast import Forecast
 from aevb.tasks.imputation import Denoise, Inpaint, SuperResolution
@@ -13,6 +14,7 @@ from aevb.tasks.traversal import Interpolation, Traversal
 __all__ = [
     "Analogies",
     "Classify",
+    "Compress",
     "Denoise",
     "Explorer",
     "Forecast",

@@ -32,6 +32,8 @@ class TaskResult(NamedTuple):
     """HTML."""
     animations: Mapping[str, Sequence[Image]] = MappingProxyType({})
     """Frames, for a GIF each."""
+    archives: Mapping[str, bytes] = MappingProxyType({})
+    """Compressed datapoints."""
 
 
 @dataclass(frozen=True)
