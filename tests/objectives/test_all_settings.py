@@ -37,6 +37,8 @@ BAD: list[tuple[type[Objective], dict[str, Any]]] = [
     (SGVB, {"beta_warmup_samples": 1e5}),
     (SGVB, {"free_bits": float("inf")}),
     (SGVB, {"free_bits_per": "pixel"}),
+    (SGVB, {"capacity": -1.0}),
+    (SGVB, {"capacity_samples": 0.5}),
     (IWAE, {"num_samples": 0}),
     (IWAE, {"gradient": "pathwise"}),
     (ScoreFunction, {"baseline": "mean"}),

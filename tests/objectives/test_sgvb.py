@@ -109,6 +109,31 @@ def test_beta_applies_to_free_bits_too(model: PPCA) -> None:
     assert torch.isclose(changed.loss, 0.5 * changed.extras["kl_free_bits"] - changed.log_likelihood.mean())
 
 
+@pytest.mark.parametrize(("samples", "share"), [(0, 0.0), (250, 0.25), (4000, 1.0)])
+@pytest.mark.parametrize("above", [True, False])
+def test_the_kl_is_pressed_towards_a_capacity_that_rises(model: PPCA, samples: int, share: float, above: bool) -> None:
+    exact = kl_per_dimension(model).sum(-1).mean()
+    capacity = float(exact.detach()) * (0.5 if above else 3.0)
+    objective = SGVB(beta=5.0, capacity=capacity, capacity_samples=1000, weight_prior=False)
+    objective.samples_seen.fill_(samples)
+    changed = estimate(objective, model)
+    assert float(changed.extras["capacity"]) == pytest.approx(share * capacity)
+    difference = exact - share * capacity
+    assert torch.isclose(changed.loss, 5 * difference.abs() - changed.log_likelihood.mean())
+    plain = estimate(SGVB(weight_prior=False), model)
+    assert torch.equal(changed.elbo, plain.elbo)
+    (slope,) = torch.autograd.grad(changed.loss + changed.log_likelihood.mean(), [model.q.head.layer.bias])
+    (of_kl,) = torch.autograd.grad(exact, [model.q.head.layer.bias])
+    torch.testing.assert_close(slope, of_kl * (5 if difference > 0 else -5))
+
+
+def test_without_a_capacity_nothing_changes(model: PPCA) -> None:
+    off, plain = (estimate(made, model).loss for made in (
+        SGVB(beta=2.0, capacity_samples=10, weight_prior=False), SGVB(beta=2.0, weight_prior=False)
+    ))  # fmt: skip
+    assert torch.equal(off, plain)
+
+
 class Correlated(torch.nn.Module):
     """A posterior that does not factorize."""
 

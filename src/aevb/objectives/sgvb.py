@@ -17,13 +17,14 @@ class SGVB(Objective):
 
     The loss may weigh the KL; the reported ELBO does not. In general,
 
-        loss = −E_q[log p(x|z)] + β(t) Σ_g max(λ, KL_g),
+        loss = −E_q[log p(x|z)] + β(t) |Σ_g max(λ, KL_g) − C(t)|,
 
     where β(t) = β min(1, t / T) after t training samples, λ is `free_bits`, and KL_g is the KL of one group of latent
-    dimensions, averaged over the minibatch before the maximum is taken.
+    dimensions, averaged over the minibatch before the maximum is taken. With a capacity C the KL is pressed towards
+    C(t) = C min(1, t / T_C), in place of 0; then β is the γ of Burgess et al.
 
     Sources: Kingma & Welling (2013), section 2.3; β: Higgins et al. (2017); its warm-up: Bowman et al. (2016),
-    Sønderby et al. (2016); free bits: Kingma et al. (2016), appendix C.8.
+    Sønderby et al. (2016); free bits: Kingma et al. (2016), appendix C.8; the capacity: Burgess et al. (2018), eq. 8.
 
     Args:
         num_samples: L, samples of z per datapoint.
@@ -33,10 +34,12 @@ class SGVB(Objective):
         free_bits: λ in nats; the KL of a group is not reduced below it. 0: none.
         free_bits_per: A group is a latent `dimension`, a `layer` of a model with several, or all that encodes a
             `datapoint`.
+        capacity: C in nats, towards which the KL is pressed; 0: none.
+        capacity_samples: T_C, training samples over which the capacity rises linearly from 0 to C; 0: none.
         weight_prior: See `Objective`.
 
-    Logged in addition, where the setting is used: `beta`, the current weight of the KL, and `kl_free_bits`, the KL as
-    it is charged with free bits.
+    Logged in addition, where the setting is used: `beta`, the current weight of the KL, `kl_free_bits`, the KL as it is
+    charged with free bits, and `capacity`, the current C.
     """
 
     def __init__(
@@ -47,6 +50,8 @@ class SGVB(Objective):
         beta_warmup_samples: CountOrZero = 0,
         free_bits: NonNegative = 0.0,
         free_bits_per: Literal["dimension", "layer", "datapoint"] = "dimension",
+        capacity: NonNegative = 0.0,
+        capacity_samples: CountOrZero = 0,
         weight_prior: bool = True,
     ) -> None:
         super().__init__(weight_prior)
@@ -56,9 +61,11 @@ class SGVB(Objective):
         self.beta_warmup_samples = beta_warmup_samples
         self.free_bits = free_bits
         self.free_bits_per = free_bits_per
+        self.capacity = capacity
+        self.capacity_samples = capacity_samples
 
     def estimate(self, p: GenerativeModel, q: RecognitionModel, x: Tensor) -> Estimate:
-        if self.beta == 1 and not self.beta_warmup_samples and not self.free_bits:
+        if self.beta == 1 and not (self.beta_warmup_samples or self.free_bits or self.capacity):
             return elbo(p, q, x, self.num_samples, self.kl)
         posterior, prior = q(x), p.prior()
         z, kl, layers = sample_and_kl_terms(posterior, prior, self.num_samples, self.kl)
@@ -67,16 +74,19 @@ class SGVB(Objective):
         if self.free_bits:
             groups = self.kl_of_groups(posterior, prior, z, kl, layers)
             charge = extras["kl_free_bits"] = groups.clamp(min=self.free_bits).sum()
+        if self.capacity:
+            extras["capacity"] = self.risen(self.capacity, self.capacity_samples)
+            charge = (charge - extras["capacity"]).abs()
         if self.beta != 1 or self.beta_warmup_samples:
-            extras["beta"] = self.kl_weight()
+            extras["beta"] = self.risen(self.beta, self.beta_warmup_samples)
             charge = extras["beta"] * charge
         return Estimate(charge - log_likelihood.mean(), log_likelihood - kl, log_likelihood, kl, extras)
 
-    def kl_weight(self) -> Tensor:
-        """β after the training samples seen so far, ()."""
-        if not self.beta_warmup_samples:
-            return torch.full((), float(self.beta), device=self.samples_seen.device)
-        return self.beta * (self.samples_seen / self.beta_warmup_samples).clamp(max=1)
+    def risen(self, value: float, over_samples: int) -> Tensor:
+        """A value that rises linearly from 0 over so many training samples, after those seen so far, ()."""
+        if not over_samples:
+            return torch.full((), float(value), device=self.samples_seen.device)
+        return value * (self.samples_seen / over_samples).clamp(max=1)
 
     def kl_of_groups(
         self, posterior: Distribution, prior: Distribution, z: Tensor, kl: Tensor, layers: dict[str, Tensor]

@@ -24,6 +24,7 @@ OBJECTIVES: dict[str, Callable[[], Any]] = {
     "sgvb_sampled_kl": partial(SGVB, num_samples=2, kl="sampled", weight_prior=False),
     "sgvb_warm_up": partial(SGVB, beta_warmup_samples=300, free_bits=0.1),
     "sgvb_beta": partial(SGVB, beta=2.0, free_bits=0.1, free_bits_per="datapoint"),
+    "sgvb_capacity": partial(SGVB, beta=3.0, capacity=2.0, capacity_samples=300),
     "iwae": IWAE,
     "iwae_dreg": partial(IWAE, gradient="dreg"),
     "iwae_stl": partial(IWAE, gradient="stl"),
