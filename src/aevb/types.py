@@ -36,6 +36,7 @@ Seed = Annotated[int, Interval(ge=0, le=2**32 - 1)]
 Positive = Annotated[float, Gt(0)]
 NonNegative = Annotated[float, Ge(0)]
 Fraction = Annotated[float, Interval(gt=0, lt=1)]
+Share = Annotated[float, Interval(ge=0, le=1)]
 
 
 def fit_memory(sizes: list[int]) -> list[int]:

@@ -41,6 +41,8 @@ BAD: list[tuple[type[Objective], dict[str, Any]]] = [
     (SGVB, {"capacity_samples": 0.5}),
     (IWAE, {"num_samples": 0}),
     (IWAE, {"gradient": "pathwise"}),
+    (IWAE, {"num_groups": 0}),
+    (IWAE, {"elbo_weight": 1.5}),
     (ScoreFunction, {"baseline": "mean"}),
     (ScoreFunction, {"num_samples": 1, "baseline": "leave_one_out"}),
     (ScoreFunction, {"kl": None}),

@@ -67,6 +67,47 @@ def test_the_gradient_of_the_importance_weighted_bound_is_unbiased(one_latent: P
     assert_unbiased(draws, exact)
 
 
+@pytest.mark.parametrize("gradient", ["reparameterized", "dreg"])
+def test_groups_leave_the_gradient_unbiased_and_lessen_its_noise(one_latent: PPCA, gradient: str) -> None:
+    weights = theta(one_latent) + phi(one_latent)
+    exact = exact_gradient(-iwae_by_quadrature(one_latent), weights)
+    draws, of_one = (
+        gradient_draws(IWAE(2, gradient, num_groups=groups, weight_prior=False), one_latent, weights, 500)
+        for groups in (4, 1)
+    )
+    assert_unbiased(draws, exact)
+    assert float(draws.var(0).sum() / of_one.var(0).sum()) == pytest.approx(1 / 4, rel=0.2)
+
+
+def test_the_bound_of_groups_is_the_mean_of_theirs(one_latent: PPCA) -> None:
+    model, settings = one_latent, {"weight_prior": False}
+    torch.manual_seed(0)
+    grouped = IWAE(3, num_groups=2, **settings)(model.p, model.q, model.x)
+    torch.manual_seed(0)
+    z = model.q(model.x).rsample((6,))
+    log_weights = model.p.log_joint(model.x, z) - model.q(model.x).log_prob(z)
+    parts = [part.exp().mean(0).log() for part in log_weights.split(3)]
+    assert torch.allclose(grouped.extras["iwae"], (parts[0] + parts[1]) / 2)
+    assert torch.allclose(grouped.loss, -grouped.extras["iwae"].mean())
+
+
+@pytest.mark.parametrize("elbo_weight", [0.3, 1.0])
+def test_the_gradient_of_the_combination_with_the_elbo_is_unbiased(one_latent: PPCA, elbo_weight: float) -> None:
+    weights = theta(one_latent) + phi(one_latent)
+    elbo = one_latent.elbo(one_latent.x).mean()
+    combination = elbo_weight * elbo + (1 - elbo_weight) * iwae_by_quadrature(one_latent)
+    objective = IWAE(2, elbo_weight=elbo_weight, weight_prior=False)
+    assert_unbiased(gradient_draws(objective, one_latent, weights, 800), exact_gradient(-combination, weights))
+    estimate = objective(one_latent.p, one_latent.q, one_latent.x)
+    expected = elbo_weight * estimate.elbo + (1 - elbo_weight) * estimate.extras["iwae"]
+    assert torch.allclose(estimate.loss, -expected.mean())
+
+
+def test_a_combination_with_the_elbo_is_refused_where_the_gradient_is_that_of_the_bound_alone() -> None:
+    with pytest.raises(ValueError, match=r"^elbo_weight must be 0 with gradient=dreg, got 0\.5; use gradient="):
+        IWAE(gradient="dreg", elbo_weight=0.5)
+
+
 def test_quadrature_agrees_that_double_reparameterization_is_unbiased(one_latent: PPCA) -> None:
     exact = exact_gradient(iwae_by_quadrature(one_latent), phi(one_latent))
     doubly = exact_gradient(iwae_by_quadrature(one_latent, fixed_density=True, squared=True), phi(one_latent))

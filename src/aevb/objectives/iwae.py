@@ -8,7 +8,7 @@ from torch import Tensor
 
 from aevb.distributions.kl import rsample_and_log_prob
 from aevb.objectives.base import Estimate, Objective, frozen, surrogate
-from aevb.types import Size
+from aevb.types import Share, Size
 from aevb.vae import GenerativeModel, RecognitionModel
 
 Gradient = Literal["reparameterized", "dreg", "stl"]
@@ -29,11 +29,18 @@ class IWAE(Objective):
 
     The last two evaluate the encoder a second time, with its weights frozen.
 
-    Sources: Burda et al. (2016), eq. 8 and 14; Tucker et al. (2019), eq. 8; Roeder et al. (2017).
+    With M groups of K samples the bound is the mean of those of the groups (MIWAE): its expectation is that of K
+    samples, and the variance of its gradient falls as 1 / M. With a weight β of the ELBO of the same samples, the loss
+    is −β ELBO − (1 − β) bound (CIWAE).
+
+    Sources: Burda et al. (2016), eq. 8 and 14; Tucker et al. (2019), eq. 8; Roeder et al. (2017); MIWAE and CIWAE:
+    Rainforth et al. (2018).
 
     Args:
-        num_samples: K, samples of z per datapoint.
+        num_samples: K, samples of z per datapoint and group.
         gradient: `reparameterized`, `dreg` or `stl`.
+        num_groups: M.
+        elbo_weight: β, from 0, IWAE, to 1, the ELBO; above 0 not with `dreg`, which is derived for the bound alone.
         weight_prior: See `Objective`.
 
     Logged in addition: `iwae`, the bound, in training as in validation and test. `elbo` is the ELBO from the same
@@ -44,11 +51,19 @@ class IWAE(Objective):
         self,
         num_samples: Size = 5,
         gradient: Gradient = "reparameterized",
+        num_groups: Size = 1,
+        elbo_weight: Share = 0.0,
         weight_prior: bool = True,
     ) -> None:
         super().__init__(weight_prior)
+        if elbo_weight and gradient == "dreg":
+            raise ValueError(
+                f"elbo_weight must be 0 with gradient=dreg, got {elbo_weight}; use gradient=reparameterized or stl"
+            )
         self.num_samples = num_samples
         self.gradient = gradient
+        self.num_groups = num_groups
+        self.elbo_weight = elbo_weight
 
     def estimate(self, p: GenerativeModel, q: RecognitionModel, x: Tensor) -> Estimate:
         return self.bound(p, q, x, self.gradient)
@@ -58,22 +73,27 @@ class IWAE(Objective):
         return self.bound(p, q, x, "reparameterized")
 
     def bound(self, p: GenerativeModel, q: RecognitionModel, x: Tensor, gradient: str) -> Estimate:
-        """The bound by K samples, with one of the gradients for φ."""
+        """The bound by M groups of K samples, with one of the gradients for φ."""
         posterior, prior = q(x), p.prior()
+        groups = (self.num_groups, self.num_samples)
+        count = self.num_groups * self.num_samples
         if gradient == "reparameterized":
-            z, log_q = rsample_and_log_prob(posterior, (self.num_samples,))
+            z, log_q = rsample_and_log_prob(posterior, (count,))
         else:
-            z = posterior.rsample(torch.Size((self.num_samples,)))
+            z = posterior.rsample(torch.Size((count,)))
             with frozen(q):
                 log_q = q(x).log_prob(z)
         log_likelihood = p.likelihood(z).log_prob(x)
         log_ratio = log_q - prior.log_prob(z)
         log_weights = log_likelihood - log_ratio
-        iwae = log_weights.logsumexp(0) - math.log(self.num_samples)
+        elbo = log_weights.mean(0)
+        iwae = log_weights.unflatten(0, groups).logsumexp(1).mean(0) - math.log(self.num_samples)
         loss = -iwae.mean()
+        if self.elbo_weight:
+            loss = (1 - self.elbo_weight) * loss - self.elbo_weight * elbo.mean()
         if gradient == "dreg" and z.requires_grad:
             # The surrogate weights all gradients by w̃, and the hook those through z once more: w̃² for φ.
-            normalized = log_weights.detach().softmax(0)
+            normalized = log_weights.detach().unflatten(0, groups).softmax(1).flatten(0, 1)
             z.register_hook(lambda gradient_of_z: normalized.unsqueeze(-1) * gradient_of_z)
-            loss = surrogate(loss, gradient_of=-(normalized * log_weights).sum(0).mean())
-        return Estimate(loss, log_weights.mean(0), log_likelihood.mean(0), log_ratio.mean(0), {"iwae": iwae})
+            loss = surrogate(loss, gradient_of=-(normalized * log_weights).sum(0).mean() / self.num_groups)
+        return Estimate(loss, elbo, log_likelihood.mean(0), log_ratio.mean(0), {"iwae": iwae})

@@ -26,6 +26,7 @@ OBJECTIVES: dict[str, Callable[[], Any]] = {
     "sgvb_beta": partial(SGVB, beta=2.0, free_bits=0.1, free_bits_per="datapoint"),
     "sgvb_capacity": partial(SGVB, beta=3.0, capacity=2.0, capacity_samples=300),
     "iwae": IWAE,
+    "iwae_groups": partial(IWAE, 3, num_groups=2, elbo_weight=0.5),
     "iwae_dreg": partial(IWAE, gradient="dreg"),
     "iwae_stl": partial(IWAE, gradient="stl"),
     "score_function": ScoreFunction,
