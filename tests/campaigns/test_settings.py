@@ -40,6 +40,7 @@ MEANT = [
     ("callbacks.checkpoint.every_seconds", 2.5),
     ("model.likelihood.degrees_of_freedom", 2.5),
     ("model.likelihood.dispersion", 2.5),
+    ("model.prior.loc", -7.5),
     ("runs", ["a"]),
     ("trainer.devices", [1]),
     ("sweep.first_trials", [{"a": 1}]),
