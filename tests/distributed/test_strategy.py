@@ -59,7 +59,7 @@ def train(case, steps):
     module = AEVB(small_model((4,)), objective, adagrad, steps=steps)
     x = torch.randint(2, (4, 5, 10, 4), generator=torch.Generator().manual_seed(rank)).float()
     found = []
-    module.on_train_end = lambda: found.append(module.runner.active.name == "recorded")
+    module.on_train_end = lambda: found.append(module.runners[0].active.name == "recorded")
     trainer = quiet_trainer(max_epochs=2, devices=2, use_distributed_sampler=False, **trainer_options())
     trainer.fit(module, DataLoader([(block,) for block in x], batch_size=None))
     return found[0], [parameter.tolist() for parameter in module.parameters()], module.samples_seen

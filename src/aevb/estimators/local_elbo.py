@@ -12,6 +12,7 @@ from torch.func import functional_call, vmap
 from aevb.distributions.flows import GaussianFlow, affine_autoregressive
 from aevb.distributions.gaussian import CholeskyGaussian, diagonal_gaussian
 from aevb.distributions.kl import sample_and_kl
+from aevb.distributions.moments import closed_moment
 from aevb.distributions.support import require_real
 from aevb.estimators.base import Estimates, Estimator
 from aevb.estimators.elbo import bound_of
@@ -190,9 +191,8 @@ LOCAL: dict[Family, Callable[[RecognitionModel, Tensor], Local]] = {
 def moments(q: RecognitionModel, x: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation of q(z|x), (B, latent_dim) each; of draws where they have no closed form."""
     posterior = q(x)
-    try:
-        mean, deviation = posterior.mean.clone(), posterior.variance.sqrt()
-    except (NotImplementedError, AttributeError):
+    mean, variance = closed_moment(posterior, "mean"), closed_moment(posterior, "variance")
+    if mean is None or variance is None:
         z = posterior.sample(torch.Size((DRAWS,)))
-        mean, deviation = z.mean(0), z.std(0)
-    return mean, deviation.clamp(min=1e-4)
+        mean, variance = z.mean(0), z.var(0)
+    return mean.clone(), variance.sqrt().clamp(min=1e-4)

@@ -52,8 +52,9 @@ class OverSteps(Likelihood):
     def adapt_to(self, lowest: float, highest: float) -> None:
         self.head.adapt_to(lowest, highest)
 
-    def distribution(self, *parameters: Any, **_: Any) -> Distribution:
-        raise NotImplementedError("the head of a step has the parameters")
+    def distribution(self, *parameters: Tensor) -> Distribution:
+        """The distributions of the values of a step, by its head."""
+        return self.head.distribution(*parameters)
 
     @abstractmethod
     def steps(self, h: Tensor, x: Tensor, state: Any = None) -> tuple[Distribution, Any]:

@@ -17,7 +17,34 @@ from aevb.priors.factorized import StandardNormal
 from aevb.types import Size, Sizes
 
 
-class Hierarchical(Prior):
+class Layered(Prior):
+    """Base class of priors over layers that are drawn from the top, z_L, downwards.
+
+    Shapes: batch (), event (Σ latent_dims,).
+
+    Args:
+        latent_dim: Σ latent_dims.
+        latent_dims: Dimensions of z_1, …, z_L; z_1 is next to the data.
+        top: (latent_dim) → p(z_L), any prior.
+    """
+
+    def __init__(self, latent_dim: int, latent_dims: Sequence[int], top: Callable[[int], Prior]) -> None:
+        super().__init__(latent_dim)
+        self.latent_dims = layers_of(latent_dim, latent_dims)
+        self.top = top(self.latent_dims[-1])
+
+    def connect(self, p: Any, q: Any) -> None:
+        self.top.connect(p, q)
+
+    def forward(self) -> Distribution:
+        return Chain(self.program, self.latent_dims, range(len(self.latent_dims))[::-1])
+
+    @abstractmethod
+    def program(self) -> Program:
+        """p(z_L), then the conditional of each layer given those above it, downwards."""
+
+
+class Hierarchical(Layered):
     """p(z) = p(z_L) Π_{l<L} N(z_l; μ_l(z_{l+1}), diag σ_l²(z_{l+1})), z = [z_1, …, z_L].
 
     Source: Rezende, Mohamed & Wierstra (2014), arXiv 1401.4082, eq. 1 to 3; the conditionals are Gaussian MLPs.
@@ -40,28 +67,19 @@ class Hierarchical(Prior):
         activation: Activation = "tanh",
         top: Callable[[int], Prior] = StandardNormal,
     ) -> None:
-        super().__init__(latent_dim)
-        self.latent_dims = layers_of(latent_dim, latent_dims)
-        self.top = top(self.latent_dims[-1])
+        super().__init__(latent_dim, latent_dims, top)
         self.layers = nn.ModuleList(
             GaussianMLP(above, dim, hidden, activation)
             for dim, above in zip(self.latent_dims, self.latent_dims[1:], strict=False)
         )
 
-    def connect(self, p: Any, q: Any) -> None:
-        self.top.connect(p, q)
-
-    def forward(self) -> Distribution:
-        return Chain(self.program, self.latent_dims, range(len(self.latent_dims))[::-1])
-
     def program(self) -> Program:
-        """p(z_L), then p(z_l | z_{l+1}) downwards."""
         z = yield self.top()
         for layer in reversed(self.layers):
             z = yield layer(z)
 
 
-class SharedState(Prior):
+class SharedState(Layered):
     """Base class of priors whose layers share a deterministic state h, from a learned start downwards.
 
         p(z) = p(z_L) Π_{l<L} N(z_l; μ_l(h_l), diag σ_l²(h_l)),   h_{l−1} = next_state(h_l, z_l),   h_L = start
@@ -80,19 +98,7 @@ class SharedState(Prior):
     conditionals: nn.ModuleList
     """Of z_1, …, z_{L−1}, each with `parameters_of(h)`."""
 
-    def __init__(self, latent_dim: int, latent_dims: Sequence[int], top: Callable[[int], Prior]) -> None:
-        super().__init__(latent_dim)
-        self.latent_dims = layers_of(latent_dim, latent_dims)
-        self.top = top(self.latent_dims[-1])
-
-    def connect(self, p: Any, q: Any) -> None:
-        self.top.connect(p, q)
-
-    def forward(self) -> Distribution:
-        return Chain(self.program, self.latent_dims, range(len(self.latent_dims))[::-1])
-
     def program(self) -> Program:
-        """p(z_L), then p(z_l | z_>l) downwards."""
         z = yield self.top()
         h: Tensor = self.start
         for layer in reversed(range(len(self.latent_dims) - 1)):

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from aevb.data.module import Split
+from aevb.distributions.moments import closed_moment
 from aevb.types import Checked
 from aevb.vae import VAE
 
@@ -71,10 +72,8 @@ class Task(Checked, ABC):
 
 def posterior_mean(posterior: Distribution) -> Tensor:
     """E_q[z|x], (B, latent_dim); estimated from draws where it has no closed form."""
-    try:
-        return torch.as_tensor(posterior.mean)
-    except (NotImplementedError, AttributeError):
-        return posterior.sample(torch.Size((DRAWS_FOR_MEAN,))).mean(0)
+    mean = closed_moment(posterior, "mean")
+    return posterior.sample(torch.Size((DRAWS_FOR_MEAN,))).mean(0) if mean is None else mean
 
 
 @torch.no_grad()

@@ -11,6 +11,7 @@ from aevb import plots
 from aevb.data.module import Split
 from aevb.distributions.chain import Chain
 from aevb.distributions.kl import factorized, kl_estimate, kl_per_block, rsample_and_log_prob, sample_and_kl
+from aevb.distributions.moments import closed_moment
 from aevb.tasks.base import DRAWS_FOR_MEAN, Task, TaskResult
 from aevb.types import AtLeastTwo, Positive
 from aevb.vae import VAE
@@ -89,12 +90,13 @@ def variance_of_means(vae: VAE, data: Split) -> Tensor:
     """
     posteriors = [vae.encode(x, c) for x, _, c in data.chunks(1000)]
     correction = min(1, len(data.x) - 1)
-    try:
-        variance = torch.cat([posterior.mean for posterior in posteriors]).var(0, correction=correction)
-        return variance if vae.p.prior.support == "real" else variance / vae.p.prior().variance
-    except (NotImplementedError, AttributeError):
+    means = [mean for posterior in posteriors if (mean := closed_moment(posterior, "mean")) is not None]
+    if means:
+        variance = torch.cat(means).var(0, correction=correction)
+    else:
         z = torch.cat([posterior.sample(torch.Size((DRAWS_FOR_MEAN,))) for posterior in posteriors], 1)
-    return (z.mean(0).var(0, correction=correction) - z.var(0).mean(0) / DRAWS_FOR_MEAN).clamp(min=0)
+        variance = (z.mean(0).var(0, correction=correction) - z.var(0).mean(0) / DRAWS_FOR_MEAN).clamp(min=0)
+    return variance if vae.p.prior.support == "real" else variance / vae.p.prior().variance
 
 
 def in_words(active: Tensor, kl: float) -> list[str]:

@@ -109,11 +109,6 @@ class AEVB(Checked, CheckedBatches):
         """The runs that this module trains: itself alone, unless it is one of `aevb.training.members`."""
         return [self]
 
-    @property
-    def runner(self) -> StepRunner | None:
-        """The first member's runner."""
-        return self.runners[0] if self.runners else None
-
     # Training
 
     def configure_callbacks(self) -> list[pl.Callback]:

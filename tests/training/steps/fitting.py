@@ -37,7 +37,7 @@ class Watch(pl.Callback):
 
     def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         self.metrics += [values.clone() for values in outputs.values()]
-        self.runner = module.runner
+        self.runner = module.runners[0]
 
 
 def train(
