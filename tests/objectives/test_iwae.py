@@ -103,6 +103,49 @@ def test_the_gradient_of_the_combination_with_the_elbo_is_unbiased(one_latent: P
     assert torch.allclose(estimate.loss, -expected.mean())
 
 
+@pytest.mark.parametrize("gradient", ["reparameterized", "stl", "dreg"])
+def test_with_two_bounds_theta_has_the_gradient_of_all_samples_and_phi_that_of_groups(gradient: str) -> None:
+    """PIWAE, put together by hand: θ by w̃ over all M K samples, φ by w̃ within each group, over M."""
+    model = make_ppca(latent_dim=2, data_dim=3)
+    p, q, x = model
+    objective = IWAE(3, gradient, num_groups=2, bound_of_p="all", weight_prior=False)
+    torch.manual_seed(0)
+    estimate = objective(p, q, x)
+    found = exact_gradient(estimate.loss, theta(model) + phi(model))
+    torch.manual_seed(0)
+    z, other = q(x).rsample((6,)), copy.deepcopy(q)
+    log_w = p.log_joint(x, z) - (q if gradient == "reparameterized" else other)(x).log_prob(z)
+    of_all = log_w.detach().softmax(0)
+    of_groups = torch.cat([part.softmax(0) for part in log_w.detach().split(3)]) / 2
+    share = 2 * of_groups**2 if gradient == "dreg" else of_groups
+    of_theta, of_phi, of_miwae = (
+        torch.cat([w.flatten() for w in torch.autograd.grad(-(part * log_w).sum(0).mean(), to, retain_graph=True)])
+        for part, to in ((of_all, theta(model)), (share, phi(model)), (of_groups, theta(model)))
+    )
+    assert torch.allclose(found, torch.cat([of_theta, of_phi]))
+    assert not torch.allclose(of_theta, of_miwae, rtol=0.01)
+    assert torch.allclose(estimate.loss, -estimate.extras["iwae"].mean())
+
+
+def test_with_two_bounds_the_gradients_are_unbiased_each_for_its_own(one_latent: PPCA) -> None:
+    """With M = 2 and K = 1 that of all samples is the bound of two samples, and that of groups the ELBO."""
+    objective = IWAE(1, num_groups=2, bound_of_p="all", weight_prior=False)
+    of_theta = exact_gradient(-iwae_by_quadrature(one_latent), theta(one_latent))
+    of_phi = exact_gradient(-one_latent.elbo(one_latent.x).mean(), phi(one_latent))
+    draws = gradient_draws(objective, one_latent, theta(one_latent) + phi(one_latent), 800)
+    assert_unbiased(draws, torch.cat([of_theta, of_phi]))
+
+
+@pytest.mark.parametrize("gradient", ["reparameterized", "stl", "dreg"])
+def test_with_one_group_two_bounds_are_one_to_the_bit(one_latent: PPCA, gradient: str) -> None:
+    found = []
+    for settings in ({}, {"bound_of_p": "all"}):
+        torch.manual_seed(0)
+        estimate = IWAE(3, gradient, **settings, weight_prior=False)(*one_latent)
+        found.append([*estimate[:4], exact_gradient(estimate.loss, theta(one_latent) + phi(one_latent))])
+    assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))
+
+
 def test_a_combination_with_the_elbo_is_refused_where_the_gradient_is_that_of_the_bound_alone() -> None:
     with pytest.raises(ValueError, match=r"^elbo_weight must be 0 with gradient=dreg, got 0\.5; use gradient="):
         IWAE(gradient="dreg", elbo_weight=0.5)

@@ -31,16 +31,19 @@ class IWAE(Objective):
 
     With M groups of K samples the bound is the mean of those of the groups (MIWAE): its expectation is that of K
     samples, and the variance of its gradient falls as 1 / M. With a weight β of the ELBO of the same samples, the loss
-    is −β ELBO − (1 − β) bound (CIWAE).
+    is −β ELBO − (1 − β) bound (CIWAE). With `bound_of_p="all"`, θ has the gradient of the bound of all M K samples, the
+    tightest, and φ that of the groups, the least noisy (PIWAE); the decoder is then evaluated a second time, and the
+    value of the loss is that for φ.
 
-    Sources: Burda et al. (2016), eq. 8 and 14; Tucker et al. (2019), eq. 8; Roeder et al. (2017); MIWAE and CIWAE:
-    Rainforth et al. (2018).
+    Sources: Burda et al. (2016), eq. 8 and 14; Tucker et al. (2019), eq. 8; Roeder et al. (2017); MIWAE, PIWAE and
+    CIWAE: Rainforth et al. (2018).
 
     Args:
         num_samples: K, samples of z per datapoint and group.
         gradient: `reparameterized`, `dreg` or `stl`.
         num_groups: M.
         elbo_weight: β, from 0, IWAE, to 1, the ELBO; above 0 not with `dreg`, which is derived for the bound alone.
+        bound_of_p: For θ, the bound of the `groups` or of `all` their samples; one group is the same either way.
         weight_prior: See `Objective`.
 
     Logged in addition: `iwae`, the bound, in training as in validation and test. `elbo` is the ELBO from the same
@@ -53,6 +56,7 @@ class IWAE(Objective):
         gradient: Gradient = "reparameterized",
         num_groups: Size = 1,
         elbo_weight: Share = 0.0,
+        bound_of_p: Literal["groups", "all"] = "groups",
         weight_prior: bool = True,
     ) -> None:
         super().__init__(weight_prior)
@@ -64,36 +68,50 @@ class IWAE(Objective):
         self.gradient = gradient
         self.num_groups = num_groups
         self.elbo_weight = elbo_weight
+        self.bound_of_p = bound_of_p
 
     def estimate(self, p: GenerativeModel, q: RecognitionModel, x: Tensor) -> Estimate:
-        return self.bound(p, q, x, self.gradient)
+        z, log_q = self.draw(q, x, self.gradient)
+        if self.bound_of_p == "groups" or self.num_groups == 1:
+            return self.bound(p, x, z, log_q, self.gradient)
+        with frozen(p):
+            of_q = self.bound(p, x, z, log_q, self.gradient)
+        with frozen(q):  # a prior may be defined by q
+            log_weights = p.log_joint(x, z.detach()) - log_q.detach()
+        loss_of_p = self.loss(log_weights.mean(0), log_weights.logsumexp(0))
+        return of_q._replace(loss=surrogate(of_q.loss, gradient_of=of_q.loss + loss_of_p))
 
     def evaluate(self, p: GenerativeModel, q: RecognitionModel, x: Tensor) -> Estimate:
         """The true ELBO and, as `iwae`, the importance weighted bound."""
-        return self.bound(p, q, x, "reparameterized")
+        return self.bound(p, x, *self.draw(q, x, "reparameterized"), "reparameterized")
 
-    def bound(self, p: GenerativeModel, q: RecognitionModel, x: Tensor, gradient: str) -> Estimate:
-        """The bound by M groups of K samples, with one of the gradients for φ."""
-        posterior, prior = q(x), p.prior()
-        groups = (self.num_groups, self.num_samples)
-        count = self.num_groups * self.num_samples
+    def draw(self, q: RecognitionModel, x: Tensor, gradient: Gradient) -> tuple[Tensor, Tensor]:
+        """z (M · K, B, latent_dim), the samples of a group in a row, and log q(z|x) with the score or without it."""
+        posterior, count = q(x), self.num_groups * self.num_samples
         if gradient == "reparameterized":
-            z, log_q = rsample_and_log_prob(posterior, (count,))
-        else:
-            z = posterior.rsample(torch.Size((count,)))
-            with frozen(q):
-                log_q = q(x).log_prob(z)
+            return rsample_and_log_prob(posterior, (count,))
+        z = posterior.rsample(torch.Size((count,)))
+        with frozen(q):
+            return z, q(x).log_prob(z)
+
+    def bound(self, p: GenerativeModel, x: Tensor, z: Tensor, log_q: Tensor, gradient: Gradient) -> Estimate:
+        """The bound by M groups of K samples, with one of the gradients for φ."""
+        groups = (self.num_groups, self.num_samples)
+        prior = p.prior()
         log_likelihood = p.likelihood(z).log_prob(x)
         log_ratio = log_q - prior.log_prob(z)
         log_weights = log_likelihood - log_ratio
         elbo = log_weights.mean(0)
         iwae = log_weights.unflatten(0, groups).logsumexp(1).mean(0) - math.log(self.num_samples)
-        loss = -iwae.mean()
-        if self.elbo_weight:
-            loss = (1 - self.elbo_weight) * loss - self.elbo_weight * elbo.mean()
+        loss = self.loss(elbo, iwae)
         if gradient == "dreg" and z.requires_grad:
             # The surrogate weights all gradients by w̃, and the hook those through z once more: w̃² for φ.
             normalized = log_weights.detach().unflatten(0, groups).softmax(1).flatten(0, 1)
             z.register_hook(lambda gradient_of_z: normalized.unsqueeze(-1) * gradient_of_z)
             loss = surrogate(loss, gradient_of=-(normalized * log_weights).sum(0).mean() / self.num_groups)
         return Estimate(loss, elbo, log_likelihood.mean(0), log_ratio.mean(0), {"iwae": iwae})
+
+    def loss(self, elbo: Tensor, bound: Tensor) -> Tensor:
+        """−β ELBO − (1 − β) bound, averaged over the minibatch, ()."""
+        loss = -bound.mean()
+        return (1 - self.elbo_weight) * loss - self.elbo_weight * elbo.mean() if self.elbo_weight else loss
