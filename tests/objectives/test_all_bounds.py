@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from aevb.objectives import IWAE, SGVB, MonteCarloEM, Objective, ScoreFunction, WakeSleep
+from aevb.objectives import IWAE, SGVB, HamiltonianVAE, MonteCarloEM, Objective, ScoreFunction, WakeSleep
 
 from ..ppca import make_ppca
 from .gradients import train
@@ -52,6 +52,8 @@ LEARNERS: dict[str, tuple[Callable[[], Objective], int]] = {
     "iwae": (lambda: IWAE(3, weight_prior=False), 500),
     "iwae_dreg": (lambda: IWAE(3, "dreg", weight_prior=False), 500),
     "iwae_stl": (lambda: IWAE(3, "stl", weight_prior=False), 500),
+    "piwae": (lambda: IWAE(3, num_groups=2, bound_of_p="all", weight_prior=False), 500),
+    "hamiltonian": (lambda: HamiltonianVAE(leapfrog_steps=2, weight_prior=False), 500),
     "score_learned": (lambda: ScoreFunction(baseline="learned", weight_prior=False), 800),
     "score_leave_one_out": (lambda: ScoreFunction(4, "leave_one_out", weight_prior=False), 800),
     "wake_sleep": (lambda: WakeSleep(2, weight_prior=False), 800),

@@ -13,7 +13,9 @@ from aevb.objectives import (
     IWAE,
     SGVB,
     BetaTCVAE,
+    FactorVAE,
     FullVB,
+    HamiltonianVAE,
     InfoVAE,
     MonteCarloEM,
     Objective,
@@ -23,7 +25,10 @@ from aevb.objectives import (
 )
 
 CONF = Path(__file__).parents[2] / "conf" / "objective"
-CLASSES = (DIPVAE, IWAE, SGVB, BetaTCVAE, FullVB, InfoVAE, MonteCarloEM, ScoreFunction, SemiSupervised, WakeSleep)
+CLASSES = (
+    DIPVAE, IWAE, SGVB, BetaTCVAE, FactorVAE, FullVB, HamiltonianVAE, InfoVAE, MonteCarloEM, ScoreFunction,
+    SemiSupervised, WakeSleep,
+)  # fmt: skip
 
 BAD: list[tuple[type[Objective], dict[str, Any]]] = [
     (SGVB, {"num_samples": 0}),
@@ -43,6 +48,12 @@ BAD: list[tuple[type[Objective], dict[str, Any]]] = [
     (IWAE, {"gradient": "pathwise"}),
     (IWAE, {"num_groups": 0}),
     (IWAE, {"elbo_weight": 1.5}),
+    (IWAE, {"bound_of_p": "elbo"}),
+    (FactorVAE, {"gamma": -1.0}),
+    (FactorVAE, {"discriminator_layers": 0}),
+    (HamiltonianVAE, {"leapfrog_steps": -1}),
+    (HamiltonianVAE, {"step_size": 0.0}),
+    (HamiltonianVAE, {"inverse_temperature": 1.5}),
     (ScoreFunction, {"baseline": "mean"}),
     (ScoreFunction, {"num_samples": 1, "baseline": "leave_one_out"}),
     (ScoreFunction, {"kl": None}),

@@ -9,7 +9,17 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader
 
-from aevb.objectives import IWAE, SGVB, FullVB, MonteCarloEM, Objective, ScoreFunction, WakeSleep
+from aevb.objectives import (
+    IWAE,
+    SGVB,
+    FactorVAE,
+    FullVB,
+    HamiltonianVAE,
+    MonteCarloEM,
+    Objective,
+    ScoreFunction,
+    WakeSleep,
+)
 from aevb.training.module import AEVB
 
 from ..small import pair, quiet_trainer, small_model
@@ -26,6 +36,9 @@ OBJECTIVES: dict[str, Callable[[], Objective]] = {
     "wake_sleep": WakeSleep,
     "monte_carlo_em": partial(MonteCarloEM, num_starts=5, transitions=4, leapfrog_steps=3, evaluation_transitions=4),
     "full_vb": FullVB,
+    "piwae": partial(IWAE, 2, num_groups=2, bound_of_p="all"),
+    "factor": partial(FactorVAE, discriminator_units=10),
+    "hamiltonian": partial(HamiltonianVAE, leapfrog_steps=2, inverse_temperature=0.9),
 }
 BATCH, BLOCK = 20, 5
 

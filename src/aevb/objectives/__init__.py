@@ -1,7 +1,9 @@
 """Objectives: estimators of a bound on log p(x), one file per family, chosen by `objective=`."""
 
 from aevb.objectives.base import Estimate, Objective, elbo
+from aevb.objectives.factor import FactorVAE
 from aevb.objectives.full_vb import FullVB
+from aevb.objectives.hamiltonian import HamiltonianVAE
 from aevb.objectives.iwae import IWAE
 from aevb.objectives.monte_carlo_em import MonteCarloEM
 from aevb.objectives.regularized import DIPVAE, BetaTCVAE, InfoVAE
@@ -16,7 +18,9 @@ __all__ = [
     "SGVB",
     "BetaTCVAE",
     "Estimate",
+    "FactorVAE",
     "FullVB",
+    "HamiltonianVAE",
     "InfoVAE",
     "MonteCarloEM",
     "Objective",

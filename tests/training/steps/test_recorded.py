@@ -12,7 +12,19 @@ from pytorch_lightning.plugins import MixedPrecision
 from aevb import likelihoods, posteriors, priors
 from aevb.errors import ConfigError
 from aevb.networks import ConvDecoder, ConvEncoder, ConvPyramid, LastMaps, MLPDecoder, MLPEncoder
-from aevb.objectives import DIPVAE, IWAE, SGVB, BetaTCVAE, FullVB, InfoVAE, MonteCarloEM, ScoreFunction, WakeSleep
+from aevb.objectives import (
+    DIPVAE,
+    IWAE,
+    SGVB,
+    BetaTCVAE,
+    FactorVAE,
+    FullVB,
+    HamiltonianVAE,
+    InfoVAE,
+    MonteCarloEM,
+    ScoreFunction,
+    WakeSleep,
+)
 from aevb.training.steps import verified
 from aevb.vae import VAE
 
@@ -29,6 +41,7 @@ OBJECTIVES: dict[str, Callable[[], Any]] = {
     "iwae_groups": partial(IWAE, 3, num_groups=2, elbo_weight=0.5),
     "iwae_dreg": partial(IWAE, gradient="dreg"),
     "iwae_stl": partial(IWAE, gradient="stl"),
+    "piwae": partial(IWAE, 2, num_groups=2, bound_of_p="all"),
     "score_function": ScoreFunction,
     "score_function_learned": partial(ScoreFunction, baseline="learned"),
     "score_function_leave_one_out": partial(ScoreFunction, 2, "leave_one_out"),
@@ -36,6 +49,8 @@ OBJECTIVES: dict[str, Callable[[], Any]] = {
     "tc": BetaTCVAE,
     "dip": DIPVAE,
     "info": InfoVAE,
+    "factor": partial(FactorVAE, discriminator_units=10),
+    "hamiltonian": partial(HamiltonianVAE, leapfrog_steps=2, inverse_temperature=0.9),
     "full_vb": FullVB,
     "monte_carlo_em": partial(MonteCarloEM, num_starts=3, transitions=4, leapfrog_steps=1, updates=2),
 }
