@@ -18,6 +18,7 @@ from aevb.data.memory_map import MemoryMapped
 from aevb.data.mnist import MNIST, MNISTRows
 from aevb.data.module import InMemoryDataModule, Split, Splits
 from aevb.data.regression import Bimodal, Diabetes
+from aevb.data.sprites import Sprites
 
 __all__ = [
     "CIFAR10",
@@ -47,4 +48,5 @@ __all__ = [
     "Omniglot",
     "Split",
     "Splits",
+    "Sprites",
 ]

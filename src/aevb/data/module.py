@@ -24,12 +24,18 @@ _SPLIT, _SUBSET, _BINARIZATION, _EXAMPLES = range(4)
 class Split(NamedTuple):
     """Datapoints x (N, C, H, W), as uint8 (of 255), bool or float32, with optional labels and conditions.
 
-    These are labels y (N,), int64, and conditions c (N, *condition_shape), floats, which a conditional model takes.
+    These are labels y (N,), int64, or (N, F) of F factors, of which the first counts as the class; and conditions
+    c (N, *condition_shape), floats, which a conditional model takes.
     """
 
     x: Tensor
     y: Tensor | None = None
     c: Tensor | None = None
+
+    @property
+    def classes(self) -> Tensor | None:
+        """The labels (N,), of several factors the first."""
+        return self.y if self.y is None or self.y.ndim == 1 else self.y[:, 0]
 
     def take(self, index: Tensor | slice) -> Self:
         """The datapoints at `index`, in this order."""
@@ -317,7 +323,7 @@ class InMemoryDataModule(Checked, pl.LightningDataModule, ABC):
 
     def _with_labels(self, splits: Splits) -> Splits:
         """The splits with one-hot labels as conditions, those of the training set hidden but for `num_labels`."""
-        ys = [split.y for split in splits if split.y is not None]
+        ys = [split.classes for split in splits if split.classes is not None]
         if len(ys) < len(splits):
             raise ValueError("data.condition=labels needs labels, and the data have none")
         if any(split.c is not None for split in splits):

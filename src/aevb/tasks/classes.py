@@ -48,11 +48,11 @@ class Classify(Task):
     @torch.no_grad()
     def run(self, vae: VAE, data: Split, train: Split, rows: int) -> TaskResult:
         classes = num_classes(vae, self)
-        if data.y is None:
+        if data.classes is None:
             raise ValueError("task=classify needs labels, and the data have none")
         log_p = self.log_probabilities(vae, data.x, classes, rows)
         confidence, found = log_p.exp().max(-1)
-        y = data.y.to(found.device)
+        y = data.classes.to(found.device)
         right = (found == y).double()
         accuracy = float(right.mean())
         confusion = torch.zeros(classes, classes, dtype=torch.int64)

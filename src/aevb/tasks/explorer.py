@@ -115,7 +115,7 @@ def png(image: Image) -> str:
 
 def labels(data: Split) -> list[int] | None:
     """The labels of datapoints, where they have any."""
-    return None if data.y is None else data.y.tolist()
+    return None if data.classes is None else data.classes.tolist()
 
 
 def rounded(value: Any) -> Any:

@@ -34,14 +34,14 @@ class Probe(Task):
     num_labels: Count | None = None
 
     def run(self, vae: VAE, data: Split, train: Split, rows: int) -> TaskResult:
-        if data.y is None or train.y is None:
+        if data.classes is None or train.classes is None:
             raise ValueError("task=probe needs labels, and the data set of this run has none")
         train = train.take(slice(self.train_size))
-        if self.num_labels is not None and train.y is not None:
-            train = train.take(balanced(train.y, self.num_labels, torch.initial_seed() % 2**32))
-        assert train.y is not None
-        y = train.y.cpu().numpy()
-        labels = data.y.cpu().numpy()
+        if self.num_labels is not None and train.classes is not None:
+            train = train.take(balanced(train.classes, self.num_labels, torch.initial_seed() % 2**32))
+        assert train.classes is not None
+        y = train.classes.cpu().numpy()
+        labels = data.classes.cpu().numpy()
         classes = len(np.unique(y))
         if classes < 2 or classes > len(y) / 2:
             raise ValueError(

@@ -121,7 +121,7 @@ class Images(Periodic):
             shown = f" ({100 * float(share):.0f} % of their variance)" if vae.p.latent_dim > 2 else ""
             caption = f"means of q(z|x{given}){shown}, {NAMES[split]}, {after}"
             names = ("component 1", "component 2") if vae.p.latent_dim > 2 else ("$z_1$", "$z_2$")
-            yield "latents", plots.latent_scatter((means - centre) @ directions.T, data.y, caption, names)
+            yield "latents", plots.latent_scatter((means - centre) @ directions.T, data.classes, caption, names)
 
     def samples(self, trainer: pl.Trainer, module: AEVB) -> tuple[list[str], int, Tensor, Tensor | None]:
         """Titles of rows, the length of a row, draws z ~ p(z), (N, latent_dim), and their conditions, if any."""
