@@ -181,3 +181,11 @@ def test_animation_is_saved_with_all_its_frames(tmp_path):
     with Image.open(tmp_path / "film.gif") as film:
         assert film.n_frames == 3
         assert film.info["duration"] == plots.FRAME_DURATION
+
+
+def test_a_matrix_is_drawn_with_its_values():
+    values = torch.tensor([[0.0, 1.0, 2.0], [3.0, 0.5, 0.0]])
+    figure = plots.matrix(values, "factor", "dimension of z", "information")
+    axes = figure.axes[0]
+    np.testing.assert_array_equal(axes.images[0].get_array(), values)
+    assert (axes.get_xlabel(), axes.get_ylabel(), axes.get_title()) == ("dimension of z", "factor", "information")

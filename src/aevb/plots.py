@@ -292,6 +292,19 @@ def confusion(counts: Tensor, caption: str = "") -> Figure:
     return figure
 
 
+def matrix(values: Tensor, rows: str, columns: str, caption: str = "") -> Figure:
+    """A matrix of values of at least 0, (R, C), with what its rows and columns are."""
+    height, width = values.shape
+    figure = Figure(figsize=(min(9, 3 + 0.4 * width), min(9, 1.6 + 0.4 * height)), dpi=120, layout="constrained")
+    axes = figure.add_subplot()
+    figure.colorbar(axes.imshow(values.numpy(), cmap="Blues", vmin=0))
+    axes.set(xlabel=columns, ylabel=rows)
+    if max(width, height) <= MAX_CLASSES:
+        axes.set(xticks=range(width), yticks=range(height))
+    axes.set_title(caption, fontsize="medium")
+    return figure
+
+
 def save(picture: Image.Image | Figure | Sequence[Image.Image], path: Path) -> None:
     """Write a picture, a figure or the frames of an animation in the format of the file name's suffix."""
     buffer = io.BytesIO()

@@ -3,6 +3,7 @@
 from aevb.tasks.base import Task, TaskResult
 from aevb.tasks.classes import Analogies, Classify
 from aevb.tasks.compress import Compress
+from aevb.tasks.disentanglement import Disentanglement
 from aevb.tasks.explorer import Explorer
 from aevb.tasks.forecast import Forecast
 from aevb.tasks.imputation import Denoise, Inpaint, SuperResolution
@@ -16,6 +17,7 @@ __all__ = [
     "Classify",
     "Compress",
     "Denoise",
+    "Disentanglement",
     "Explorer",
     "Forecast",
     "Inpaint",
