@@ -38,6 +38,16 @@ CHOICES = [
 ]
 
 
+PARTNERS = {
+    **{name: name for name in ("log_normal", "gamma", "beta", "dirichlet")},
+    "categorical": "concrete",
+    "concrete": "categorical",
+    "power_spherical": "uniform_sphere",
+    "uniform_sphere": "power_spherical",
+}
+"""Of posteriors and priors over constrained values, those of the same support."""
+
+
 @pytest.mark.parametrize("choice", CHOICES)
 def test_choice_composes_and_can_be_built(choice, tmp_path, monkeypatch):
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
@@ -53,8 +63,9 @@ def test_choice_composes_and_can_be_built(choice, tmp_path, monkeypatch):
     if choice == "model/prior=conditional_gaussian":
         overrides += ["model=conditional", "model.condition_shape=[10]"]
     group, _, name = choice.partition("=")
-    if group in ("model/posterior", "model/prior") and name in ("log_normal", "gamma", "beta", "dirichlet"):
-        overrides += [f"{other}={name}" for other in ("model/posterior", "model/prior") if other != group]
+    if name in PARTNERS and group in ("model/posterior", "model/prior"):
+        overrides += [f"{'model/prior' if group == 'model/posterior' else 'model/posterior'}={PARTNERS[name]}"]
+        overrides += ["model.latent_dim=20"] if "concrete" in (name, PARTNERS[name]) else []
     if choice == "objective=semi_supervised":
         overrides += ["model=semi_supervised", "model.condition_shape=[10]"]
     if choice == "data=encoded":

@@ -3,6 +3,7 @@
 from aevb.estimators.annealed_importance_sampling import AnnealedImportanceSampling
 from aevb.estimators.base import Estimates, Estimator
 from aevb.estimators.elbo import ELBO
+from aevb.estimators.enumeration import Enumeration
 from aevb.estimators.importance_sampling import ImportanceSampling
 from aevb.estimators.local_elbo import LocalELBO
 from aevb.estimators.particle_filter import ParticleFilter
@@ -11,6 +12,7 @@ from aevb.estimators.posterior_hmc import PosteriorHMC
 __all__ = [
     "ELBO",
     "AnnealedImportanceSampling",
+    "Enumeration",
     "Estimates",
     "Estimator",
     "ImportanceSampling",

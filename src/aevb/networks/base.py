@@ -30,6 +30,9 @@ class Part(Checked, nn.Module):
     def connect(self, p: Any, q: Any) -> None:
         """Called once with the model, before the optimizer is made; for parts that read its other parts."""
 
+    def follow(self, objective: Any) -> None:
+        """Called once with the objective, whose `samples_seen` is for parts that change in the course of training."""
+
 
 class Backbone(Part):
     """A network from a tensor to features, which a head (a likelihood or a posterior) turns into a distribution."""

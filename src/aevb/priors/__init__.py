@@ -4,14 +4,17 @@ from aevb.priors.base import Prior
 from aevb.priors.conditional import ConditionalGaussian
 from aevb.priors.constrained import Beta, Dirichlet, Gamma, LogNormal
 from aevb.priors.convolutional import ConvTopDown
+from aevb.priors.discrete import Categorical
 from aevb.priors.factorized import Laplace, StandardNormal, StudentT
 from aevb.priors.flow import Flow
 from aevb.priors.hierarchical import Hierarchical, TopDown
 from aevb.priors.mixture import MixtureOfGaussians, VampPrior
 from aevb.priors.sequence import IndependentSteps, Markov
+from aevb.priors.spherical import UniformSphere
 
 __all__ = [
     "Beta",
+    "Categorical",
     "ConditionalGaussian",
     "ConvTopDown",
     "Dirichlet",
@@ -27,5 +30,6 @@ __all__ = [
     "StandardNormal",
     "StudentT",
     "TopDown",
+    "UniformSphere",
     "VampPrior",
 ]

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from aevb import plots
@@ -18,8 +19,8 @@ class Traversal(Task):
     """A row of means of p(x|z) for each dimension of z, which varies from −`span` to `span`; the others are fixed.
 
     They are fixed at the mean of q(z|x) of the first datapoint. Positive values, and values in (0, 1), vary between
-    the 1 % and 99 % quantiles of the prior instead; on the simplex, no dimension varies by itself. Dimensions are
-    sorted by the variance of their means over the datapoints, highest first.
+    the 1 % and 99 % quantiles of the prior instead; on the simplex or the sphere, and of one-hot values, no dimension
+    varies by itself. Dimensions are sorted by the variance of their means over the datapoints, highest first.
 
     Args:
         dimensions: Maximum number of rows.
@@ -34,8 +35,8 @@ class Traversal(Task):
     span: Positive = 3.0
 
     def run(self, vae: VAE, data: Split, train: Split, rows: int) -> TaskResult:
-        if vae.p.prior.support == "on the simplex":
-            raise ValueError("task=traversal moves one dimension of z by itself, but z is on the simplex")
+        if (support := vae.p.prior.support) in ("on the simplex", "on the sphere", "one-hot"):
+            raise ValueError(f"task=traversal moves one dimension of z by itself, but z is {support}")
         low, high = self.limits(vae)
         means = encoded_means(vae, data)
         order = means.var(0, correction=0).argsort(descending=True)[: self.dimensions]
@@ -62,6 +63,8 @@ class Traversal(Task):
 class Interpolation(Task):
     """Rows of means of p(x|z) on the line between the means of q(z|x) of two datapoints, which are at the ends.
 
+    On the sphere it is the great circle's arc.
+
     Args:
         pairs: Maximum number of rows.
         steps: Pictures between the datapoints.
@@ -79,7 +82,10 @@ class Interpolation(Task):
         first, last = data.x[:count], data.x[count : 2 * count]
         start, end = encoded_means(vae, Split(first)).unsqueeze(1), encoded_means(vae, Split(last)).unsqueeze(1)
         share = torch.linspace(0, 1, self.steps, device=start.device, dtype=start.dtype).view(1, -1, 1)
-        between = decoded(vae.p, start.lerp(end, share), rows).unflatten(0, (count, self.steps))
+        z = start.lerp(end, share)
+        if vae.p.prior.support == "on the sphere":
+            z = F.normalize(z, dim=-1)
+        between = decoded(vae.p, z, rows).unflatten(0, (count, self.steps))
         pairs = torch.cat([first.unsqueeze(1), between, last.unsqueeze(1)], 1)
         caption = "means of p(x|z) on the line between the means of q(z|x) of two datapoints, which are at the ends"
         named = [(f"pair {number + 1}", row) for number, row in enumerate(pairs)]

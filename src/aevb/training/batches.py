@@ -10,6 +10,7 @@ from torch import Tensor
 from aevb.data.loader import BatchLoader
 from aevb.data.module import InMemoryDataModule
 from aevb.inputs import as_block, as_condition, block_of_conditions
+from aevb.networks import Part
 from aevb.objectives import Objective
 from aevb.training.steps import Inputs
 from aevb.vae import VAE
@@ -28,6 +29,9 @@ class CheckedBatches(pl.LightningModule):
         self.vae = vae
         self.objective = objective
         objective.connect(vae.p, vae.q)
+        for part in vae.modules():
+            if isinstance(part, Part):
+                part.follow(objective)
         self.counts_data = objective.num_data is None
         self.checked: list[Tensor] = []
 

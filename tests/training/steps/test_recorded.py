@@ -60,7 +60,18 @@ LIKELIHOODS = (
 )  # fmt: skip
 POSTERIORS = ("FullGaussian", "LowRankGaussian", "Laplace", "Logistic", "InverseAutoregressiveFlow", "SplineFlow")
 CONDITIONAL = ("sgvb", "iwae_dreg", "score_function_learned", "wake_sleep", "tc", "info", "full_vb", "monte_carlo_em")
-CONSTRAINED = ("LogNormal", "Gamma", "Beta", "Dirichlet")
+CONSTRAINED = {
+    **{name: name for name in ("LogNormal", "Gamma", "Beta", "Dirichlet")},
+    "PowerSpherical": "UniformSphere",
+}
+
+
+def discrete_model() -> VAE:
+    """Of which a temperature falls from step to step."""
+    posterior = partial(posteriors.Concrete, categories=3, halving_samples=500)
+    return small_model(SHAPE, latent_dim=6, posterior=posterior, prior=partial(priors.Categorical, categories=3))
+
+
 PRIORS = ("Laplace", "StudentT", "MixtureOfGaussians", "VampPrior", "Flow")
 
 
@@ -108,15 +119,17 @@ CASES: dict[str, tuple[Callable[[], Any], Callable[[], VAE], str]] = {
         for name in POSTERIORS
     },
     **{
-        f"constrained_{name}": (
+        f"constrained_{posterior}": (
             SGVB,
-            partial(small_model, SHAPE, posterior=getattr(posteriors, name), prior=getattr(priors, name)),
+            partial(small_model, SHAPE, posterior=getattr(posteriors, posterior), prior=getattr(priors, prior)),
             "adam",
         )
-        for name in CONSTRAINED
+        for posterior, prior in CONSTRAINED.items()
     },
     **{f"prior_{name}": (SGVB, partial(small_model, SHAPE, prior=getattr(priors, name)), "adam") for name in PRIORS},
     **{f"{name}_conditional": (OBJECTIVES[name], conditional_model, "adagrad") for name in CONDITIONAL},
+    "discrete": (SGVB, discrete_model, "adam"),
+    "discrete_sampled_kl": (partial(SGVB, kl="sampled"), discrete_model, "adam"),
     "networks_conv": (SGVB, conv_model, "adagrad"),
     "layers_top_down": (SGVB, partial(layered_model, "ConvTopDown"), "adam"),
     "layers_ladder_vamp": (SGVB, partial(layered_model, "ConvLadder", priors.VampPrior), "adam"),
