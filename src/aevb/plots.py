@@ -275,6 +275,17 @@ def latent_bars(variance: Tensor, kl: Tensor | None, threshold: float, caption: 
     return figure
 
 
+def kl_bars(kls: Sequence[float], part: str) -> Figure:
+    """The KL of each part of z, such as a layer or a step, in nats."""
+    figure = Figure(figsize=(6, 2.6), dpi=120, layout="constrained")
+    axes = figure.add_subplot()
+    axes.bar(range(1, len(kls) + 1), kls)
+    axes.set(ylabel="KL in nats", xlabel=part)
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.set_title(f"{sum(kls):.2f} nats in all", fontsize="medium")
+    return figure
+
+
 def confusion(counts: Tensor, caption: str = "") -> Figure:
     """How many datapoints of each class (rows) were taken for each class (columns), (classes, classes)."""
     shares = counts.double() / counts.sum(1, keepdim=True).clamp(min=1)

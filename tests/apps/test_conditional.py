@@ -47,8 +47,8 @@ def test_data_whose_labels_are_hidden_are_not_scored(run_train, tmp_path):
     with pytest.raises(ConfigError, match=r"^split=train: c must be finite, got nan"):
         evaluate(config)
     with open_dict(config):
-        config.split, config.task = "test", {"_target_": "aevb.tasks.Inpaint"}
-    with pytest.raises(ConfigError, match=r"^task=inpaint does not support models that take a condition"):
+        config.split, config.task = "test", {"_target_": "aevb.tasks.Layers"}
+    with pytest.raises(ConfigError, match=r"^task=layers does not support models that take a condition"):
         evaluate(config)
 
 

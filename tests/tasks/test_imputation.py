@@ -8,9 +8,11 @@ import torch
 from aevb.data.module import Split
 from aevb.likelihoods import DiscretizedLogisticMixture
 from aevb.tasks import Denoise, Inpaint, SuperResolution
+from aevb.tasks.chain import KnownPixels
 from aevb.tasks.imputation import compared, nearest, psnr, uniform_noise
 from aevb.tasks.masks import Centre, Half, Lattice, RandomPixels
 
+from ..cvae import linear_cvae
 from ..small import small_model
 
 
@@ -92,3 +94,20 @@ def test_denoising_works_for_the_likelihood_with_mixtures_along_an_axis():
     model = small_model((1, 4, 4), likelihood=DiscretizedLogisticMixture)
     found = Denoise(num_chains=1, burn_in=0, num_steps=1).run(model, Split(x), Split(x), rows=10)
     assert math.isfinite(found.results["psnr_model"])
+
+
+def test_missing_values_are_restored_given_the_condition_of_their_datapoint():
+    """E[x_m | x_o, c] = μ_m + Σ_mo Σ_oo⁻¹ (x_o − μ_o), μ = B c + b, Σ = W Wᵀ + σ² I."""
+    model = linear_cvae()
+    layer = model.vae.p.head.layer
+    w, b = layer.weight[:, :2].detach(), layer.weight[:, 2:].detach()
+    mean, covariance = model.c @ b.T + layer.bias.detach(), w @ w.T + 0.6**2 * torch.eye(5, dtype=w.dtype)
+    gain = covariance[3:, :3] @ torch.linalg.inv(covariance[:3, :3])
+    expected = mean[:, 3:] + (model.x.flatten(1)[:, :3] - mean[:, :3]) @ gain.T
+    observed = (torch.arange(5) < 3).expand_as(model.x)
+    torch.manual_seed(0)
+    restored, acceptance = Inpaint(num_chains=200, burn_in=10, num_steps=100).by_model(
+        model.vae, Split(model.x, None, model.c), lambda index: KnownPixels(model.x[index], observed[index]), 800
+    )
+    torch.testing.assert_close(restored.flatten(1)[:, 3:], expected, atol=0.05, rtol=0)
+    assert acceptance == pytest.approx(1)

@@ -9,11 +9,18 @@ from torch import Tensor
 from torch.distributions import Distribution, Normal
 
 from aevb.data import Split
+from aevb.likelihoods import Bernoulli
+from aevb.networks import MLPDecoder, MLPEncoder
 from aevb.posteriors import Dirichlet, FullGaussian, InverseAutoregressiveFlow
+from aevb.posteriors import Markov as MarkovPosterior
+from aevb.priors import ConditionalGaussian
 from aevb.priors import Dirichlet as DirichletPrior
+from aevb.priors import Markov as MarkovPrior
+from aevb.sequences import SequenceVAE
 from aevb.tasks import Latents
 from aevb.tasks.latents import variance_of_means
 
+from ..cvae import linear_cvae
 from ..small import small_model
 from .known import collapsed_model, normal_data, run
 
@@ -92,3 +99,38 @@ def test_variance_of_estimated_means_does_not_count_the_noise_of_draws(scale):
     torch.manual_seed(0)
     variance = variance_of_means(vae, Split(normal_data(4000)))
     assert torch.allclose(variance, torch.full((2,), scale**2, dtype=torch.float64), atol=max(0.002, 0.1 * scale**2))
+
+
+def test_a_model_given_conditions_is_asked_at_those_of_its_datapoints():
+    model = linear_cvae(num_data=60)
+    torch.manual_seed(0)
+    found = Latents().run(model.vae, Split(model.x, None, model.c), Split(model.x), 100).results
+    posterior = model.vae.encode(model.x, model.c)
+    expected = torch.distributions.kl_divergence(posterior, model.vae.p.prior()).mean()
+    assert found["kl"] == pytest.approx(float(expected))
+    assert found["variance_of_means"] == pytest.approx(posterior.mean.var(0).tolist())
+    assert found["mutual_information"] + found["kl_aggregate"] == pytest.approx(found["kl"])
+
+
+def test_a_prior_that_depends_on_the_condition_has_no_aggregate():
+    model = linear_cvae(num_data=6)
+    model.vae.p.prior = ConditionalGaussian(2, condition_shape=(3,), hidden=[4]).double()
+    data = Split(model.x, None, model.c)
+    found = Latents().run(model.vae, data, data, 100).results
+    given = model.vae.given(model.c, 6)
+    expected = torch.distributions.kl_divergence(given.q(model.x), given.p.prior()).mean()
+    assert found["kl"] == pytest.approx(float(expected.detach()))
+    assert "kl_aggregate" not in found
+
+
+def test_the_kl_of_each_step_is_over_the_sequences_that_have_it():
+    torch.manual_seed(0)
+    encoder, decoder = (partial(kind, hidden=[5]) for kind in (MLPEncoder, MLPDecoder))
+    heads = [partial(kind, step_dim=2) for kind in (MarkovPosterior, MarkovPrior)]
+    vae = SequenceVAE(8, 2, (4, 3), encoder, *heads, decoder, Bernoulli)
+    data = Split(torch.randint(2, (30, 4, 3)).float(), None, torch.tensor([3.0, 1.0]).repeat(15))
+    found = Latents().run(vae, data, data, 100)
+    steps = found.results["kl_per_step"]
+    assert len(steps) == 3  # no sequence has a fourth step
+    assert steps[0] + 0.5 * (steps[1] + steps[2]) == pytest.approx(found.results["kl"], rel=0.1)
+    assert set(found.pictures) == {"per_dimension", "per_step"}

@@ -1,6 +1,7 @@
 """Pictures along paths through the latent space."""
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -9,7 +10,11 @@ from PIL.Image import Image
 from torch import Tensor
 
 from aevb import posteriors, priors
+from aevb.data import Split
+from aevb.likelihoods import Bernoulli
+from aevb.networks import MLPDecoder, MLPEncoder
 from aevb.tasks import Interpolation, Traversal
+from aevb.vae import VAE
 
 from ..small import small_model
 from .known import run
@@ -64,3 +69,38 @@ def test_no_dimension_of_a_simplex_moves_by_itself():
     vae = small_model((1, 4, 4), posterior=posteriors.Dirichlet, prior=priors.Dirichlet)
     with pytest.raises(ValueError, match="but z is on the simplex"):
         run(Traversal(), vae, torch.rand(5, 1, 4, 4))
+
+
+def model_of_classes() -> VAE:
+    """Given one of three labels."""
+    torch.manual_seed(0)
+    encoder, decoder = (partial(kind, hidden=[5], condition_shape=(3,)) for kind in (MLPEncoder, MLPDecoder))
+    heads = (posteriors.DiagonalGaussian, priors.StandardNormal)
+    return VAE(2, (1, 4, 4), encoder, *heads, decoder, Bernoulli, initialization_std=1.0, condition_shape=(3,))
+
+
+@pytest.mark.parametrize("label", [None, 2])
+def test_traversal_is_of_one_class(label):
+    vae, x, c = model_of_classes(), torch.rand(6, 1, 4, 4), torch.eye(3).repeat(2, 1)
+    found = Traversal(steps=5, label=label).run(vae, Split(x, None, c), Split(x), 3)
+    z = vae.encode(x[:1], c[:1]).mean
+    z[0, found.results["dimensions"][1]] = -3.0
+    expected = vae.decode(z, c[:1] if label is None else c[2:3]).mean[0, 0]
+    assert torch.allclose(image_in(found.pictures[""], 1, 0, 2, 5), expected, atol=0.003)
+
+
+def test_interpolation_changes_the_condition_with_z():
+    vae, x, c = model_of_classes(), torch.rand(2, 1, 4, 4), torch.eye(3)[:2]
+    found = Interpolation(steps=3).run(vae, Split(x, None, c), Split(x), 2)
+    z = vae.encode(x, c).mean
+    expected = vae.decode(z.mean(0, keepdim=True), torch.tensor([[0.5, 0.5, 0.0]])).mean[0, 0]
+    assert torch.allclose(image_in(found.pictures[""], 0, 2, 1, 5), expected, atol=0.003)
+
+
+@pytest.mark.parametrize(("model", "message"), [
+    (lambda: small_model((1, 4, 4)), "task=traversal needs a model given labels"),
+    (model_of_classes, r"^task.label must be a class from 0 to 2, got 3$"),
+])  # fmt: skip
+def test_a_label_that_is_no_class_is_refused(model, message):
+    with pytest.raises(ValueError, match=message):
+        Traversal(label=3).condition(model(), Split(torch.rand(2, 1, 4, 4)))

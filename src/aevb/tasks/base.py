@@ -70,6 +70,14 @@ class Task(Checked, ABC):
         """
 
 
+def num_classes(vae: VAE, task: Task) -> int:
+    """The number of classes of a model whose conditions are one-hot labels."""
+    shape = vae.condition_shape
+    if shape is None or len(shape) != 1 or shape[0] < 2:
+        raise ValueError(f"task={task.name} needs a model given labels, such as model=conditional, this one is not")
+    return shape[0]
+
+
 def posterior_mean(posterior: Distribution) -> Tensor:
     """E_q[z|x], (B, latent_dim); estimated from draws where it has no closed form."""
     mean = closed_moment(posterior, "mean")

@@ -9,18 +9,10 @@ from torch import Tensor
 from aevb import plots
 from aevb.data.module import Split
 from aevb.estimators.importance_sampling import ImportanceSampling
-from aevb.tasks.base import Task, TaskResult, encoded_means
+from aevb.tasks.base import Task, TaskResult, encoded_means, num_classes
 from aevb.tasks.traversal import decoded
 from aevb.types import Count, Size
 from aevb.vae import VAE
-
-
-def num_classes(vae: VAE, task: Task) -> int:
-    """The number of classes of a model whose conditions are one-hot labels."""
-    shape = vae.condition_shape
-    if shape is None or len(shape) != 1 or shape[0] < 2:
-        raise ValueError(f"task={task.name} needs a model given labels, such as model=conditional, this one is not")
-    return shape[0]
 
 
 @dataclass(frozen=True)
@@ -115,8 +107,7 @@ class Analogies(Task):
         data = data.take(slice(self.count))
         z = encoded_means(vae, data).repeat_interleave(classes, 0)
         y = torch.eye(classes, device=z.device).repeat(len(data.x), 1)
-        chunks = Split(z, c=y).chunks(rows)
-        means = torch.cat([decoded(vae.given(c, len(z)).p, z, rows) for z, _, c in chunks]).split(classes)
+        means = decoded(vae.p, z, rows, y).split(classes)
         named = [("", torch.cat([x[None], row])) for x, row in zip(data.x, means, strict=True)]
         caption = "a datapoint, and means of p(x|z, y) for each class y at its z"
         picture = plots.show(named, vae.p.data_shape, caption, *plots.limits(data.x))

@@ -34,6 +34,7 @@ class Imputation(Task):
         num_steps: Averaged steps of a chain.
     """
 
+    takes_condition: ClassVar[bool] = True
     train_limit: ClassVar[int | None] = None
 
     num_chains: Count = 10
@@ -41,31 +42,34 @@ class Imputation(Task):
     num_steps: Count = 50
 
     def by_model(
-        self, vae: VAE, start: Tensor, observe: Callable[[Tensor], Observation], rows: int
+        self, vae: VAE, start: Split, observe: Callable[[Tensor], Observation], rows: int
     ) -> tuple[Tensor, float]:
         """Restored images (N, *data_shape), and the mean acceptance probability of the chains' proposals.
 
         Args:
             vae: The model.
-            start: Initial images, (N, *data_shape).
+            start: Initial images (N, *data_shape), and their conditions if there are any.
             observe: Indices (B,) → the observation of these images.
             rows: Samples of z that may be decoded at once.
         """
         images, acceptances = [], []
-        for index in torch.arange(len(start), device=start.device).split(max(1, rows // self.num_chains)):
+        for index in torch.arange(len(start.x), device=start.x.device).split(max(1, rows // self.num_chains)):
             repeated = index.repeat(self.num_chains)
-            mean, acceptance = restore(vae, start[repeated], observe(repeated), self.burn_in, self.num_steps)
+            x, _, c = start.take(repeated)
+            mean, acceptance = restore(vae.given(c, len(x)), x, observe(repeated), self.burn_in, self.num_steps)
             images.append(mean.unflatten(0, (self.num_chains, -1)).mean(0))
             acceptances.append(acceptance)
         return torch.cat(images), float(torch.cat(acceptances).mean())
 
-    def impute(self, vae: VAE, x: Tensor, mask: Mask, train: Tensor, rows: int) -> TaskResult:
+    def impute(self, vae: VAE, data: Split, mask: Mask, train: Tensor, rows: int) -> TaskResult:
         """Restore the values of x (N, *data_shape) that a mask hides."""
+        x = data.x
         observed = mask.observed(len(x), x.shape[1:]).to(x.device).expand_as(x)
         if bool(observed.all()) or not bool(observed.any()):
             raise ValueError(f"task={self.name} needs images with missing pixels, got {tuple(x.shape[1:])}")
         neighbour = torch.where(observed, x, nearest(x, train, observed, rows))
-        restored, acceptance = self.by_model(vae, neighbour, lambda index: KnownPixels(x[index], observed[index]), rows)
+        start = data._replace(x=neighbour)
+        restored, acceptance = self.by_model(vae, start, lambda index: KnownPixels(x[index], observed[index]), rows)
         methods = {
             "model": restored,
             "mean_image": torch.where(observed, x, train.mean(0)),
@@ -84,7 +88,7 @@ class Inpaint(Imputation):
     mask: Mask = field(default_factory=Half)
 
     def run(self, vae: VAE, data: Split, train: Split, rows: int) -> TaskResult:
-        return self.impute(vae, data.x, self.mask, train.x, rows)
+        return self.impute(vae, data, self.mask, train.x, rows)
 
 
 @dataclass(frozen=True)
@@ -96,7 +100,7 @@ class SuperResolution(Imputation):
     factor: AtLeastTwo = 2
 
     def run(self, vae: VAE, data: Split, train: Split, rows: int) -> TaskResult:
-        return self.impute(vae, data.x, Lattice(self.factor), train.x, rows)
+        return self.impute(vae, data, Lattice(self.factor), train.x, rows)
 
 
 @dataclass(frozen=True)
@@ -120,8 +124,9 @@ class Denoise(Imputation):
         shown = torch.where(torch.rand(x.shape).to(x.device) < self.share, noise, x)
         everything = torch.ones_like(x, dtype=torch.bool)
         neighbour = nearest(shown, train.x, everything, rows)
+        start = data._replace(x=neighbour)
         restored, acceptance = self.by_model(
-            vae, neighbour, lambda index: NoisyPixels(shown[index], self.share, density), rows
+            vae, start, lambda index: NoisyPixels(shown[index], self.share, density), rows
         )
         methods = {
             "model": restored,

@@ -1,23 +1,35 @@
 """The use of the latent variables: active units, KL, aggregate posterior."""
 
 import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor
+from torch.distributions import Distribution
 
 from aevb import plots
 from aevb.data.module import Split
 from aevb.distributions.chain import Chain
-from aevb.distributions.kl import factorized, kl_estimate, kl_per_block, rsample_and_log_prob, sample_and_kl
+from aevb.distributions.kl import (
+    factorized,
+    kl_estimate,
+    kl_of_steps,
+    kl_per_block,
+    rsample_and_log_prob,
+    sample_and_kl,
+)
 from aevb.distributions.moments import closed_moment
+from aevb.distributions.sequence import Steps
+from aevb.networks.condition import condition_shape_of
 from aevb.tasks.base import DRAWS_FOR_MEAN, Task, TaskResult
 from aevb.types import AtLeastTwo, Positive
 from aevb.vae import VAE
 
-DRAWS_PER_LAYER = 10
-"""Of q(z|x), for the KL of layers."""
+DRAWS_PER_BLOCK = 10
+"""Of q(z|x), for the KL of layers and steps."""
 
 ACTIVE = 0.01
 """Variance over x of E_q[z_u|x] above which a latent variable u is active; source: Burda et al. (2016), section 5.2."""
@@ -32,8 +44,11 @@ class Latents(Task):
     - KL(q(z|x) ‖ p(z)), averaged over x, is the mutual information of x and z plus KL(q(z) ‖ p(z)), the mismatch
       between the prior and the aggregate posterior (Hoffman & Johnson 2016). Both are estimated with
       N = `aggregate_size` datapoints and one draw of each; the first cannot exceed log N.
-    - Per layer, of a model with several: the KL and the active units.
+    - Per layer, of a model with several: the KL and the active units. Per step of sequences: the KL, over those that
+      have the step.
     - Per dimension, where q(z|x) and p(z) factorize: the KL, and mean and standard deviation of q(z).
+
+    Given a condition c, q(z|x, c) and p(z|c) take their places; where p(z|c) depends on c, there is no aggregate.
 
     Args:
         threshold: Variance above which a dimension is active.
@@ -41,6 +56,7 @@ class Latents(Task):
     """
 
     name: ClassVar[str] = "latents"
+    takes_condition: ClassVar[bool] = True
 
     threshold: Positive = ACTIVE
     aggregate_size: AtLeastTwo = 2000
@@ -51,11 +67,8 @@ class Latents(Task):
             raise ValueError("limit must be at least 2 for task=latents, got 1")
         variance = variance_of_means(vae, data)
         active = variance > self.threshold
-        kl, kl_per_dimension = divergences(vae, data.x)
-        z, information = aggregate(vae, data.x[: self.aggregate_size])
-        kl_used = kl_of(vae, data.x[: self.aggregate_size])
-        kl_aggregate = kl_used - information
-        layers = kl_of_layers(vae, data.x)
+        kl, kl_per_dimension = divergences(vae, data)
+        layers, steps = kl_of_layers(vae, data), kl_of_each_step(vae, data)
         results = {
             "latent_dim": len(active),
             "active_units": int(active.sum()),
@@ -64,21 +77,22 @@ class Latents(Task):
             "kl": kl,
             "kl_per_dimension": None if kl_per_dimension is None else kl_per_dimension.tolist(),
             "kl_per_layer": layers,
-            "kl_aggregate": kl_aggregate,
-            "mutual_information": information,
-            "aggregate_mean": z.mean(0).tolist(),
-            "aggregate_std": z.std(0).tolist(),
+            "kl_per_step": steps,
         }
+        words = [*in_words(active, kl), *layers_in_words(vae, active, layers)]
+        if data.c is None or condition_shape_of(vae.p.prior) is None:
+            used = data.take(slice(self.aggregate_size))
+            z, information = aggregate(vae, used)
+            kl_used = kl_of(vae, used)
+            results |= {
+                "kl_aggregate": kl_used - information,
+                "mutual_information": information,
+                "aggregate_mean": z.mean(0).tolist(),
+                "aggregate_std": z.std(0).tolist(),
+            }
+            words += parts_in_words(len(z), kl_used, kl_used - information, information)
         figure = plots.latent_bars(variance, kl_per_dimension, self.threshold, f"{int(active.sum())} active units")
-        return TaskResult(
-            results,
-            [
-                *in_words(active, kl),
-                *layers_in_words(vae, active, layers),
-                *parts_in_words(len(z), kl_used, kl_aggregate, information),
-            ],
-            {"per_dimension": figure},
-        )
+        return TaskResult(results, words, {"per_dimension": figure} | bars({"layer": layers, "step": steps}))
 
 
 @torch.no_grad()
@@ -120,56 +134,75 @@ def parts_in_words(count: int, kl: float, kl_aggregate: float, information: floa
     ]
 
 
-def divergences(vae: VAE, x: Tensor) -> tuple[float, Tensor | None]:
+def bars(kls: Mapping[str, list[float] | None]) -> dict[str, Figure]:
+    """A picture `per_<part>` of the KL of each layer or step, for those that the model has."""
+    return {f"per_{part}": plots.kl_bars(values, part) for part, values in kls.items() if values is not None}
+
+
+def posteriors_and_priors(vae: VAE, data: Split, batch: int = 1000) -> Iterator[tuple[Distribution, Distribution]]:
+    """q(z|x) and p(z) of consecutive datapoints, given their conditions."""
+    for x, _, c in data.chunks(batch):
+        given = vae.given(c, len(x))
+        yield given.q(x), given.p.prior()
+
+
+def divergences(vae: VAE, data: Split) -> tuple[float, Tensor | None]:
     """KL(q(z|x) ‖ p(z)) in nats, its mean over x and that of each dimension; None where q or p does not factorize."""
-    prior = factorized(vae.p.prior())
     per_dimension = []
-    for chunk in x.split(1000):
-        posterior = factorized(vae.q(chunk))
+    for q, p in posteriors_and_priors(vae, data):
+        posterior, prior = factorized(q), factorized(p)
         if posterior is None or prior is None:
-            return kl_of(vae, x), None
+            return kl_of(vae, data), None
         z = posterior.sample(torch.Size((DRAWS_FOR_MEAN,)))
         per_dimension.append(kl_estimate(posterior, prior, z, "auto"))
     mean = torch.cat(per_dimension).mean(0)
     return float(mean.sum()), mean
 
 
-def kl_of_layers(vae: VAE, x: Tensor) -> list[float] | None:
+def kl_of_layers(vae: VAE, data: Split) -> list[float] | None:
     """The mean over x of the KL of each layer, in nats; None where there is one."""
-    prior = vae.p.prior()
-    if not isinstance(prior, Chain):
-        return None
     terms = []
-    for chunk in x.split(100):
-        posterior = vae.q(chunk)
-        if not isinstance(posterior, Chain):
+    for posterior, prior in posteriors_and_priors(vae, data, 100):
+        if not isinstance(posterior, Chain) or not isinstance(prior, Chain):
             return None
-        z, conditionals = posterior.rsample_and_conditionals((DRAWS_PER_LAYER,))
+        z, conditionals = posterior.rsample_and_conditionals((DRAWS_PER_BLOCK,))
         terms.append(torch.stack(kl_per_block(posterior, prior, z, of_q=conditionals)))
     return torch.cat(terms, 1).mean(1).tolist()
+
+
+def kl_of_each_step(vae: VAE, data: Split) -> list[float] | None:
+    """The mean of the KL of each step over the sequences that have it, in nats; None where x is no sequence."""
+    total: Tensor | float = 0.0
+    count: Tensor | float = 0.0
+    for posterior, prior in posteriors_and_priors(vae, data, 100):
+        if not isinstance(posterior, Steps) or not isinstance(prior, Steps):
+            return None
+        kl = kl_of_steps(posterior, prior, posterior.sample((DRAWS_PER_BLOCK,))).mean(0)
+        total, count = total + kl.sum(0), count + posterior.masked(torch.ones_like(kl)).sum(0)
+    steps: Tensor = torch.as_tensor(total / count)
+    return steps[torch.as_tensor(count) > 0].tolist()
 
 
 def layers_in_words(vae: VAE, active: Tensor, kls: list[float] | None) -> list[str]:
     """The use of each layer."""
     if kls is None:
         return []
-    units = vae.p.prior().split(active)
+    units = active.split(vae.p.prior().sizes)
     return [
         f"layer {number}: {kl:.2f} nats, {int(used.sum())} of {len(used)} latent variables active"
         for number, (kl, used) in enumerate(zip(kls, units, strict=True), 1)
     ]
 
 
-def kl_of(vae: VAE, x: Tensor) -> float:
+def kl_of(vae: VAE, data: Split) -> float:
     """The mean of KL(q(z|x) ‖ p(z)) over x, in nats."""
-    prior = vae.p.prior()
-    kls = [sample_and_kl(vae.q(chunk), prior, DRAWS_FOR_MEAN)[1] for chunk in x.split(1000)]
+    kls = [sample_and_kl(q, p, DRAWS_FOR_MEAN)[1] for q, p in posteriors_and_priors(vae, data)]
     return float(torch.cat(kls).mean())
 
 
-def aggregate(vae: VAE, x: Tensor) -> tuple[Tensor, float]:
+def aggregate(vae: VAE, data: Split) -> tuple[Tensor, float]:
     """A draw z_n ~ q(z|x_n) for each x_n, (N, latent_dim), and the mean of log q(z_n|x_n) − log q(z_n) in nats."""
-    posteriors = [vae.q(chunk) for chunk in x.split(100)]
+    posteriors = [posterior for posterior, _ in posteriors_and_priors(vae, data, 100)]
     draws = [rsample_and_log_prob(posterior, ()) for posterior in posteriors]
     z, own = (torch.cat(parts) for parts in zip(*draws, strict=True))
     mixture = torch.stack([posterior.log_prob(z.unsqueeze(1)).logsumexp(1) for posterior in posteriors]).logsumexp(0)
