@@ -10,7 +10,7 @@ from aevb.data.binarization import bernoulli, generator
 from aevb.inputs import to_float, without_labels
 from aevb.types import Checked, Count
 
-_ORDER, _BINARIZATION = 0, 1
+_ORDER, _NOISE = 0, 1
 
 Item = tuple[Tensor | None, ...]
 """x; x and y; or x, y and c, where y may be None."""
@@ -67,6 +67,8 @@ class BatchLoader(Checked):
         block_size: Minibatches in an item; None: evaluation.
         binarize: Whether black-and-white values are drawn for each epoch, with x as probabilities. The draws depend on
             (seed, epoch) and on the kind of device.
+        noise: (N, *shape) standard deviations of Gaussian noise that is drawn anew for each epoch, of x as floats;
+            None: there is none.
         device: Device of the batches; by default that of `x`.
         rank: Rank of this process.
         world_size: Number of processes.
@@ -88,6 +90,7 @@ class BatchLoader(Checked):
         seed: int = 0,
         block_size: Count | None = None,
         binarize: bool = False,
+        noise: Tensor | None = None,
         device: torch.device | str | None = None,
         rank: int = 0,
         world_size: int = 1,
@@ -114,7 +117,7 @@ class BatchLoader(Checked):
                     f"there are {len(self.labelled)} datapoints with and {len(self.others)} without a condition, too "
                     f"few for minibatches of {labelled_per_batch} and {batch_size - labelled_per_batch}"
                 )
-        self.shuffle, self.seed, self.binarize = shuffle, seed, binarize
+        self.shuffle, self.seed, self.binarize, self.noise = shuffle, seed, binarize, noise
         self.rank, self.world_size = rank, world_size
         self.device = x.device if device is None else torch.device(device)
         self._epoch = 0
@@ -173,10 +176,13 @@ class BatchLoader(Checked):
         return torch.cat(minibatches, 2).flatten().to(self.x.device)
 
     def _draw(self) -> Tensor:
-        """The data of the epoch (N, *shape): the stored ones, or a black-and-white draw of them."""
-        if not self.binarize:
+        """The data of the epoch (N, *shape): the stored ones, a black-and-white draw of them, or with noise."""
+        if not self.binarize and self.noise is None:
             return self.x
-        return bernoulli(self.x, generator(self.seed, self._epoch, _BINARIZATION, device=self.x.device))
+        draws = generator(self.seed, self._epoch, _NOISE, device=self.x.device)
+        if self.noise is None:
+            return bernoulli(self.x, draws)
+        return torch.normal(self.x, self.noise, generator=draws)
 
     def _blocks(self, x: Tensor, order: Tensor | None) -> Iterator[Item]:
         assert self.block_size is not None

@@ -156,6 +156,8 @@ class InMemoryDataModule(Checked, pl.LightningDataModule, ABC):
         self._wanted_shape = None if shape is None else tuple(shape)
         self._wanted_train_size = train_size
         self._splits: Splits | None = None
+        self.noise: Tensor | None = None
+        """Standard deviations (N, *shape) of noise on the training set, drawn anew for each epoch; `load` sets it."""
         self.num_members = 1
         """Runs that train together, each in an order of its own; the trainer's module sets it."""
         self.fingerprint: dict[str, str] = {}
@@ -243,6 +245,7 @@ class InMemoryDataModule(Checked, pl.LightningDataModule, ABC):
             seed=seed,
             block_size=self._block_size(),
             binarize=self.binarization == "dynamic",
+            noise=None if self.noise is None else self.noise.to(self.splits.train.x.device),
             device=self._device(),
             rank=rank,
             world_size=world_size,
@@ -365,7 +368,9 @@ class InMemoryDataModule(Checked, pl.LightningDataModule, ABC):
         if wanted > n:
             raise ValueError(f"data.train_size must be at most {n}, the size of the training set, got {wanted}")
         order = torch.randperm(n, generator=generator(self.split_seed, _SUBSET))
-        return train.take(order[:wanted].sort().values)
+        chosen = order[:wanted].sort().values
+        self.noise = None if self.noise is None else self.noise[chosen]
+        return train.take(chosen)
 
     def _rank(self) -> tuple[int, int]:
         """This process's rank and the world size."""
