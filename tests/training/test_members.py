@@ -7,6 +7,7 @@ from functools import partial
 from statistics import fmean, stdev
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch.optim.lr_scheduler import ReduceLROnPlateau
@@ -171,3 +172,33 @@ def failing_once(log_evaluation: Callable[..., None], samples: int) -> Callable[
             raise ZeroDivisionError
 
     return failing
+
+
+OTHER_MODELS = {
+    "sequences": ["data=array", "data.sequences=true", "data.path={sequences}", "model=deep_markov", "model.step_dim=2",
+                  "model.posterior.width=4", "model.prior.hidden=[4]", "data.batch_size=20"],
+    "autoregressive sequences": ["data=array", "data.path={sequences}", "model=storn", "model.step_dim=2",
+                                 "model.posterior.width=4", "model.recurrent_width=4", "data.batch_size=20"],
+    "labels": ["model=conditional"],
+    "few labels": ["model=semi_supervised", "objective=semi_supervised", "data.num_labels=20", "optimizer=adam"],
+    "average": ["ema_decay=0.9"],
+}  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("steps", ["recorded", "auto"])
+@pytest.mark.parametrize("name", OTHER_MODELS)
+def test_each_member_of_other_models_is_the_run_of_its_seed(name, steps, run_train, tmp_path):
+    """To the bit in turn, up to rounding at once."""
+    torch.manual_seed(0)
+    x, lengths = torch.randint(2, (100, 2, 3)).float(), torch.randint(1, 3, (100,))
+    np.savez(tmp_path / "sequences.npz", x=x.numpy(), lengths=lengths.numpy())
+    settings = [setting.format(sequences=tmp_path / "sequences.npz") for setting in OTHER_MODELS[name]]
+    settings = [*TINY, f"steps={steps}", "max_samples=500", *settings]
+    together, _ = run_train(*settings, "seeds=2", folder=tmp_path / "together")
+    alone, _ = run_train(*settings, "seed=4", folder=tmp_path / "alone")
+    found, expected = weights_of_members(weights(together))[1], weights_of_members(weights(alone))[0]
+    assert found.keys() == expected.keys()
+    assert "take their steps in turn" not in (together.path / "train.log").read_text()
+    for key, value in expected.items():
+        torch.testing.assert_close(found[key], value, msg=key, **({} if steps == "auto" else {"rtol": 0, "atol": 0}))

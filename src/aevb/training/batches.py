@@ -87,7 +87,8 @@ class CheckedBatches(pl.LightningModule):
     def count_data(self, loader: Any) -> None:
         """Tell the objective N, the size of the training set, where it is not set and can be known."""
         if isinstance(loader, BatchLoader) and loader.labelled_per_batch:
-            self.objective.num_labels = len(loader.labelled)
+            for member in self.members:
+                member.objective.num_labels = len(loader.labelled)
         if not self.counts_data:
             return
         with suppress(TypeError, AttributeError):  # data that are drawn forever have no length

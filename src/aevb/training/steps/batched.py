@@ -19,6 +19,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils import _pytree as pytree
 
 from aevb.errors import first_line
+from aevb.training.averaging import SLOT
 from aevb.training.steps.recorded import Recording
 from aevb.training.steps.runner import Inputs, Metrics, TrainingStep, clip_gradients, unvalidated_distributions
 from aevb.training.steps.tracing import trace
@@ -230,7 +231,7 @@ class Batched:
 
     def take(self, minibatch: Inputs) -> Metrics:
         """Take a step by the program, which is made anew where settings have changed."""
-        if self.failed or not all(step.optimizer.state for step in self.steps):
+        if self.failed or not all(map(has_state, self.steps)):
             return self.in_turn(minibatch, TrainingStep.eager)
         rates = [group["lr"] for step in self.steps for group in step.optimizer.param_groups]
         settings = self.settings(minibatch)
@@ -298,6 +299,12 @@ class Batched:
             tensor.copy_(copy)
         for generator, copy in zip(self.generators, snapshot[len(state) :], strict=True):
             generator.set_state(copy)
+
+
+def has_state(step: TrainingStep) -> bool:
+    """Whether the state of the step's optimizer exists, with the averages of the weights if there are to be some."""
+    slots = step.optimizer.state.values()
+    return bool(slots) and (not step.optimizer._optimizer_step_post_hooks or any(SLOT in each for each in slots))
 
 
 @contextmanager
