@@ -22,7 +22,7 @@ from aevb.objectives import elbo
 from aevb.runs.folder import RunFolder
 from aevb.training.module import seed_noise
 
-from ..compare import assert_same_end
+from ..compare import assert_same_end, weights
 from ..conftest import ROOT
 
 TWO = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2"]
@@ -105,6 +105,21 @@ def metrics_of_both(folder: RunFolder) -> float:
             for x in part.split(7):
                 total += float(elbo(vae.p, vae.q, x).elbo.sum())
     return total / len(test)
+
+
+@pytest.mark.slow
+def test_processes_share_few_labels(run_train, tmp_path):
+    """An exact resume, and the accuracy of the whole test set."""
+    labels = ["model=semi_supervised", "objective=semi_supervised", "data.num_labels=20", "data.labels_per_batch=4"]
+    settings = [*labels, "data.train_size=601", "model.classifier.backbone.hidden=[16]", "optimizer=adam", *TWO, *SMALL]
+    whole, _ = run_train(*settings, "max_samples=2400", folder=tmp_path / "whole")
+    part, _ = run_train(*settings, "max_samples=1100", folder=tmp_path / "part")
+    run_train(f"resume={part.path}", "max_samples=2400", folder=part.path)
+    assert all(torch.equal(value, weights(part)[name]) for name, value in weights(whole).items())
+    x, y, _ = instantiate(whole.config().data).splits.test
+    found = aevb.load_run(whole.path).q.classifier(x.float() / x.max()).logits.argmax(-1)
+    expected = whole.status()["results"]["test/accuracy"]
+    assert float((found == y).float().mean()) == pytest.approx(expected, abs=1e-6)
 
 
 @pytest.mark.slow

@@ -24,6 +24,7 @@ from aevb.training.steps.capture import MAX_GRAPHS, Captured, CapturedProgram
 from aevb.training.steps.compiled import with_tensor_rates
 from aevb.training.steps.eager import Eager
 from aevb.training.steps.runner import TrainingStep, unvalidated_distributions
+from aevb.vae import VAE
 
 from ...small import small_model
 from . import fitting
@@ -87,6 +88,18 @@ def sequences(part: str, recurrent_width: int | None = None) -> SequenceVAE:
     return SequenceVAE(4, 2, (2, 3), encoder, posterior, prior, decoder, bernoulli, recurrent_width)
 
 
+def of_labels() -> VAE:
+    """Given one of three labels, of which objectives for few labels see two in five."""
+    encoder, decoder = (
+        partial(kind, hidden=[5], condition_shape=(3,)) for kind in (networks.MLPEncoder, networks.MLPDecoder)
+    )
+    classifier = partial(networks.Classifier, backbone=partial(networks.MLPEncoder, hidden=[5]))
+    heads = (posteriors.DiagonalGaussian, priors.StandardNormal)
+    return VAE(
+        2, (1, 4, 4), encoder, *heads, decoder, likelihoods.Bernoulli, condition_shape=(3,), classifier=classifier
+    )
+
+
 CASES: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
     **{name: (make, MODEL) for name, make in OBJECTIVES.items()},
     **{kind.__name__: (SGVB, partial(MODEL, likelihood=kind)) for kind in LIKELIHOODS},
@@ -120,6 +133,8 @@ CASES: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
     "IndependentSteps": (SGVB, partial(sequences, "IndependentSteps")),
     "Markov": (SGVB, partial(sequences, "Markov")),
     "Recurrent": (SGVB, partial(sequences, "Markov", 5)),
+    "labels": (SGVB, of_labels),
+    "SemiSupervised": (objectives.SemiSupervised, of_labels),
 }
 WAITING = {
     f"WakeSleep, {name}": "how often each component is drawn is a number of Python's"
@@ -134,8 +149,8 @@ OPTIMIZERS = {
 }
 
 
-def take_steps(objective: Any, vae: Any, optimizer: Any, x: Tensor) -> None:
-    for estimate in objective.estimates(vae.p, vae.q, x):
+def take_steps(objective: Any, vae: Any, optimizer: Any, x: Tensor, c: Tensor | None) -> None:
+    for estimate in objective.estimates(vae.p.given(c), vae.q.given(c), x):
         optimizer.zero_grad()
         estimate.loss.backward()
         torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
@@ -147,8 +162,11 @@ def capture_steps(make: Callable[[], Any], model: Callable[[], Any], optimizer: 
     torch.manual_seed(0)
     objective, vae = make(), model()
     objective.connect(vae.p, vae.q)
-    objective.num_data = 100
+    objective.num_data, objective.num_labels = 100, 40
     x = torch.randint(2, (5, *vae.p.data_shape)).float()
+    c = None if vae.q.classifier is None else torch.eye(3).repeat(2, 1)[: len(x)]
+    if c is not None and objective.hidden_conditions:
+        c[2:] = torch.nan
     weights = [*vae.parameters(), *objective.parameters()]
     given = optimizer(weights, fused=True)
     captured = with_tensor_rates(given, [torch.tensor(given.defaults["lr"])], {"fused": False, "capturable": True})
@@ -156,7 +174,7 @@ def capture_steps(make: Callable[[], Any], model: Callable[[], Any], optimizer: 
 
     def steps() -> None:
         for _ in range(2):
-            take_steps(objective, vae, captured, x)
+            take_steps(objective, vae, captured, x, c)
 
     with unvalidated_distributions():
         steps()  # the optimizer's state is made
