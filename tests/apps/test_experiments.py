@@ -64,6 +64,20 @@ IWAE = {
     "schedule.stages": 8,
     "max_samples": 50_000 * sum(3**i for i in range(8)),
 }
+JSB = {
+    "data._target_": "aevb.data.JSB",
+    "data.batch_size": 20,
+    "trainer.gradient_clip_val": 10,
+    "model.likelihood._target_": "aevb.likelihoods.Bernoulli",
+}
+KINGMA_2014 = {"model.latent_dim": 50, "model.encoder.activation": "softplus", "optimizer.lr": 0.0003}
+FEW_LABELS = {
+    "data.num_labels": 100,
+    "objective._target_": "aevb.objectives.SemiSupervised",
+    "model.classifier.backbone.hidden": [500],
+    "model.encoder.hidden": [500],
+    "model.decoder.hidden": [500],
+}
 EXPERIMENTS = {
     "aevb_figure2_mnist": MNIST,
     "aevb_figure2_freyface": FREYFACE,
@@ -89,7 +103,51 @@ EXPERIMENTS = {
         "model.prior.hidden": [100, 100],
         "model.decoder.decoder.hidden": [200, 200],
     },
+    "jsb_deep_markov": JSB
+    | {"model.posterior._target_": "aevb.posteriors.Markov", "model.prior._target_": "aevb.priors.Markov"},
+    "jsb_storn": JSB | {"model.posterior._target_": "aevb.posteriors.IndependentSteps", "model.recurrent_width": 100},
+    "freyface_video": {
+        "data._target_": "aevb.data.FreyFaceVideo",
+        "model.prior._target_": "aevb.priors.Markov",
+        "model.posterior.reads": "step",
+    },
+    "m1_mnist": KINGMA_2014
+    | {
+        "data._target_": "aevb.data.MNIST",
+        "model.encoder.hidden": [600, 600],
+        "model.decoder.hidden": [600, 600],
+        "model.likelihood._target_": "aevb.likelihoods.Bernoulli",
+    },
+    "m2_mnist": KINGMA_2014
+    | FEW_LABELS
+    | {"data._target_": "aevb.data.MNIST", "model.likelihood._target_": "aevb.likelihoods.Bernoulli"},
+    "m1_m2_mnist": KINGMA_2014
+    | FEW_LABELS
+    | {"data._target_": "aevb.runs.encoded.Encoded", "model.likelihood._target_": "aevb.likelihoods.Gaussian"},
+    "conditional_mnist": {
+        "data.condition": "labels",
+        "data.binarization": "dynamic",
+        "model.decoder.condition_shape": [10],
+        "model.likelihood._target_": "aevb.likelihoods.Bernoulli",
+    },
+    "top_down_conv_mnist": {
+        "data._target_": "aevb.data.MNIST",
+        "data.binarization": "dynamic",
+        "model.posterior._target_": "aevb.posteriors.ConvTopDown",
+        "model.prior.top._target_": "aevb.priors.StandardNormal",
+    },
 }
+OF_DATA = {
+    "m2_mnist": ["model.condition_shape=[10]"],
+    "m1_m2_mnist": [
+        "data.run=here",
+        "data.shape=[1,1,50]",
+        "model.condition_shape=[10]",
+        "model.likelihood.bounded=false",
+    ],
+    "conditional_mnist": ["model.condition_shape=[10]"],
+}
+"""What an experiment is told, or fills in from its data."""
 SWEEPS = {
     "figure2_mnist": ("aevb_figure2_mnist", {"model.latent_dim": "3,5,10,20,200", "objective": "sgvb,wake_sleep"}),
     "figure2_freyface": ("aevb_figure2_freyface", {"model.latent_dim": "2,5,10,20", "objective": "sgvb,wake_sleep"}),
@@ -105,6 +163,10 @@ SWEEPS = {
         "iwae_table1_two_layers",
         {"objective": "sgvb", "objective.kl": "sampled", "objective.num_samples": "1,5,50"},
     ),
+    "freyface_video": ("freyface_video", {"model": "deep_markov,static"}),
+    "m2_mnist": ("m2_mnist", {"data.split_seed": "0,1,2,3,4"}),
+    "m1_m2_mnist": ("m1_m2_mnist", {"data.split_seed": "0,1,2,3,4"}),
+    "conditional_mnist": ("conditional_mnist", {"model": "conditional,bernoulli"}),
 }
 
 
@@ -114,12 +176,13 @@ def test_every_experiment_is_here():
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_experiment_has_the_settings_of_its_source(experiment):
-    config = composed(f"experiment={experiment}", "paths.run=here")
+    config = composed(f"experiment={experiment}", "paths.run=here", *OF_DATA.get(experiment, []))
     for key, value in EXPERIMENTS[experiment].items():
         assert OmegaConf.select(config, key, throw_on_missing=True) == value, key
     require_allowed(config)
     instantiate(config.module)
-    instantiate(config.callbacks.curve)
+    if "curve" in config.callbacks:
+        instantiate(config.callbacks.curve)
 
 
 @pytest.mark.parametrize("sweep", SWEEPS)
@@ -137,4 +200,5 @@ def test_sweep_varies_the_settings_of_the_figure(sweep):
             else str(override.input_line)
             for override in parsed
         ]
-        instantiate(composed(f"sweep={sweep}", *job).module)
+        of_data = [] if "model=bernoulli" in job else OF_DATA.get(experiment, [])
+        instantiate(composed(f"sweep={sweep}", *of_data, *job).module)
