@@ -16,6 +16,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import BoundaryNorm, ListedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.font_manager import findfont
+from matplotlib.ticker import MaxNLocator
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from torch.nn import functional
@@ -281,7 +282,7 @@ def kl_bars(kls: Sequence[float], part: str) -> Figure:
     axes = figure.add_subplot()
     axes.bar(range(1, len(kls) + 1), kls)
     axes.set(ylabel="KL in nats", xlabel=part)
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_title(f"{sum(kls):.2f} nats in all", fontsize="medium")
     return figure
 
