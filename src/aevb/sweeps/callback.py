@@ -16,7 +16,6 @@ from aevb.runs.lock import Lock
 from aevb.runs.metrics import write_csv
 from aevb.sweeps.jobs import end
 from aevb.sweeps.table import as_text, table
-from aevb.training.loggers import log_sweep_table
 
 
 class Sweep(Callback):
@@ -82,6 +81,8 @@ class Sweep(Callback):
         for logger in config.logger.values() if rows else ():
             if logger is None or not str(logger.get("_target_")).endswith("WandbLogger"):
                 continue
+            from aevb.training.loggers import log_sweep_table  # imports torch, whose place is after all settings are known
+
             settings = {name: logger[name] for name in ("project", "entity", "group", "tags", "offline")}
             where = log_sweep_table(self.folder, rows, list(rows[0]), **settings, exit_code=exit_code)
             print(f"wandb  {where}", flush=True)
