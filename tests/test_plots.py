@@ -17,17 +17,34 @@ def test_manifold_points_are_the_inverse_cdf_of_the_unit_square():
     np.testing.assert_allclose(z[:, 0, 1], expected[::-1], atol=1e-6)
 
 
-def test_picture_is_the_grid_enlarged(tmp_path):
-    x = torch.tensor([0.0, 1.0, 0.5, 0.2]).view(4, 1, 1, 1)
+def test_large_images_are_enlarged_pixel_by_pixel(tmp_path):
+    x = torch.rand(2, 1, 28, 28)
     picture = plots.grid(plots.as_pictures(x), columns=2)
-    plots.save(plots.enlarged(picture, min_width=10), tmp_path / "p.png")
+    plots.save(plots.image_of(picture), tmp_path / "p.png")
     pixels = np.asarray(Image.open(tmp_path / "p.png"))
-    assert pixels.shape == (10, 10, 3)
-    assert [pixels[2, 2, 0], pixels[2, 7, 0], pixels[7, 2, 0], pixels[7, 7, 0]] == [0, 255, 128, 51]
-    assert len(np.unique(pixels[2:4, 2:4])) == 1
+    factor, gap = 12, plots.GAP
+    side = 28 * factor
+    assert pixels.shape == (side + 2 * gap, 2 * side + 3 * gap, 3)
+    first, second = (pixels[gap:-gap, start : start + side] for start in (gap, side + 2 * gap))
+    for number, image in enumerate((first, second)):
+        expected = (x[number, 0] * 255).round().repeat_interleave(factor, 0).repeat_interleave(factor, 1)
+        np.testing.assert_array_equal(image, np.repeat(expected.numpy()[..., None], 3, -1))
 
 
-def test_grid_pads_with_white_and_fills_its_last_row():
+def test_small_images_are_enlarged_by_cubic_interpolation():
+    """Which follows a plane exactly, away from the edges; torch's pixels have their values at their centres."""
+    factor, side = 8, 8
+    y, x = torch.meshgrid(torch.arange(side) / 16, torch.arange(side) / 16, indexing="ij")
+    picture = plots.enlarged((x + y)[None, None], factor)[0, 0]
+    at = ((torch.arange(side * factor) + 0.5) / factor - 0.5) / 16
+    inner = slice(2 * factor, -2 * factor)
+    torch.testing.assert_close(picture[inner, inner], (at[:, None] + at)[inner, inner])
+    assert plots.enlarged(torch.randint(2, (1, 1, 8, 8)).float(), 4).min() >= 0
+
+
+def test_grid_pads_with_white_and_fills_its_last_row(monkeypatch):
+    monkeypatch.setattr(plots, "MIN_WIDTH", 1)
+    monkeypatch.setattr(plots, "GAP", 1)
     picture = plots.grid(torch.zeros(3, 1, 2, 2), columns=2)
     assert picture.shape == (3, 7, 7)
     expected = torch.ones(7, 7)
@@ -36,10 +53,11 @@ def test_grid_pads_with_white_and_fills_its_last_row():
 
 
 def test_tiles_of_a_manifold_are_apart():
-    picture = plots.manifold(torch.zeros(4, 1, 8, 8), (1, 8, 8), "")
-    pixels = np.asarray(picture)[..., 0]  # enlarged 34 times: lines at 0, 9 and 18
-    assert (pixels[::34, ::34][[0, 9, 18]] == 255).all()
-    assert (pixels[::34, ::34][1:9, 1:9] == 0).all()
+    pixels = np.asarray(plots.manifold(torch.zeros(4, 1, 8, 8), (1, 8, 8), ""))[..., 0]
+    lines = (pixels == 255).all(0)
+    starts = [0, 322, 644]  # 2 images of 8 · 40 pixels, and lines of 2
+    assert lines.nonzero()[0].tolist() == [at + i for at in starts for i in range(2)]
+    assert (pixels[:, ~lines][(pixels != 255).any(1)] == 0).all()
 
 
 def test_reconstructions_stand_below_their_originals():
@@ -176,7 +194,7 @@ def test_sequences_are_laid_out_as_images():
 
 
 def test_animation_is_saved_with_all_its_frames(tmp_path):
-    frames = [plots.enlarged(torch.full((3, 4, 4), level)) for level in (0.0, 0.5, 1.0)]
+    frames = [plots.image_of(torch.full((3, 4, 4), level)) for level in (0.0, 0.5, 1.0)]
     plots.save(frames, tmp_path / "film.gif")
     with Image.open(tmp_path / "film.gif") as film:
         assert film.n_frames == 3

@@ -27,10 +27,14 @@ Rows = Sequence[tuple[str, Tensor]]
 """Titles of rows, and the datapoints (n, *data_shape) in each."""
 
 MIN_WIDTH = 640
-"""Width of a picture without titles, in pixels; smaller ones are enlarged by an integer factor."""
+"""Width of a picture without titles, in pixels; the images of smaller ones are enlarged by an integer factor."""
 MAX_WIDTH = 2560
 MAX_SIDE = 256
 """Side of one image in a picture, in pixels."""
+SMALL = 16
+"""Images with at most this many pixels at a side are enlarged by cubic interpolation, larger ones pixel by pixel."""
+GAP = 2
+"""Between the images of a picture, in pixels."""
 MAX_FRAMES = 10
 """Of a sequence of images, drawn side by side."""
 FRAME_DURATION = 200
@@ -88,10 +92,29 @@ def as_pictures(x: Tensor, low: float = 0.0, high: float = 1.0) -> Tensor:
 
 
 def grid(pictures: Tensor, columns: int) -> Tensor:
-    """Pictures (N, 1 or 3, H, W) in [0, 1] side by side, row by row, in one (3, H', W'), with white lines between."""
-    from torchvision.utils import make_grid  # takes a second to import, and only pictures need it
+    """Pictures (N, 1 or 3, H, W) in [0, 1] side by side, row by row, in one (3, H', W'), with white lines between.
 
-    return make_grid(shrunk(pictures, max(1, MAX_WIDTH // columns)), columns, padding=1, pad_value=1.0)
+    Small ones are enlarged by an integer factor until a row has `MIN_WIDTH` pixels.
+    """
+    pictures = shrunk(pictures, max(1, MAX_WIDTH // columns))
+    pictures = enlarged(pictures, math.ceil(MIN_WIDTH / (columns * pictures.shape[-1])))
+    framed = functional.pad(pictures, (GAP, 0, GAP, 0), value=1.0)
+    return functional.pad(tiles(framed, columns), (0, GAP, 0, GAP), value=1.0).expand(3, -1, -1)
+
+
+def tiles(pictures: Tensor, columns: int) -> Tensor:
+    """Pictures (N, C, H, W) side by side, row by row, in one (C, H', W'); the last row is filled with white."""
+    missing = pictures.new_ones(-len(pictures) % columns, *pictures.shape[1:])
+    rows = torch.cat([pictures, missing]).unflatten(0, (-1, columns))
+    return rows.permute(2, 0, 3, 1, 4).flatten(1, 2).flatten(2, 3)
+
+
+def enlarged(pictures: Tensor, factor: int) -> Tensor:
+    """Pictures (N, C, H, W) in [0, 1] enlarged by a factor; smoothly, if they are `SMALL`."""
+    if max(pictures.shape[-2:]) > SMALL:
+        return pictures.repeat_interleave(factor, -1).repeat_interleave(factor, -2)
+    size = [factor * side for side in pictures.shape[-2:]]
+    return functional.interpolate(pictures, size, mode="bicubic", antialias=True).clamp(0, 1)
 
 
 def limits(x: Tensor) -> tuple[float, float]:
@@ -117,7 +140,7 @@ def show(
             groups.setdefault(title, []).append(part)
         return heat_maps({title: torch.cat(parts) for title, parts in groups.items()}, math.prod(shape), caption)
     tiled = grid(as_pictures(x, low, high), len(rows[0][1]))
-    return labelled(enlarged(tiled), [title for title, _ in rows], caption)
+    return labelled(image_of(tiled), [title for title, _ in rows], caption)
 
 
 def paired(names: tuple[str, str], first: Tensor, second: Tensor, columns: int = 10) -> Rows:
@@ -126,11 +149,9 @@ def paired(names: tuple[str, str], first: Tensor, second: Tensor, columns: int =
     return [(name, row) for pair in pairs for name, row in zip(names, pair, strict=True)]
 
 
-def enlarged(picture: Tensor, min_width: int = MIN_WIDTH) -> Image.Image:
-    """A picture (3, H, W) in [0, 1], small ones enlarged by an integer factor."""
-    factor = max(1, math.ceil(min_width / picture.shape[-1]))
-    pixels = (picture * 255).round().to(torch.uint8).permute(1, 2, 0)
-    return Image.fromarray(pixels.repeat_interleave(factor, 0).repeat_interleave(factor, 1).numpy())
+def image_of(picture: Tensor) -> Image.Image:
+    """A picture (3, H, W) in [0, 1] with eight bits for each value."""
+    return Image.fromarray((picture * 255).round().to(torch.uint8).permute(1, 2, 0).contiguous().numpy())
 
 
 def labelled(image: Image.Image, titles: Sequence[str] = (), caption: str = "") -> Image.Image:
@@ -224,7 +245,7 @@ def latent_scatter(
     """
     figure = Figure(figsize=(6.4, 5.2), dpi=120, layout="constrained")
     axes = figure.add_subplot()
-    style: dict[str, Any] = {"s": 6, "linewidths": 0}
+    style: dict[str, Any] = {"s": min(24, max(6, 4000 / max(1, len(means)))), "linewidths": 0}
     points = means.detach().float().cpu().numpy()
     values = np.full(len(points), np.nan) if labels is None else labels.cpu().double().numpy()
     known = np.isfinite(values)

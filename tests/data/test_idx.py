@@ -1,4 +1,4 @@
-"""Data sets in MNIST's format, from small files of that format that torchvision reads, too."""
+"""Data sets in MNIST's format, from small files of that format."""
 
 import gzip
 import io
@@ -8,7 +8,6 @@ import zipfile
 import numpy as np
 import pytest
 import torch
-from torchvision.datasets.mnist import read_sn3_pascalvincent_tensor
 
 from aevb.data import EMNIST, KMNIST, FashionMNIST
 from aevb.data.idx import PARTS, idx
@@ -19,15 +18,13 @@ ARRAYS = [RNG.integers(0, 256, (n, 28, 28), np.uint8) if k == 0 else RNG.integer
 
 
 def file_of(array):
+    """As http://yann.lecun.com/exdb/mnist describes it: type and dimensions, sizes with the high byte first, values."""
     return bytes([0, 0, 8, array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape) + array.tobytes()
 
 
 @pytest.mark.parametrize("array", ARRAYS)
-def test_files_are_read_as_torchvision_reads_them(tmp_path, array):
-    (tmp_path / "file").write_bytes(file_of(array))
-    expected = read_sn3_pascalvincent_tensor(str(tmp_path / "file"))
-    assert torch.equal(torch.from_numpy(idx(file_of(array))), expected)
-    assert np.array_equal(expected, array)
+def test_files_give_the_arrays_that_were_written(array):
+    assert np.array_equal(idx(file_of(array)), array)
 
 
 @pytest.mark.parametrize("cls", [FashionMNIST, KMNIST])

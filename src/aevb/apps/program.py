@@ -52,8 +52,8 @@ def export(config: DictConfig) -> Any:
 def call(name: str, config: DictConfig) -> Any:
     """Call a program; its module imports torch, so it is imported only here.
 
-    The garbage collector waits meanwhile, and then leaves out what is there: searching the objects of all modules, which
-    stay, would take a quarter of the time of the imports.
+    The garbage collector waits meanwhile, and then leaves out what is there: searching the objects of all modules,
+    which stay, would take a quarter of the time of the imports.
     """
     module = f"aevb.apps.{name}"
     if module not in sys.modules:

@@ -81,7 +81,7 @@ class Sweep(Callback):
         for logger in config.logger.values() if rows else ():
             if logger is None or not str(logger.get("_target_")).endswith("WandbLogger"):
                 continue
-            from aevb.training.loggers import log_sweep_table  # imports torch, whose place is after all settings are known
+            from aevb.training.loggers import log_sweep_table  # imports torch
 
             settings = {name: logger[name] for name in ("project", "entity", "group", "tags", "offline")}
             where = log_sweep_table(self.folder, rows, list(rows[0]), **settings, exit_code=exit_code)

@@ -6,6 +6,8 @@ const map = document.querySelector(".map"), picture = document.querySelector(".p
 const COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b8860b", "#56b4e9", "#8b5cf6", "#a0522d", "#708090", "#e11d48"];
 const NEIGHBOURS = 5;
 const axes = data.low.length;
+// As in other pictures: images of few pixels are enlarged smoothly.
+const smooth = Math.max(data.table.width, data.table.height) <= 16;
 // Where the mark is on each axis, in steps of the table: 0 is the low end.
 const at = data.counts.map((count) => (count - 1) / 2);
 
@@ -72,7 +74,8 @@ function drawPicture(image) {
   }
   context.putImageData(new ImageData(Uint8ClampedArray.from(sum), small.width, small.height), 0, 0);
   const target = picture.getContext("2d");
-  target.imageSmoothingEnabled = false;
+  target.imageSmoothingEnabled = smooth;
+  target.imageSmoothingQuality = "high";
   target.drawImage(small, 0, 0, picture.width, picture.height);
 }
 
@@ -83,6 +86,7 @@ function drawNeighbours(image) {
     canvas.width = data.examples.width;
     canvas.height = data.examples.height;
     canvas.style.width = "56px";
+    canvas.style.imageRendering = smooth ? "auto" : "pixelated";
     paste(canvas.getContext("2d"), image, data.examples, index, canvas.width, canvas.height);
     canvas.setAttribute("role", "img");
     canvas.setAttribute("aria-label", `training datapoint at distance ${distance.toFixed(2)}`);

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from PIL.Image import Image, fromarray
+from PIL.Image import Image
 from torch import Tensor
 
 from aevb import pages, plots
@@ -98,12 +98,10 @@ def sheet(x: Tensor, limits: tuple[float, float]) -> dict[str, Any]:
     """Datapoints (N, C, H, W) on one PNG, row by row without gaps, and the sizes by which a page finds them."""
     images = plots.as_pictures(plots.shrunk(plots.reduced(x), SIDE), *limits)
     columns = math.ceil(len(images) ** 0.5)
-    count, channels, height, width = images.shape
-    padded = torch.cat([images, images.new_zeros(-count % columns, channels, height, width)])
-    tiled = padded.unflatten(0, (-1, columns)).permute(0, 3, 1, 4, 2).flatten(0, 1).flatten(1, 2)
-    pixels = (tiled * 255).round().to(torch.uint8).numpy()
-    return {"png": png(fromarray(pixels if channels == 3 else pixels[..., 0])), "columns": columns, "width": width,
-            "height": height}  # fmt: skip
+    height, width = images.shape[-2:]
+    picture = plots.image_of(plots.tiles(images, columns).expand(3, -1, -1))
+    packed = png(picture if images.shape[1] == 3 else picture.convert("L"))
+    return {"png": packed, "columns": columns, "width": width, "height": height}
 
 
 def png(image: Image) -> str:

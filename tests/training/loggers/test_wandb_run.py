@@ -39,7 +39,7 @@ def test_offline_run_holds_everything(tmp_path):
     logger.log_hyperparams({"model": {"latent_dim": 2}, "seed": 3})
     for samples, elbo in ((100, -5.0), (200, -3.0), (300, -4.0)):
         logger.log_metrics({"train/elbo": elbo}, samples)
-    plots.save(plots.enlarged(torch.rand(3, 4, 4)), tmp_path / "picture.png")
+    plots.save(plots.image_of(torch.rand(3, 4, 4)), tmp_path / "picture.png")
     log_image(logger, "images/samples", tmp_path / "picture.png", 300)
     assert logger.where == f"wandb sync {os.path.relpath(tmp_path / 'wandb')}/offline-run-*"
     logger.finish(exit_code=0)
