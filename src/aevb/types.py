@@ -51,6 +51,7 @@ Sizes = Annotated[Sequence[Size], AfterValidator(fit_memory), "a list of positiv
 Layers = Annotated[Sequence[Size], MinLen(1), "the sizes of one or more layers such as [100, 50]"]
 Halvings = Annotated[Sequence[Annotated[int, Interval(ge=0, le=20)]], "a list of whole numbers such as [1, 2, 3]"]
 """How often the sides of an image are halved, for each layer."""
+Levels = Annotated[Sequence[AtLeastTwo], MinLen(1), "a list of numbers of levels such as [8, 6, 5]"]
 Shape = Annotated[Sequence[Size], "a shape such as [1, 28, 28]"]
 
 

@@ -16,7 +16,13 @@ from aevb.tasks.latents import ACTIVE, variance_of_means
 from aevb.training.loggers import GuardedLogger
 from aevb.training.module import AEVB
 
-UNITS = {"bits_per_dim": "bits per dimension", "elbo_per_step": "nats per step", "acceptance": "", "accuracy": ""}
+UNITS = {
+    "bits_per_dim": "bits per dimension",
+    "elbo_per_step": "nats per step",
+    "acceptance": "",
+    "accuracy": "",
+    "perplexity": "codes",
+}
 """Units of the metrics that are not in nats per datapoint."""
 LIFTED = {"trainer.max_time": " trainer.max_time=null", "trainer.max_steps": " ++trainer.max_steps=-1"}
 """Overrides that a resumed run needs so as not to stop at once."""

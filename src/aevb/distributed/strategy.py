@@ -1,8 +1,7 @@
 """Data parallelism for a model that takes many optimizer steps in one training step."""
 
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -13,8 +12,9 @@ from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvir
 from lightning_fabric.utilities.distributed import _distributed_is_initialized
 from pytorch_lightning.strategies import DDPStrategy
 from torch import Tensor, nn
-from torch.distributed import all_reduce, broadcast, get_world_size
+from torch.distributed import broadcast, get_world_size
 
+from aevb.collectives import sum_over_processes
 from aevb.distributed.world import by_srun, by_torchrun, size
 
 
@@ -40,29 +40,6 @@ class DataParallel(DDPStrategy):
         assert self.model is not None
         parameters = self.model.parameters() if self.averaged is None else self.averaged
         average_gradients([parameter for parameter in parameters if parameter.requires_grad])
-
-
-class Communication:
-    """Whether reductions are currently executed."""
-
-    on = True
-
-
-@contextmanager
-def without_communication() -> Iterator[None]:
-    """Skip reductions, for a step that is only traced, which other processes might not do."""
-    Communication.on = False
-    try:
-        yield
-    finally:
-        Communication.on = True
-
-
-@torch.library.custom_op("aevb::sum_over_processes", mutates_args=("values",))
-def sum_over_processes(values: Tensor) -> None:
-    """Replace values by their sums over all processes; a torch operator, so that recorded steps include it."""
-    if Communication.on:
-        all_reduce(values)
 
 
 @torch.no_grad()

@@ -19,6 +19,7 @@ from torch.distributions import (
 )
 
 from aevb.distributions.chain import Chain
+from aevb.distributions.codes import Codes, PointMass
 from aevb.distributions.flows import GaussianFlow
 from aevb.distributions.logistic import LogisticDistribution
 from aevb.distributions.sequence import Autoregressive, Steps
@@ -64,6 +65,12 @@ def kl_of_independent_steps(q: Steps, p: Steps) -> Tensor:
     return q.masked(kl_divergence(q.each, p.each)).sum(-1)
 
 
+def kl_of_codes(q: PointMass, p: Codes) -> Tensor:
+    """−log p(k) at the codes k of q."""
+    return -p.of_codes.log_prob(q.codes)
+
+
+register_kl(PointMass, Codes)(kl_of_codes)
 register_kl(Steps, Steps)(kl_of_independent_steps)
 register_kl(MultivariateNormal, Independent)(kl_correlated_gaussian_diagonal_gaussian)
 register_kl(LowRankMultivariateNormal, Independent)(kl_correlated_gaussian_diagonal_gaussian)

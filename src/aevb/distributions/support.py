@@ -8,9 +8,9 @@ from torch import Tensor
 
 from aevb.errors import ConfigError
 
-Support = Literal["real", "positive", "in (0, 1)", "on the simplex", "on the sphere", "one-hot"]
+Support = Literal["real", "positive", "in (0, 1)", "on the simplex", "on the sphere", "one-hot", "among codes"]
 """Values of z: each of any sign, each positive, each between 0 and 1; positive with the sum 1; of norm 1; groups of
-which one value is 1 and the others are 0."""
+which one value is 1 and the others are 0; vectors of discrete codes."""
 
 MAX_CONCENTRATION = 1e3
 """There, rounding in float32 costs a KL per dimension about 0.002 nats, and it grows in proportion."""

@@ -14,6 +14,7 @@ from aevb.distributions.gaussian import CholeskyGaussian, diagonal_gaussian
 from aevb.distributions.kl import sample_and_kl
 from aevb.distributions.moments import closed_moment
 from aevb.distributions.support import require_real
+from aevb.errors import ConfigError
 from aevb.estimators.base import Estimates, Estimator
 from aevb.estimators.elbo import bound_of
 from aevb.posteriors import Posterior
@@ -69,6 +70,8 @@ class LocalELBO(Estimator):
     def estimate(self, vae: VAE, x: Tensor, rows: int) -> Estimates:
         if self.family != "encoder":
             require_real(vae.p.prior.support, f"{self.key('family')}={self.family}", "encoder")
+        if vae.p.prior.support == "among codes":
+            raise ConfigError(f"{self.name} follows the gradient of the bound, which codes have not; use elbo")
         parameters, distribution = LOCAL[self.family](vae.q, x)
         trace = self.optimize(vae, x, parameters, distribution)
         with torch.no_grad():

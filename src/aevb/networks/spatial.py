@@ -5,7 +5,6 @@ Between the parts of a model everything is one vector per datapoint: maps are fl
 
 import math
 from collections.abc import Callable, Sequence
-from itertools import pairwise
 from typing import Any, cast
 
 import torch
@@ -143,6 +142,17 @@ class ConvPyramid(Backbone):
         return torch.cat(maps, dim=-1)
 
 
+def enlargement(data_shape: Shape, halvings: int, width: int, activation: Activation) -> nn.Sequential:
+    """Transposed convolutions of stride 2 from maps on the image's sides halved so often to those of the image."""
+    layers = nn.Sequential()
+    for count in reversed(range(halvings)):
+        size = map_sizes(data_shape, [count])[0]
+        layers += nn.Sequential(ACTIVATIONS[activation](), Upsample(width, width, size))
+    if halvings:
+        layers.append(ACTIVATIONS[activation]())
+    return layers
+
+
 class LastMaps(Backbone):
     """A decoder of the state of `priors.ConvTopDown` after its last layer, enlarged to the size of the image.
 
@@ -168,13 +178,8 @@ class LastMaps(Backbone):
     ) -> None:
         super().__init__()
         map_sizes(data_shape, halvings)
-        sizes = [map_sizes(data_shape, [count])[0] for count in reversed(range(halvings[0] + 1))]
-        self.enlarge = nn.Sequential()
-        for _, size in pairwise(sizes):
-            self.enlarge += nn.Sequential(ACTIVATIONS[activation](), Upsample(width, width, size))
-        if len(sizes) > 1:
-            self.enlarge.append(ACTIVATIONS[activation]())
-        self.out_shape = (width, *sizes[-1])
+        self.enlarge = enlargement(data_shape, halvings[0], width, activation)
+        self.out_shape = (width, *data_shape[1:])
         # In a tuple the prior is no submodule: its parameters remain its own.
         self._prior: tuple[Any, ...] = ()
 
@@ -185,3 +190,48 @@ class LastMaps(Backbone):
     def forward(self, z: Tensor) -> Tensor:
         state = cast(Tensor, self._prior[0].last_state(as_weights(z, self._prior[0])))
         return over_maps(self.enlarge, as_weights(state, self))
+
+
+class CodeMaps(Backbone):
+    """A decoder of codes over an image, as convolutions: a 3x3 one, residual blocks, then as `LastMaps` to its size.
+
+    Shapes: z (..., N · code_dim), [e_{k_1}, …, e_{k_N}] by rows of the map → (..., width, H, W).
+
+    Args:
+        latent_dim: N · code_dim.
+        data_shape: Shape (C, H, W) of one image.
+        code_dim: Dimensions of the vector of a code.
+        halvings: One number: how often the image's sides are halved to those of the map of codes, see `map_sizes`.
+        width: Channels of each map.
+        blocks: Residual blocks at the size of the map of codes.
+        activation: A name from `aevb.networks.ACTIVATIONS`.
+
+    Raises:
+        ValueError: the map of codes has not latent_dim dimensions.
+    """
+
+    def __init__(
+        self,
+        latent_dim: Size,
+        data_shape: Shape,
+        code_dim: Size,
+        halvings: Halvings,
+        width: Size = 32,
+        blocks: CountOrZero = 1,
+        activation: Activation = "silu",
+    ) -> None:
+        super().__init__()
+        (shape,) = latent_maps(data_shape, [code_dim], halvings)
+        if math.prod(shape) != latent_dim:
+            raise ValueError(f"latent_dim must be that of maps {list(shape)}, {math.prod(shape)}, got {latent_dim}")
+        self.map = shape
+        self.layers = nn.Sequential(
+            nn.Conv2d(code_dim, width, kernel_size=3, padding=1),
+            *(ResidualBlock(width, activation) for _ in range(blocks)),
+            *enlargement(data_shape, halvings[0], width, activation),
+        )
+        self.out_shape = (width, *data_shape[1:])
+
+    def forward(self, z: Tensor) -> Tensor:
+        dim, height, width = self.map
+        return over_maps(self.layers, z.unflatten(-1, (height, width, dim)).movedim(-1, -3))

@@ -9,9 +9,12 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+from torch.distributions import Distribution
 
+from aevb.distributions.codes import PointMass
 from aevb.distributions.kl import sample_and_kl_terms
 from aevb.networks import FullPrecision
+from aevb.posteriors import RecognitionHead
 from aevb.types import Checked
 from aevb.vae import GenerativeModel, RecognitionModel
 
@@ -55,6 +58,9 @@ class Objective(Checked, FullPrecision, ABC):
     hidden_conditions: ClassVar[bool] = False
     """Whether the conditions of some datapoints may be hidden, NaN."""
 
+    auxiliary_losses: ClassVar[bool] = False
+    """Whether the loss includes the auxiliary loss of a posterior head, without which some do not train."""
+
     samples_seen: Tensor
     """Training samples evaluated so far, an int64 (); set in place before each minibatch."""
 
@@ -90,6 +96,15 @@ class Objective(Checked, FullPrecision, ABC):
         """The estimate for validation and test: the true ELBO, whatever the training loss."""
         return elbo(p, q, x)
 
+    def with_auxiliary_loss(self, q: RecognitionModel, posterior: Distribution, estimate: Estimate) -> Estimate:
+        """`estimate` with what the posterior's head adds to the loss of a training step, if anything."""
+        head = getattr(q, "head", None)  # q may be any function of x
+        auxiliary = head.auxiliary_loss(posterior) if isinstance(head, RecognitionHead) else None
+        if auxiliary is None:
+            return estimate
+        extras = estimate.extras | {"auxiliary_loss": auxiliary}
+        return estimate._replace(loss=estimate.loss + auxiliary.mean(), extras=extras)
+
     def with_weight_prior(self, p: GenerativeModel, estimate: Estimate) -> Estimate:
         """`estimate` with −log p(θ)/N in its loss, if `weight_prior` is on."""
         if not self.weight_prior:
@@ -118,11 +133,20 @@ def elbo(p: GenerativeModel, q: RecognitionModel, x: Tensor, num_samples: int = 
         num_samples: L.
         kl: `analytic`, `sampled`, or `auto`: analytic where a closed form is known.
     """
-    posterior, prior = q(x), p.prior()
-    z, divergence, kl_of_blocks = sample_and_kl_terms(posterior, prior, num_samples, kl)
+    return elbo_of(q(x), p, x, num_samples, kl)
+
+
+def elbo_of(posterior: Distribution, p: GenerativeModel, x: Tensor, num_samples: int, kl: str) -> Estimate:
+    """`elbo` with the posterior q(z|x)."""
+    z, divergence, kl_of_blocks = sample_and_kl_terms(posterior, p.prior(), num_samples, kl)
     log_likelihood = p.likelihood(z).log_prob(x).mean(0)
     bound = log_likelihood - divergence
-    return Estimate(-bound.mean(), bound, log_likelihood, divergence, kl_of_blocks)
+    return Estimate(-bound.mean(), bound, log_likelihood, divergence, kl_of_blocks | statistics(posterior))
+
+
+def statistics(posterior: Distribution) -> dict[str, Tensor]:
+    """What is logged of a posterior beside its KL, () each."""
+    return {"perplexity": posterior.perplexity()} if isinstance(posterior, PointMass) else {}
 
 
 def log_weight_prior(p: GenerativeModel) -> Tensor:

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from aevb.distributions.kl import KLEstimator, distribution_name, factorized, kl_estimate, sample_and_kl_terms
-from aevb.objectives.base import Estimate, Objective, elbo
+from aevb.objectives.base import Estimate, Objective, elbo_of, statistics
 from aevb.types import CountOrZero, NonNegative, Size
 from aevb.vae import GenerativeModel, RecognitionModel
 
@@ -42,6 +42,8 @@ class SGVB(Objective):
     charged with free bits, and `capacity`, the current C.
     """
 
+    auxiliary_losses = True
+
     def __init__(
         self,
         num_samples: Size = 1,
@@ -65,12 +67,17 @@ class SGVB(Objective):
         self.capacity_samples = capacity_samples
 
     def estimate(self, p: GenerativeModel, q: RecognitionModel, x: Tensor) -> Estimate:
+        posterior = q(x)
+        return self.with_auxiliary_loss(q, posterior, self.weighted(posterior, p, x))
+
+    def weighted(self, posterior: Distribution, p: GenerativeModel, x: Tensor) -> Estimate:
+        """The estimate with the KL as the loss weighs it."""
         if self.beta == 1 and not (self.beta_warmup_samples or self.free_bits or self.capacity):
-            return elbo(p, q, x, self.num_samples, self.kl)
-        posterior, prior = q(x), p.prior()
+            return elbo_of(posterior, p, x, self.num_samples, self.kl)
+        prior = p.prior()
         z, kl, layers = sample_and_kl_terms(posterior, prior, self.num_samples, self.kl)
         log_likelihood = p.likelihood(z).log_prob(x).mean(0)
-        charge, extras = kl.mean(), dict(layers)
+        charge, extras = kl.mean(), layers | statistics(posterior)
         if self.free_bits:
             groups = self.kl_of_groups(posterior, prior, z, kl, layers)
             charge = extras["kl_free_bits"] = groups.clamp(min=self.free_bits).sum()

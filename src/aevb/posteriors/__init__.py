@@ -2,6 +2,7 @@
 
 import aevb.distributions.kl  # noqa: F401 - registers closed forms of the KL divergence
 from aevb.posteriors.base import Posterior, RecognitionHead
+from aevb.posteriors.codes import Quantized
 from aevb.posteriors.constrained import Beta, Dirichlet, Gamma, LogNormal
 from aevb.posteriors.convolutional import ConvLadder, ConvTopDown
 from aevb.posteriors.discrete import Concrete
@@ -32,6 +33,7 @@ __all__ = [
     "Markov",
     "Posterior",
     "PowerSpherical",
+    "Quantized",
     "RecognitionHead",
     "SplineFlow",
     "TopDown",

@@ -33,6 +33,14 @@ class RecognitionHead(Part, FullPrecision, ABC):
     def forward(self, h: Tensor) -> Distribution:
         """q(z|x) for features h (B, in_features)."""
 
+    def auxiliary_loss(self, posterior: Distribution) -> Tensor | None:
+        """What a training step adds to −ELBO for this head, (B,), which is no part of the bound; None: nothing.
+
+        Called once in a training step, after the ELBO, with the q(z|x) of the minibatch, by objectives that have
+        `auxiliary_losses`; the head may also update averages of what it has seen.
+        """
+        return None
+
 
 class Posterior(RecognitionHead):
     """A head whose parameters are linear in the features.

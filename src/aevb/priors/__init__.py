@@ -1,6 +1,7 @@
 """Priors p(z): one class each, chosen by `model/prior=`."""
 
 from aevb.priors.base import Prior
+from aevb.priors.codes import Codes
 from aevb.priors.conditional import ConditionalGaussian
 from aevb.priors.constrained import Beta, Dirichlet, Gamma, LogNormal
 from aevb.priors.convolutional import ConvTopDown
@@ -15,6 +16,7 @@ from aevb.priors.spherical import UniformSphere
 __all__ = [
     "Beta",
     "Categorical",
+    "Codes",
     "ConditionalGaussian",
     "ConvTopDown",
     "Dirichlet",

@@ -39,7 +39,7 @@ class Traversal(Task):
     label: CountOrZero | None = None
 
     def run(self, vae: VAE, data: Split, train: Split, rows: int) -> TaskResult:
-        if (support := vae.p.prior.support) in ("on the simplex", "on the sphere", "one-hot"):
+        if (support := vae.p.prior.support) in ("on the simplex", "on the sphere", "one-hot", "among codes"):
             raise ValueError(f"task=traversal moves one dimension of z by itself, but z is {support}")
         low, high = self.limits(vae)
         means = encoded_means(vae, data)

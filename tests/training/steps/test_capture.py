@@ -26,6 +26,7 @@ from aevb.training.steps.eager import Eager
 from aevb.training.steps.runner import TrainingStep, unvalidated_distributions
 from aevb.vae import VAE
 
+from ...codes import code_model
 from ...small import small_model
 from . import fitting
 from .emulation import EmulatedGraphs, NoCopies, NoWaiting, WaitingError
@@ -130,6 +131,8 @@ CASES: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
         )
         for kind in (posteriors.ConvTopDown, posteriors.ConvLadder)
     },
+    "Codes": (SGVB, code_model),
+    "Codes, fsq": (SGVB, partial(code_model, "fsq")),
     "IndependentSteps": (SGVB, partial(sequences, "IndependentSteps")),
     "Markov": (SGVB, partial(sequences, "Markov")),
     "Recurrent": (SGVB, partial(sequences, "Markov", 5)),

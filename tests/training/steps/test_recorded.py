@@ -28,6 +28,7 @@ from aevb.objectives import (
 from aevb.training.steps import verified
 from aevb.vae import VAE
 
+from ...codes import code_model
 from ...small import small_model
 from .fitting import BLOCK, BLOCKS, SHAPE, assert_same, dropped_model, train
 
@@ -133,6 +134,8 @@ CASES: dict[str, tuple[Callable[[], Any], Callable[[], VAE], str]] = {
     "networks_conv": (SGVB, conv_model, "adagrad"),
     "layers_top_down": (SGVB, partial(layered_model, "ConvTopDown"), "adam"),
     "layers_ladder_vamp": (SGVB, partial(layered_model, "ConvLadder", priors.VampPrior), "adam"),
+    "codes": (SGVB, code_model, "adam"),
+    "codes_fsq": (SGVB, partial(code_model, "fsq"), "adam"),
     "optimizer_sgd": (SGVB, partial(small_model, SHAPE), "sgd"),
 }
 

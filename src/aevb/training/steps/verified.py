@@ -10,7 +10,8 @@ import torch
 from pytorch_lightning.utilities.model_helpers import is_overridden
 from torch import Tensor
 
-from aevb.distributed.strategy import DataParallel, without_communication
+from aevb.collectives import without_communication
+from aevb.distributed.strategy import DataParallel
 from aevb.training.steps.runner import Inputs, Metrics, StepRunner, TrainingStep
 
 log = logging.getLogger("aevb")

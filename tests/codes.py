@@ -1,0 +1,30 @@
+"""Small models with discrete codes."""
+
+from functools import partial
+from typing import Any
+
+from aevb.likelihoods import Bernoulli
+from aevb.networks import FSQ, CausalTransformer, CodeMaps, ConvPyramid, EMACodebook
+from aevb.posteriors import Quantized
+from aevb.priors import Codes
+from aevb.vae import VAE
+
+SMALL: Any = partial(CausalTransformer, width=8, depth=1, heads=2)
+QUANTIZERS: dict[str, Any] = {"codebook": partial(EMACodebook, num_codes=5), "fsq": partial(FSQ, levels=(3, 2))}
+
+
+def code_model(
+    quantizer: str = "codebook", network: Any = SMALL, commitment: float = 0.25, sides: int = 4, halvings: int = 1
+) -> VAE:
+    """Codes on a map of two dimensions each over images of (1, sides, sides)."""
+    maps: dict[str, Any] = {"halvings": (halvings,), "width": 4}
+    return VAE(
+        latent_dim=2 * (sides // 2**halvings) ** 2,
+        data_shape=(1, sides, sides),
+        encoder=partial(ConvPyramid, **maps),
+        posterior=partial(Quantized, code_dim=2, commitment=commitment),
+        prior=partial(Codes, code_dim=2, quantizer=QUANTIZERS[quantizer], network=network),
+        decoder=partial(CodeMaps, code_dim=2, **maps),
+        likelihood=Bernoulli,
+        initialization="xavier",
+    )

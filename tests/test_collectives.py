@@ -1,0 +1,75 @@
+"""Sums over processes, by two real ones."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from aevb.collectives import sums_over_processes
+from aevb.networks import EMACodebook
+
+H = torch.randn(3, 40, 2, generator=torch.Generator().manual_seed(0))
+"""Of each of three steps: the first half is that of the first process."""
+
+SCRIPT = """
+import json, os, sys
+import torch
+import torch.distributed as dist
+from aevb.collectives import sums_over_processes
+from tests.test_collectives import H, codebook
+
+rank = int(os.environ["RANK"])
+dist.init_process_group("gloo", init_method=f"file://{sys.argv[1]}/store", rank=rank, world_size=2)
+summed, of_first = sums_over_processes([torch.tensor([1.0, rank])], [torch.full((2, 2), rank + 5.0)])
+found = {"sums": [summed.tolist(), of_first.tolist()]}
+for restart_below in (0.0, 0.5):
+    torch.manual_seed(rank)
+    found[str(restart_below)] = codebook(restart_below, H.chunk(2, dim=1)[rank]).codebook.tolist()
+with open(f"{sys.argv[1]}/{rank}.json", "w") as file:
+    json.dump(found, file)
+"""
+
+
+def codebook(restart_below: float, steps: torch.Tensor) -> EMACodebook:
+    """A codebook of four vectors that has followed some steps."""
+    codebook = EMACodebook(2, num_codes=4, decay=0.5, restart_below=restart_below)
+    codebook.codebook.copy_(torch.tensor([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [9.0, 9.0]]))
+    for h in steps:
+        codebook.update(h, codebook.nearest(h))
+    return codebook
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """What two processes find."""
+    folder = tmp_path_factory.mktemp("both")
+    (folder / "script.py").write_text(SCRIPT)
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    command = [sys.executable, str(folder / "script.py"), str(folder)]
+    processes = [subprocess.Popen(command, env=environment | {"RANK": str(rank)}) for rank in range(2)]
+    assert [process.wait(timeout=110) for process in processes] == [0, 0]
+    return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(2)]
+
+
+@pytest.mark.slow
+def test_tensors_are_summed_or_those_of_the_first_process(both):
+    assert both[0]["sums"] == both[1]["sums"] == [[2.0, 1.0], [[5.0, 5.0], [5.0, 5.0]]]
+
+
+@pytest.mark.slow
+def test_a_codebook_follows_the_minibatches_of_all_processes(both):
+    assert both[0] == both[1]
+    torch.testing.assert_close(torch.tensor(both[0]["0.0"]), codebook(0.0, H).codebook)
+    assert max(map(max, both[0]["0.5"])) < 9  # the vector far from everything has started anew, at one place
+
+
+def test_a_process_alone_has_the_sums():
+    tensors = [torch.ones(2), torch.zeros(1, 3)]
+    assert all(
+        found is given for found, given in zip(sums_over_processes(tensors[:1], tensors[1:]), tensors, strict=True)
+    )
