@@ -5,6 +5,7 @@ from aevb.tasks.classes import Analogies, Classify
 from aevb.tasks.compress import Compress
 from aevb.tasks.disentanglement import Disentanglement
 from aevb.tasks.explorer import Explorer
+from aevb.tasks.fid import FID
 from aevb.tasks.forecast import Forecast
 from aevb.tasks.imputation import Denoise, Inpaint, SuperResolution
 from aevb.tasks.latents import Latents
@@ -13,6 +14,7 @@ from aevb.tasks.probe import Probe
 from aevb.tasks.traversal import Interpolation, Traversal
 
 __all__ = [
+    "FID",
     "Analogies",
     "Classify",
     "Compress",
