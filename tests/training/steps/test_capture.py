@@ -21,9 +21,9 @@ from aevb.sequences import SequenceVAE
 from aevb.training import module
 from aevb.training.steps import capture, compiled
 from aevb.training.steps.capture import MAX_GRAPHS, Captured, CapturedProgram
-from aevb.training.steps.compiled import with_tensor_rates
 from aevb.training.steps.eager import Eager
 from aevb.training.steps.runner import TrainingStep, unvalidated_distributions
+from aevb.training.steps.updates import with_tensor_rates
 from aevb.vae import VAE
 
 from ...codes import code_model

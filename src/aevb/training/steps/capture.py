@@ -16,8 +16,9 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from aevb.errors import first_line
-from aevb.training.steps.compiled import Compilation, with_tensor_rates
+from aevb.training.steps.compiled import Compilation
 from aevb.training.steps.runner import Inputs, Metrics, StepRunner, TrainingStep, unvalidated_distributions
+from aevb.training.steps.updates import with_tensor_rates
 from aevb.training.steps.verified import NoProgramError, bitwise_equal, nearly_equal, outside_autograd, shapes
 
 log = logging.getLogger("aevb")

@@ -1,19 +1,16 @@
 """A training step compiled as a whole, its update included, by TorchInductor."""
 
-import copy
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, fx
-from torch.optim import Optimizer
-from torch.overrides import TorchFunctionMode
 
 from aevb.errors import first_line
 from aevb.training.steps.products import use_onednn
 from aevb.training.steps.runner import Inputs, Metrics, TrainingStep
 from aevb.training.steps.tracing import trace
+from aevb.training.steps.updates import unfused
 from aevb.training.steps.verified import NoProgramError, Verified, nearly_equal, outside_autograd
 
 
@@ -80,54 +77,3 @@ def compile_graph(graph: fx.GraphModule, arguments: list[Any]) -> Callable[..., 
 
     program: Callable[..., Metrics] = compile(graph, arguments, options={"fallback_random": True})  # torch's noise
     return program
-
-
-def unfused(optimizer: Optimizer, learning_rates: list[Tensor]) -> Optimizer:
-    """The optimizer with the same parameters and state, unfused for the compiler to fuse, and tensor learning rates."""
-    return with_tensor_rates(optimizer, learning_rates, {"fused": False, "foreach": False})
-
-
-def with_tensor_rates(optimizer: Optimizer, learning_rates: list[Tensor], settings: dict[str, bool]) -> Optimizer:
-    """The optimizer with the same parameters and state, other settings where it has them, and tensor learning rates.
-
-    Its step never asks a tensor for its value.
-    """
-    copied = copy.copy(optimizer)
-    copied._optimizer_step_post_hooks = optimizer._optimizer_step_post_hooks  # of averages of the weights
-    copied.param_groups = [
-        group | {name: value for name, value in settings.items() if name in group} | {"lr": rate}
-        for group, rate in zip(optimizer.param_groups, learning_rates, strict=True)
-    ]
-    take_step = copied.step
-
-    def step_as_compiled() -> None:
-        with as_compiled(), TensorFactors():
-            take_step()
-
-    copied.step = step_as_compiled  # type: ignore[method-assign, assignment]
-    return copied
-
-
-@contextmanager
-def as_compiled() -> Iterator[None]:
-    """Make torch's optimizers keep the number of the step in its tensor, as under torch.compile."""
-    before = torch.compiler._is_compiling_flag
-    torch.compiler._is_compiling_flag = True
-    try:
-        yield
-    finally:
-        torch.compiler._is_compiling_flag = before
-
-
-class TensorFactors(TorchFunctionMode):
-    """Accepts tensors as factors of operations that take only numbers, as torch.compile does."""
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        if func is Tensor.addcdiv_ and isinstance(kwargs.get("value"), Tensor):
-            target, numerator, denominator = args
-            return target.add_(kwargs["value"] * numerator / denominator)
-        if func is Tensor.add_ and isinstance(kwargs.get("alpha"), Tensor):
-            target, other = args
-            return target.add_(kwargs["alpha"] * other)
-        return func(*args, **kwargs)
