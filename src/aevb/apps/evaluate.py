@@ -161,7 +161,7 @@ def perform(config: DictConfig, trained: Trained, task: Task) -> dict[str, Any]:
     for vae in trained.members:
         torch.manual_seed(config.seed)
         try:
-            found.append(task.run(vae, data, train, trained.rows))
+            found.append(task.of(trained.data).run(vae, data, train, trained.rows))
         except ValueError as error:
             raise ConfigError(str(error)) from error
     analysis = found[0]

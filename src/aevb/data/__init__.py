@@ -7,6 +7,7 @@ from aevb.data.cifar10 import CIFAR10
 from aevb.data.counts import Counts
 from aevb.data.csv import CSV
 from aevb.data.digits import Digits
+from aevb.data.documents import Documents
 from aevb.data.folder import Folder
 from aevb.data.freyface import FreyFace, FreyFaceVideo
 from aevb.data.huggingface import HuggingFace
@@ -37,6 +38,7 @@ __all__ = [
     "Counts",
     "Diabetes",
     "Digits",
+    "Documents",
     "FashionMNIST",
     "Folder",
     "FreyFace",

@@ -204,6 +204,11 @@ class InMemoryDataModule(Checked, pl.LightningDataModule, ABC):
         return value_range(self.splits.train.x)
 
     @property
+    def value_names(self) -> list[str]:
+        """Names of the values of x, in order, such as words; none: they have none."""
+        return []
+
+    @property
     def log_scale(self) -> float:
         """Σ log s over the dimensions of data standardised as x = (raw − m) / s: log p(raw) = log p(x) − Σ log s."""
         return 0.0

@@ -14,6 +14,7 @@ from aevb.likelihoods.gaussian import (
 )
 from aevb.likelihoods.levels import Categorical, DiscretizedLogistic, DiscretizedLogisticMixture
 from aevb.likelihoods.location_scale import Laplace, LocationScale, Logistic, StudentT
+from aevb.likelihoods.multinomial import Multinomial
 from aevb.likelihoods.sequence import PerStep, Recurrent
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "Likelihood",
     "LocationScale",
     "Logistic",
+    "Multinomial",
     "NegativeBinomial",
     "OptimalGaussian",
     "PerStep",

@@ -11,6 +11,7 @@ from aevb.tasks.imputation import Denoise, Inpaint, SuperResolution
 from aevb.tasks.latents import Latents
 from aevb.tasks.layers import Layers
 from aevb.tasks.probe import Probe
+from aevb.tasks.topics import Topics
 from aevb.tasks.traversal import Interpolation, Traversal
 
 __all__ = [
@@ -30,5 +31,6 @@ __all__ = [
     "SuperResolution",
     "Task",
     "TaskResult",
+    "Topics",
     "Traversal",
 ]

@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from types import MappingProxyType
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Self
 
 import torch
 from matplotlib.figure import Figure
@@ -12,7 +12,7 @@ from PIL.Image import Image
 from torch import Tensor
 from torch.distributions import Distribution
 
-from aevb.data.module import Split
+from aevb.data.module import InMemoryDataModule, Split
 from aevb.distributions.moments import closed_moment
 from aevb.types import Checked
 from aevb.vae import VAE
@@ -54,6 +54,10 @@ class Task(Checked, ABC):
         """The settings by name, as JSON values."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         return {name: v if isinstance(v, int | float | str) else repr(v) for name, v in values.items()}
+
+    def of(self, data: InMemoryDataModule) -> Self:
+        """The task for a data set, of which it may use more than datapoints."""
+        return self
 
     @abstractmethod
     def run(self, vae: VAE, data: Split, train: Split, rows: int) -> TaskResult:
