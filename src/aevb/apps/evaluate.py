@@ -22,14 +22,15 @@ from aevb.estimators.partial import PartialEstimates
 from aevb.estimators.runner import rows_at_once, run
 from aevb.files import remove_temporaries, require_own_files, require_writable
 from aevb.runs.data import load_stored_data
+from aevb.runs.derived import write_derived
 from aevb.runs.evaluation import EvaluationFile
 from aevb.runs.find import find_runs
 from aevb.runs.folder import RunFolder
 from aevb.runs.load import load_members
 from aevb.runs.status import now
-from aevb.runs.stored import PLACES, relocate
+from aevb.runs.stored import PLACES, relocate, resolved
 from aevb.settings import validate
-from aevb.tasks import Task
+from aevb.tasks import Task, TaskResult
 from aevb.vae import VAE
 
 log = logging.getLogger("aevb")
@@ -165,6 +166,8 @@ def perform(config: DictConfig, trained: Trained, task: Task) -> dict[str, Any]:
         except ValueError as error:
             raise ConfigError(str(error)) from error
     analysis = found[0]
+    if analysis.model is not None:
+        analysis.words.append(f"the new model is {write_models(config, trained, found)}")
     entry = {
         "task": task.name,
         **identity(config, trained, task.settings),
@@ -177,6 +180,17 @@ def perform(config: DictConfig, trained: Trained, task: Task) -> dict[str, Any]:
     }
     EvaluationFile(trained.folder.path).add("tasks", entry)
     return entry
+
+
+def write_models(config: DictConfig, trained: Trained, found: Sequence[TaskResult]) -> Path:
+    """Write the new models of `task=fit_prior` as a run folder; returns its path."""
+    prior = resolved(config.task.prior)
+    about = {"samples": trained.samples, type(trained.data).__qualname__: trained.data.state_dict()}
+    models = [each.model for each in found if each.model is not None]
+    mean = results_of_members([each.results for each in found])["elbo_after"]
+    results = {f"{config.split}/elbo": mean} if config.limit is None else {}
+    name = str(prior["_target_"]).rpartition(".")[2]
+    return write_derived(trained.folder, name, prior, models, about, results).path
 
 
 def fingerprint(about: dict[str, Any], trained: Trained, vae: VAE) -> str:

@@ -9,6 +9,7 @@ from aevb.apps.command import Command
 from aevb.config import require_allowed
 from aevb.errors import ConfigError, OtherRunError
 from aevb.runs.data import load_stored_data
+from aevb.runs.derived import require_trainable
 from aevb.runs.folder import RunFolder
 from aevb.runs.stored import PLACES, leaves, resolved, with_changes
 from aevb.sweeps.names import parse, root
@@ -46,6 +47,7 @@ def start_or_resume(command: Command) -> DictConfig | None:
         log.info("damaged, without a checkpoint; starting anew: %s", folder.path.name)
         folder.begin(config, command.overrides, uuid.uuid4().hex[:8])
         return config
+    require_trainable(folder, status)
     if command.is_job:
         require_same_settings(config, stored, folder)
     to_train = merged(command)

@@ -6,6 +6,7 @@ from aevb.tasks.compress import Compress
 from aevb.tasks.disentanglement import Disentanglement
 from aevb.tasks.explorer import Explorer
 from aevb.tasks.fid import FID
+from aevb.tasks.fit_prior import FitPrior
 from aevb.tasks.forecast import Forecast
 from aevb.tasks.imputation import Denoise, Inpaint, SuperResolution
 from aevb.tasks.latents import Latents
@@ -22,6 +23,7 @@ __all__ = [
     "Denoise",
     "Disentanglement",
     "Explorer",
+    "FitPrior",
     "Forecast",
     "Inpaint",
     "Interpolation",

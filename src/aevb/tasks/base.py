@@ -35,6 +35,8 @@ class TaskResult(NamedTuple):
     """Frames, for a GIF each."""
     archives: Mapping[str, bytes] = MappingProxyType({})
     """Compressed datapoints."""
+    model: VAE | None = None
+    """A new model, for a run folder of its own."""
 
 
 @dataclass(frozen=True)
