@@ -60,7 +60,15 @@ POSTERIORS = [kind for kind in parts(posteriors, "Posterior") if kind.support ==
 CONSTRAINED = {
     kind.__name__: partial(small_model, (1, 4, 4), posterior=kind, prior=getattr(priors, kind.__name__))
     for kind in parts(posteriors, "Posterior")
-    if kind.support != "real"
+    if kind.support != "real" and hasattr(priors, kind.__name__)
+} | {
+    "PowerSpherical": partial(small_model, (1, 4, 4), posterior=posteriors.PowerSpherical, prior=priors.UniformSphere),
+    "Concrete": partial(
+        small_model,
+        (1, 4, 4),
+        posterior=partial(posteriors.Concrete, categories=2),
+        prior=partial(priors.Categorical, categories=2),
+    ),
 }
 LIKELIHOODS = parts(likelihoods, "Likelihood")
 MODEL = partial(small_model, (1, 4, 4))
