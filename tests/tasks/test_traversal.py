@@ -9,7 +9,7 @@ import torch
 from PIL.Image import Image
 from torch import Tensor
 
-from aevb import posteriors, priors
+from aevb import plots, posteriors, priors
 from aevb.data import Split
 from aevb.likelihoods import Bernoulli
 from aevb.networks import MLPDecoder, MLPEncoder
@@ -20,16 +20,22 @@ from ..small import small_model
 from .known import run
 
 
+@pytest.fixture(autouse=True)
+def _pixels(monkeypatch):
+    """Pictures with the pixels of their small images."""
+    monkeypatch.setattr(plots, "SMALL", 0)
+
+
 def image_in(picture: Image, row: int, column: int, rows: int, columns: int, side: int = 4) -> Tensor:
     """One of the images (side, side) of a picture, whose grid is at the bottom right of titles and caption."""
-    factor = math.ceil(640 / (columns * (side + 1) + 1))
-    left = picture.width - (columns * (side + 1) + 1) * factor
-    top = picture.height - (rows * (side + 1) + 1) * factor
+    factor = math.ceil(plots.MIN_WIDTH / (columns * side))
+    step = side * factor + plots.GAP
+    left, top = picture.width - columns * step - plots.GAP, picture.height - rows * step - plots.GAP
     assert top > 0  # the caption
     assert left > 0  # the titles
-    pixels = torch.from_numpy(np.asarray(picture)[top::factor, left::factor, 0] / 255).float()
-    row, column = row * (side + 1) + 1, column * (side + 1) + 1
-    return pixels[row : row + side, column : column + side]
+    left, top = left + column * step + plots.GAP, top + row * step + plots.GAP
+    pixels = torch.from_numpy(np.asarray(picture)[top:, left:, 0] / 255).float()
+    return pixels[: side * factor : factor, : side * factor : factor]
 
 
 def test_traversal_changes_one_dimension_in_a_row():
