@@ -1,6 +1,7 @@
 """A run becomes a folder to share."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -54,6 +55,31 @@ def test_vectors_and_own_parts_are_exported(trained, tmp_path):
     assert (run.path / "exported" / "samples.png").is_file()
     assert str(tmp_path) not in (run.path / "exported" / "config.json").read_text()
     assert aevb.load(run.path / "exported").elbo(x[:, None, None]).shape == (100,)
+
+
+@pytest.mark.parametrize(
+    ("settings", "has_picture"),
+    [
+        (["model=conditional"], True),
+        (["model=regression", "data=diabetes"], False),
+        (["model=static", "model.step_dim=2", "data.sequences=true"], True),
+    ],
+    ids=["labels", "numbers", "sequences"],
+)
+def test_card_says_how_to_use_a_model_with_its_condition(trained, tmp_path, capsys, settings, has_picture):
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).integers(0, 2, (60, 4, 3)).astype("float32"))
+    of_file = ["data=array", f"data.path={tmp_path}/x.npy", "data.batch_size=20"] if "model=static" in settings else []
+    run = trained(*of_file, *settings)
+    exported(run.path, output=str(tmp_path / "out"))
+    assert (tmp_path / "out" / "samples.png").is_file() == has_picture
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert ("![Samples](samples.png)" in card) == has_picture
+    (block,) = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
+    names = {}
+    exec(block, names)
+    assert len(names["x"]) == 16
+    assert capsys.readouterr().out.splitlines()[-1].endswith("])")
+    assert names["q"].batch_shape == (16,)
 
 
 def test_one_member_of_several_seeds_is_exported(trained, tmp_path):

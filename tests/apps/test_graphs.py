@@ -1,6 +1,7 @@
 """Graphs of encoders and decoders give what the model gives, for any size of batch."""
 
 import sys
+from functools import partial
 
 import onnxruntime
 import pytest
@@ -10,7 +11,10 @@ import aevb
 from aevb.apps.graphs import write_graphs
 from aevb.errors import ConfigError
 from aevb.likelihoods import Gaussian
-from aevb.posteriors import FullGaussian
+from aevb.networks import MLPDecoder, MLPEncoder
+from aevb.posteriors import DiagonalGaussian, FullGaussian
+from aevb.priors import StandardNormal
+from aevb.vae import VAE
 
 from ..small import small_model
 
@@ -20,6 +24,14 @@ MODELS = {
 }
 
 
+def conditional():
+    backbones = [partial(kind, hidden=[8], condition_shape=(3,)) for kind in (MLPEncoder, MLPDecoder)]
+    return VAE(2, (1, 2, 3), backbones[0], DiagonalGaussian, StandardNormal, backbones[1], Gaussian)
+
+
+MODELS["conditional"] = conditional
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_graphs_give_what_the_model_gives(name, tmp_path):
@@ -27,13 +39,16 @@ def test_graphs_give_what_the_model_gives(name, tmp_path):
     vae = MODELS[name]().eval()
     assert write_graphs(vae, tmp_path, ["torch_export", "onnx"]) == []
     x, z = torch.rand(7, *vae.p.data_shape), torch.randn(7, vae.p.latent_dim)  # not the traced size
-    posterior = vae.encode(x)
-    expected = {"encoder": (posterior.mean, posterior.stddev), "decoder": (vae.decode(z[None]).mean[0],)}
+    c = None if vae.condition_shape is None else torch.rand(7, *vae.condition_shape)
+    posterior = vae.encode(x, c)
+    expected = {"encoder": (posterior.mean, posterior.stddev), "decoder": (vae.decode(z[None], c).mean[0],)}
     for part, argument in (("encoder", x), ("decoder", z)):
-        program = torch.export.load(tmp_path / f"{part}.pt2").module()(argument)
+        inputs = (argument,) if c is None else (argument, c)
+        program = torch.export.load(tmp_path / f"{part}.pt2").module()(*inputs)
         program = program if isinstance(program, tuple) else (program,)
         session = onnxruntime.InferenceSession(tmp_path / f"{part}.onnx", providers=["CPUExecutionProvider"])
-        onnx = session.run(None, {session.get_inputs()[0].name: argument.numpy()})
+        names = [node.name for node in session.get_inputs()]
+        onnx = session.run(None, {name: value.numpy() for name, value in zip(names, inputs, strict=True)})
         for value, traced, its in zip(expected[part], program, onnx, strict=True):
             torch.testing.assert_close(traced, value, rtol=1e-5, atol=1e-5)
             torch.testing.assert_close(torch.from_numpy(its), value, rtol=1e-5, atol=1e-5)

@@ -14,6 +14,7 @@ import aevb
 from aevb.apps.python import option_of
 from aevb.data import MNIST, Counts, Digits, FashionMNIST
 from aevb.errors import ConfigError
+from aevb.likelihoods import Gaussian
 from aevb.runs.folder import RunFolder
 
 QUICK = ["max_samples=1500", "logger=none", "callbacks.images.num_samples=4", "callbacks.images.num_reconstructions=2"]
@@ -49,6 +50,37 @@ def test_a_sparse_matrix_is_fitted_as_the_dense_one():
     counts = np.random.default_rng(0).poisson(0.5, (60, 6))
     settings = {"likelihood": "poisson", "latent_dim": 2, "hidden": [8], "max_epochs": 2}
     assert equal(aevb.fit(csr_array(counts), **settings), aevb.fit(counts, **settings))
+
+
+def test_a_model_given_labels_is_fitted_as_by_train(run_train, tmp_path):
+    y = np.arange(150) % 3
+    np.savez(tmp_path / "x.npz", x=X, y=y)
+    settings = ["model=conditional", "model/likelihood=gaussian", "model.encoder.hidden=[8]", *QUICK]
+    folder, _ = run_train("data=array", f"data.path={tmp_path}/x.npz", *settings)
+    vae = aevb.fit(X, y, likelihood="gaussian", hidden=[8], max_samples=1500, overrides=["model=conditional"])
+    assert isinstance(vae.p.head, Gaussian)
+    assert equal(vae, aevb.load_run(folder.path))
+    assert vae.elbo(X, c=torch.eye(3)[y]).shape == (150,)
+
+
+def test_a_model_given_numbers_is_fitted():
+    """x = c + noise, so that a model given c needs no z, and has a higher bound than for conditions of others."""
+    rng = np.random.default_rng(0)
+    c = rng.normal(size=(400, 2))
+    x = c + 0.1 * rng.normal(size=c.shape)
+    vae = aevb.fit(x, c=c, latent_dim=1, hidden=[16], max_epochs=30, overrides=["model=regression", "optimizer=adam"])
+    assert vae.elbo(x, c=c).mean() > vae.elbo(x, c=c[::-1].copy()).mean() + 1
+    assert vae.sample(3, c=c[:3]).shape == (3, 1, 1, 2)
+
+
+def test_sequences_of_any_length_are_fitted_as_by_train(run_train, tmp_path):
+    x, lengths = np.random.default_rng(0).integers(0, 2, (60, 5, 3)).astype("float32"), np.arange(60) % 5 + 1
+    np.savez(tmp_path / "x.npz", x=x, lengths=lengths)
+    settings = ["model=static", "model.step_dim=2", "model.encoder.hidden=[8]", *QUICK]
+    folder, _ = run_train("data=array", f"data.path={tmp_path}/x.npz", "data.batch_size=48", *settings)
+    chosen = ["model=static", "model.step_dim=2"]
+    vae = aevb.fit(x, lengths=lengths, hidden=[8], max_samples=1500, overrides=chosen)
+    assert equal(vae, aevb.load_run(folder.path))
 
 
 def test_fit_on_a_data_set_gives_the_bits_of_train(run_train):
@@ -116,9 +148,13 @@ def test_the_option_of_a_data_module_is_its_own():
         (X / np.nan, {}, r"^data: the array has values in x that are NaN, infinite or too large$"),
         (X.astype(float), {}, r"^likelihood Bernoulli needs data in \[0, 1\]"),
         (X.ravel(), {}, r"^data: the array must hold images \(N, H, W\).*; x is uint8 of shape \(4500,\)$"),
-        ([[1, 2], [3]], {}, r"^data: x and y must be arrays: "),
+        ([[1, 2], [3]], {}, r"^data: x and what comes with it must be arrays: "),
         (X[:2], {}, r"^data: the array has only 2 datapoints, too few to split$"),
         (Digits(), {"batch_size": 5}, r"^batch_size: a data module has its own; drop it$"),
+        (Digits(), {"c": X}, r"^c: a data module has its own; drop it$"),
+        (X, {"c": X}, r"^the model takes no condition, but one is given; model=conditional takes one"),
+        (X, {"c": X[:3], "overrides": ["model=regression"]}, r"^data: the array needs finite numbers for each of the"),
+        (X, {"overrides": ["model=conditional"]}, r"^data\.condition=labels needs labels, and the data have none$"),
     ],
 )
 def test_wrong_argument_is_one_line(x, settings, message):

@@ -133,4 +133,4 @@ def test_the_kl_of_each_step_is_over_the_sequences_that_have_it():
     steps = found.results["kl_per_step"]
     assert len(steps) == 3  # no sequence has a fourth step
     assert steps[0] + 0.5 * (steps[1] + steps[2]) == pytest.approx(found.results["kl"], rel=0.1)
-    assert set(found.pictures) == {"per_dimension", "per_step"}
+    assert set(found.pictures) == {"per_dimension", "per_step", "means"}

@@ -44,6 +44,7 @@ EXTRAS = {
     "logger=tensorboard": ("tensorboard", "tensorboard"),
     "sweep=learning_rate": ("hydra_plugins.hydra_optuna_sweeper", "optuna"),
     "task=compress": ("constriction", "compress"),
+    "task.projection=umap": ("umap", "umap"),
 }
 """Arguments that need a library that is no dependency: its package, and the extra that installs it."""
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import torch
 from omegaconf import DictConfig, OmegaConf
 
 from aevb import __version__, plots
@@ -41,10 +42,17 @@ def export(config: DictConfig) -> None:
         require_own_files(output)
     about = describe(run, checkpoint["samples"], config.checkpoint, config.member)
     write(output, vae, about)
-    has_picture = draw(vae, output / "samples.png", config.seed)
+    needs_condition = vae.condition_shape is not None and not vae.condition_is_optional
+    is_given_labels = about["data"].get("condition") == "labels"
+    classes = vae.condition_shape[0] if vae.condition_shape and is_given_labels else None
+    has_picture = not needs_condition or classes is not None
+    if has_picture:
+        draw(vae, output / "samples.png", config.seed, classes)
     name = config.hub.rpartition("/")[2] if config.hub else run.path.resolve().name
     place = f"hf://{config.hub}" if config.hub else str(output)
-    atomic_write(output / "README.md", CARD.render(name=name, place=place, has_picture=has_picture, **about) + "\n")
+    condition = vae.condition_shape if needs_condition else None
+    card = CARD.render(name=name, place=place, has_picture=has_picture, condition=condition, classes=classes, **about)
+    atomic_write(output / "README.md", card + "\n")
     if config.formats:
         for reason in write_graphs(vae, output, config.formats):
             log.info("left out: %s", reason)
@@ -82,12 +90,14 @@ def describe(run: RunFolder, samples: int, checkpoint: str, member: int) -> dict
     }
 
 
-def draw(vae: VAE, path: Path, seed: int) -> bool:
-    """A picture of samples; none of a model that takes a condition."""
-    if vae.condition_shape is not None:
-        return False
+def draw(vae: VAE, path: Path, seed: int, classes: int | None) -> None:
+    """A picture of samples; of a model given labels, a row for each of the first classes."""
     seed_noise("export", seed)
-    x = plots.reduced(vae.sample(NUM_SAMPLES))
-    rows = [("", row) for row in x.split(COLUMNS)]
-    plots.save(plots.show(rows, vae.p.data_shape, "means of p(x|z), z ~ p(z)", *plots.limits(x)), path)
-    return True
+    titles, c = [""] * (NUM_SAMPLES // COLUMNS), None
+    if classes is not None:
+        titles = [str(label) for label in range(min(classes, plots.MAX_CLASSES))]
+        c = torch.eye(classes)[: len(titles)].repeat_interleave(COLUMNS, 0)
+    x = plots.reduced(vae.sample(len(titles) * COLUMNS, c=c))
+    caption = "means of p(x|z), z ~ p(z)" if c is None else "means of p(x|z, c), a class c in each row"
+    rows = list(zip(titles, x.split(COLUMNS), strict=True))
+    plots.save(plots.show(rows, vae.p.data_shape, caption, *plots.limits(x)), path)

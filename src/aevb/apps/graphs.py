@@ -16,34 +16,35 @@ TOLERANCE = 1e-5
 
 
 class Encoder(nn.Module):
-    """x (B, *data_shape) → mean and standard deviation of q(z|x), (B, latent_dim) each; c follows x, if any."""
+    """x (B, *data_shape), and c if the model needs it → mean and standard deviation of q(z|x), (B, latent_dim) each."""
 
     def __init__(self, vae: VAE) -> None:
         super().__init__()
         self.q = vae.q
 
-    def forward(self, x: Tensor, *c: Tensor) -> tuple[Tensor, Tensor]:
-        posterior = self.q.given(c[0] if c else None)(x)
+    def forward(self, x: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        posterior = self.q.given(c)(x)
         return posterior.mean, posterior.stddev
 
 
 class Decoder(nn.Module):
-    """z (B, latent_dim) → the mean of p(x|z), (B, *data_shape); c after z where there is one."""
+    """z (B, latent_dim), and c if the model needs it → the mean of p(x|z), (B, *data_shape)."""
 
     def __init__(self, vae: VAE) -> None:
         super().__init__()
         self.p = vae.p
 
-    def forward(self, z: Tensor, *c: Tensor) -> Tensor:
-        return self.p.given(c[0] if c else None).likelihood(z[None]).mean[0]
+    def forward(self, z: Tensor, c: Tensor | None = None) -> Tensor:
+        return self.p.given(c).likelihood(z[None]).mean[0]
 
 
 def write_graphs(vae: VAE, folder: Path, formats: Sequence[str]) -> list[str]:
     """Write encoder.pt2, decoder.pt2, encoder.onnx and decoder.onnx, by `formats`; returns what is left out, and why.
 
-    The batch has any size. ONNX graphs are compared with the model, by onnxruntime.
+    The batch has any size. ONNX graphs are compared with the model, by onnxruntime. Graphs take a condition where the
+    model needs one; those of sequences are of full length.
     """
-    c = () if vae.condition_shape is None else (torch.zeros(3, *vae.condition_shape),)
+    c = () if vae.condition_shape is None or vae.condition_is_optional else (torch.rand(3, *vae.condition_shape),)
     inputs = {"encoder": torch.rand(3, *vae.p.data_shape), "decoder": torch.randn(3, vae.p.latent_dim)}
     modules: dict[str, nn.Module] = {"encoder": Encoder(vae), "decoder": Decoder(vae)}
     left_out = []

@@ -63,7 +63,9 @@ def fit(
     x: Any,
     y: Any = None,
     *,
-    likelihood: str = "bernoulli",
+    c: Any = None,
+    lengths: Any = None,
+    likelihood: str | None = None,
     latent_dim: int | None = None,
     hidden: Sequence[int] | None = None,
     batch_size: int | None = None,
@@ -91,8 +93,11 @@ def fit(
     Args:
         x: A NumPy array, a tensor, a sparse matrix or nested lists: images (N, H, W), (N, C, H, W), (N, H, W, C) or
             vectors (N, D); see `aevb.data.Array`. Or a data module, of `aevb.data` or any other of Lightning's.
-        y: Labels (N,), integers.
-        likelihood: An option of `conf/model/likelihood`, such as bernoulli or gaussian.
+        y: Labels (N,), integers; the conditions of a model given labels, `overrides=["model=conditional"]`.
+        c: Conditions (N, *condition_shape), numbers, of a model that takes some, `overrides=["model=regression"]`.
+        lengths: Steps (N,), integers, of sequences x (N, T, D), for `overrides=["model=deep_markov"]` and the like.
+        likelihood: An option of `conf/model/likelihood`, such as gaussian; by default that of the model, bernoulli
+            unless `overrides` choose another.
         latent_dim: Dimensions of z.
         hidden: Units of the encoder's hidden layers; the decoder has the same in reverse.
         batch_size: Size of a minibatch; by default 100, or the size of a smaller training set.
@@ -107,7 +112,8 @@ def fit(
     Raises:
         ConfigError: an argument or the data are invalid; one line.
     """
-    require_likelihood(likelihood)
+    if likelihood is not None:
+        require_likelihood(likelihood)
     data = x if isinstance(x, pl.LightningDataModule) else None
     settings = {
         "model.latent_dim": latent_dim,
@@ -119,16 +125,21 @@ def fit(
         "seed": seed,
     }
     option = option_of(data)
-    chosen = [f"data={option}", *(["data.path=x"] if option == "array" else []), f"model={likelihood}", "logger=none"]
+    chosen = [f"data={option}", *(["data.path=x"] if option == "array" else []), "logger=none"]
+    if likelihood is not None:
+        has_model = any(parse_override(override).key_or_group == "model" for override in overrides)
+        chosen.append(f"model/likelihood={likelihood}" if has_model else f"model={likelihood}")
     chosen += [f"{key}={value}" for key, value in settings.items() if value is not None]
     config = without_hydra(compose_unchecked([*chosen, *overrides], config_dir))
     validate_values(config, has_data=True)
     require_simple(config, overrides)
-    if data is not None and (batch_size is not None or y is not None):
-        raise ConfigError(f"{'y' if batch_size is None else 'batch_size'}: a data module has its own; drop it")
+    given = {"x": x, "y": y, "lengths": lengths, "c": c}
+    for name, value in {**given, "batch_size": batch_size}.items():
+        if data is not None and name != "x" and value is not None:
+            raise ConfigError(f"{name}: a data module has its own; drop it")
     with calm(config, verbose):
         if data is None:
-            data = array_module(config, x, y, batch_size)
+            data = array_module(config, given, batch_size)
         return fit_module(config, data)
 
 
@@ -189,21 +200,30 @@ def finish(trainer: pl.Trainer, module: AEVB, data: pl.LightningDataModule, best
     log.info("finished after %s samples: %s nats per datapoint", f"{module.samples_seen:,}", found)
 
 
-def array_module(config: DictConfig, x: Any, y: Any, batch_size: int | None) -> InMemoryDataModule:
+def array_module(config: DictConfig, given: dict[str, Any], batch_size: int | None) -> InMemoryDataModule:
     """The data module of arrays; without a `batch_size`, minibatches are no larger than the training set."""
+    x = given["x"]
+    given = {**given, "x": x.toarray() if isinstance(x, SparseMatrix) else x}
     try:
-        x = x.toarray() if isinstance(x, SparseMatrix) else x
-        x, y = (value if value is None or isinstance(value, Tensor) else np.asarray(value) for value in (x, y))
+        arrays = {name: as_array(values) for name, values in given.items() if values is not None}
     except ValueError as error:
-        raise ConfigError(f"data: x and y must be arrays: {first_line(error)}") from error
+        raise ConfigError(f"data: x and what comes with it must be arrays: {first_line(error)}") from error
+    x = arrays.pop("x")
     if batch_size is None and x.ndim:
         held_out = (max(1, round(len(x) * config.data[f"{split}_fraction"])) for split in ("val", "test"))
         config.data.batch_size = min(config.data.batch_size, max(1, len(x) - sum(held_out)))
+    if "c" in arrays and "condition" in config.data:
+        config.data.condition = None  # not the labels
     settings = OmegaConf.to_container(config.data, resolve=True)
     assert isinstance(settings, dict)
     del settings["path"]
-    data: InMemoryDataModule = instantiate(OmegaConf.create({**settings, "_partial_": True}))(path=x, y=y)
+    data: InMemoryDataModule = instantiate(OmegaConf.create({**settings, "_partial_": True}))(path=x, **arrays)
     return data
+
+
+def as_array(values: Any) -> np.ndarray | Tensor:
+    """Values as an array, unless they are a tensor."""
+    return values if isinstance(values, Tensor) else np.asarray(values)
 
 
 def require_likelihood(name: str) -> None:

@@ -24,7 +24,8 @@ from aevb.distributions.kl import (
 from aevb.distributions.moments import closed_moment
 from aevb.distributions.sequence import Steps
 from aevb.networks.condition import condition_shape_of
-from aevb.tasks.base import DRAWS_FOR_MEAN, Task, TaskResult
+from aevb.tasks.base import DRAWS_FOR_MEAN, Task, TaskResult, encoded_means
+from aevb.tasks.projection import Projection, scatter_of_means
 from aevb.types import AtLeastTwo, Positive
 from aevb.vae import VAE
 
@@ -47,12 +48,14 @@ class Latents(Task):
     - Per layer, of a model with several: the KL and the active units. Per step of sequences: the KL, over those that
       have the step.
     - Per dimension, where q(z|x) and p(z) factorize: the KL, and mean and standard deviation of q(z).
+    - A picture of the means of q(z|x) in the plane, of models with more than one latent variable.
 
     Given a condition c, q(z|x, c) and p(z|c) take their places; where p(z|c) depends on c, there is no aggregate.
 
     Args:
         threshold: Variance above which a dimension is active.
         aggregate_size: Maximum number of datapoints in q(z).
+        projection: Of the means of more than two latent variables: two principal components, or UMAP.
     """
 
     name: ClassVar[str] = "latents"
@@ -60,6 +63,7 @@ class Latents(Task):
 
     threshold: Positive = ACTIVE
     aggregate_size: AtLeastTwo = 2000
+    projection: Projection = "pca"
 
     @torch.no_grad()
     def run(self, vae: VAE, data: Split, train: Split, rows: int) -> TaskResult:
@@ -92,7 +96,12 @@ class Latents(Task):
             }
             words += parts_in_words(len(z), kl_used, kl_used - information, information)
         figure = plots.latent_bars(variance, kl_per_dimension, self.threshold, f"{int(active.sum())} active units")
-        return TaskResult(results, words, {"per_dimension": figure} | bars({"layer": layers, "step": steps}))
+        pictures = {"per_dimension": figure} | bars({"layer": layers, "step": steps})
+        if len(active) > 1:
+            what = "means of $q(z|x)$" if data.c is None else "means of $q(z|x, c)$"
+            where = f"{len(data.x):,} datapoints"
+            pictures["means"] = scatter_of_means(encoded_means(vae, data), data.y, what, where, self.projection)
+        return TaskResult(results, words, pictures)
 
 
 @torch.no_grad()

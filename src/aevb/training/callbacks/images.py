@@ -16,7 +16,8 @@ from aevb import plots
 from aevb.data import CSV, Split
 from aevb.estimators.runner import rows_at_once
 from aevb.networks import condition_shape_of
-from aevb.tasks.base import encoded_means, principal_axes
+from aevb.tasks.base import encoded_means
+from aevb.tasks.projection import scatter_of_means
 from aevb.training.callbacks.periodic import Every, Periodic
 from aevb.training.examples import NAMES, examples, splits
 from aevb.training.loggers.guarded import GuardedLogger, log_image
@@ -116,12 +117,8 @@ class Images(Periodic):
             yield "manifold", plots.manifold(means, shape, caption, low, high)
         if vae.p.latent_dim >= 2:
             data = examples(trainer, module, split, 5000)
-            means = encoded_means(vae, data)
-            centre, directions, share = principal_axes(means, 2)
-            shown = f" ({100 * float(share):.0f} % of their variance)" if vae.p.latent_dim > 2 else ""
-            caption = f"means of q(z|x{given}){shown}, {NAMES[split]}, {after}"
-            names = ("component 1", "component 2") if vae.p.latent_dim > 2 else ("$z_1$", "$z_2$")
-            yield "latents", plots.latent_scatter((means - centre) @ directions.T, data.classes, caption, names)
+            what, where = f"means of q(z|x{given})", f"{NAMES[split]}, {after}"
+            yield "latents", scatter_of_means(encoded_means(vae, data), data.y, what, where)
 
     def samples(self, trainer: pl.Trainer, module: AEVB) -> tuple[list[str], int, Tensor, Tensor | None]:
         """Titles of rows, the length of a row, draws z ~ p(z), (N, latent_dim), and their conditions, if any."""
