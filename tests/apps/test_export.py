@@ -82,6 +82,15 @@ def test_card_says_how_to_use_a_model_with_its_condition(trained, tmp_path, caps
     assert names["q"].batch_shape == (16,)
 
 
+def test_card_of_a_run_from_python_names_no_command(tmp_path):
+    settings = ["data=digits", "max_samples=500", "logger=none", "callbacks.images=null", "model.encoder.hidden=[8]"]
+    run = aevb.train(aevb.compose([*settings, f"hydra.run.dir={tmp_path}/run"]))
+    exported(run)
+    card = (run / "exported" / "README.md").read_text()
+    assert card.rstrip().endswith("by `aevb.train`; config.json has the settings.")
+    assert "aevb train" not in card
+
+
 def test_one_member_of_several_seeds_is_exported(trained, tmp_path):
     run = trained("data=digits", "seeds=2", "seed=3")
     exported(run.path, output=str(tmp_path / "out"), member=1)

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -238,6 +239,22 @@ def test_page_on_python_runs(tmp_path, monkeypatch):
         exec(re.sub(r"(max_samples=)[\d_]+", r"\g<1>2000", block), names)
     assert names["vae"].p.latent_dim == 5
     assert RunFolder(names["run"]).status()["state"] == "finished"
+
+
+def test_page_on_data_gives_draws_in_the_units_of_a_table(run_train, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    rows = np.random.default_rng(0).normal([1e6, 0.01], [1e4, 0.002], (200, 2)).tolist()
+    lines = ["mass,width,species", *(f"{mass!r},{width!r},setosa" for mass, width in rows)]
+    Path("table.csv").write_text("\n".join(lines) + "\n")
+    settings = ["data=csv", "data.path=table.csv", "data.label=species", "max_samples=500"]
+    folder, _ = run_train(*settings, "model=gaussian", "callbacks.images=null", "logger=none")
+    (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "data.md").read_text(), re.DOTALL)
+    names: dict[str, Any] = {}
+    capsys.readouterr()
+    exec(block.replace("outputs/<run>", str(folder.path)), names)
+    assert names["table"].columns == ["mass", "width"]
+    first = float(re.findall(r"\d\.[\de+.]+", capsys.readouterr().out)[0])
+    assert 8e5 < first < 1.2e6
 
 
 def test_page_on_sharing_is_true():

@@ -21,19 +21,18 @@ class Command:
 
     Attributes:
         config: The composed configuration; in a sweep, its name is the default of the logger's group.
-        overrides: The command line, such as `["model=gaussian", "seed=1"]`.
+        overrides: The command line, such as `["model=gaussian", "seed=1"]`; None of a configuration that a program
+            gave to `aevb.train`, which may have changed it.
         folder: The run folder.
         is_job: Whether this is a job of a sweep.
         hydra: Hydra's own configuration, the values of `${hydra:…}`.
-        is_typed: Whether it comes from a command line; else a program has called `aevb.train`.
     """
 
     config: DictConfig
-    overrides: list[str]
+    overrides: list[str] | None
     folder: RunFolder
     is_job: bool
     hydra: Any
-    is_typed: bool = True
 
     @classmethod
     def of(cls, config: DictConfig) -> "Command":
@@ -57,12 +56,12 @@ class Command:
         config.paths.run = str(Path(config.paths.run).absolute())
         logging = OmegaConf.load(conf_folder() / "hydra" / "job_logging" / "aevb.yaml")
         hydra = OmegaConf.create({"verbose": False, "runtime": {}, "job_logging": logging})
-        return cls(config, [], RunFolder(os.path.relpath(config.paths.run)), False, hydra, is_typed=False)
+        return cls(config, None, RunFolder(os.path.relpath(config.paths.run)), False, hydra)
 
     @property
     def line(self) -> str:
         """The command line."""
-        return " ".join(["train.py", *self.overrides]) if self.is_typed else "aevb.train(config)"
+        return "aevb.train(config)" if self.overrides is None else " ".join(["train.py", *self.overrides])
 
 
 def with_absolute_places(config: DictConfig) -> DictConfig:

@@ -70,6 +70,7 @@ def describe(run: RunFolder, samples: int, checkpoint: str, member: int) -> dict
     # Those of a run of several seeds are means over its members.
     is_measured = checkpoint == "best" and settings.get("seeds") in (None, 1)
     results = {name: value for name, value in status.get("results", {}).items() if value is not None}
+    command = run.command()
     entries = EvaluationFile(run.path).read()["entries"] if is_measured else []
     return {
         "aevb_version": __version__,
@@ -80,7 +81,7 @@ def describe(run: RunFolder, samples: int, checkpoint: str, member: int) -> dict
         "seed": (settings.get("seed") or 0) + member,
         "samples": samples,
         "date": (status.get("ended") or status.get("started") or "")[:10],
-        "command": [override for override in run.command() if not override.lstrip("+~").startswith(LOCAL)],
+        "command": command and [override for override in command if not override.lstrip("+~").startswith(LOCAL)],
         "results": results if is_measured else {},
         "estimates": [
             {key: entry.get(key) for key in ("estimator", "split", "datapoints", "value", "standard_error")}

@@ -90,7 +90,7 @@ def nothing_left(command: Command, state: str, is_longer: bool) -> bool:
 def merged(command: Command) -> DictConfig:
     """The stored configuration of the run with the changes of this command."""
     stored, changes = command.folder.config(), []
-    overrides = parse(command.overrides)
+    overrides = parse(command.overrides or [])
     names_file = any(override.key_or_group == "data.path" for override in overrides)
     for override in overrides:
         key = override.key_or_group

@@ -16,13 +16,13 @@ REASON = "reason"
 
 
 def overrides(run: RunFolder) -> dict[str, str]:
-    """The overrides of a run's command, by key.
+    """The overrides of a run's command, by key; none of a run by `aevb.train`.
 
     Raises:
         ConfigError: they cannot be read.
     """
     try:
-        parsed = OverridesParser.create().parse_overrides(run.command())
+        parsed = OverridesParser.create().parse_overrides(run.command() or [])
         return {key.get_key_element(): key.get_value_element_as_str() for key in parsed}
     except (HydraException, RecursionError) as error:
         raise ConfigError(f"{run.overrides_file} cannot be read: {error}") from error

@@ -56,7 +56,7 @@ class RunFolder:
         written = self.status_file.exists() and self.status_file.stat().st_size > 0
         return written or self.last_checkpoint.exists() or self.best_checkpoint.exists()
 
-    def create(self, config: DictConfig, overrides: Sequence[str]) -> None:
+    def create(self, config: DictConfig, overrides: Sequence[str] | None) -> None:
         """Write the configuration and the first status of a new run; the caller holds the folder's lock.
 
         A process that is killed before the status is written leaves no run, and the same command starts again.
@@ -68,11 +68,13 @@ class RunFolder:
             )
         self.begin(config, overrides, uuid.uuid4().hex[:8])
 
-    def begin(self, config: DictConfig, overrides: Sequence[str], run_id: str) -> None:
+    def begin(self, config: DictConfig, overrides: Sequence[str] | None, run_id: str) -> None:
         """Write the configuration and the first status of a run, which may start anew with its previous id."""
         self.path.mkdir(parents=True, exist_ok=True)
         self.config_file.parent.mkdir(exist_ok=True)
-        atomic_write(self.overrides_file, OmegaConf.to_yaml(OmegaConf.create(list(overrides))))
+        self.overrides_file.unlink(missing_ok=True)
+        if overrides is not None:
+            atomic_write(self.overrides_file, OmegaConf.to_yaml(OmegaConf.create(list(overrides))))
         self.write_config(config)
         self.id = run_id
         status = {"id": run_id, "state": "running", "samples": 0, "started": now(), "ended": None, "error": None}
@@ -104,10 +106,10 @@ class RunFolder:
             raise ConfigError(f"{self.path} is not a run folder: it has no .hydra/config.yaml")
         return read_config(self.config_file, self.path)
 
-    def command(self) -> list[str]:
-        """The overrides of the command that started the run; empty where they were not written."""
+    def command(self) -> list[str] | None:
+        """The overrides of the command that started the run; None where none did, but `aevb.train`."""
         if not self.overrides_file.exists():
-            return []
+            return None
         command = read_yaml(self.overrides_file, self.path)
         if not isinstance(command, list) or not all(isinstance(override, str) for override in command):
             raise ConfigError(f"{self.overrides_file} cannot be read: it is not a list of overrides")
