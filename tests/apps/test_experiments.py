@@ -70,7 +70,7 @@ JSB = {
     "trainer.gradient_clip_val": 10,
     "model.likelihood._target_": "aevb.likelihoods.Bernoulli",
 }
-KINGMA_2014 = {"model.latent_dim": 50, "model.encoder.activation": "softplus", "optimizer.lr": 0.0003}
+KINGMA_2014 = {"model.latent_dim": 50, "model.encoder.activation": "softplus"}
 FEW_LABELS = {
     "data.num_labels": 100,
     "objective._target_": "aevb.objectives.SemiSupervised",
