@@ -6,17 +6,40 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution, Independent, LowRankMultivariateNormal, MultivariateNormal, Normal
+from torch.distributions import (
+    Distribution,
+    Independent,
+    LogNormal,
+    LowRankMultivariateNormal,
+    MultivariateNormal,
+    Normal,
+)
 
 HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 
 
 def diagonal_gaussian(mean: Tensor, log_variance: Tensor) -> Distribution:
     """N(μ, diag σ²) over the last dimension: μ, log σ² (..., D) → batch (...), event (D,)."""
-    return Independent(Normal(mean, (0.5 * log_variance).exp(), validate_args=False), 1, validate_args=False)
+    return Independent(UncheckedNormal(mean, (0.5 * log_variance).exp(), validate_args=False), 1, validate_args=False)
 
 
-class GaussianDistribution(Normal):
+class Unchecked(Distribution):
+    """Samples as it does for gradients: `Normal.sample` looks at the scale, for which Python waits for the device."""
+
+    def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
+        with torch.no_grad():
+            return self.rsample(torch.Size(sample_shape))
+
+
+class UncheckedNormal(Unchecked, Normal):
+    """`Normal` that never waits for the device."""
+
+
+class UncheckedLogNormal(Unchecked, LogNormal):
+    """`LogNormal` that never waits for the device."""
+
+
+class GaussianDistribution(UncheckedNormal):
     """`Normal` with a faster `log_prob`: fewer passes, and the scale is not expanded, so it may be one number."""
 
     def __init__(self, loc: Tensor, scale: Tensor) -> None:

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution, Multinomial, constraints
+from torch.distributions import Distribution, constraints
 
 
 class MultinomialDistribution(Distribution):
@@ -32,9 +32,13 @@ class MultinomialDistribution(Distribution):
 
     @torch.no_grad()
     def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
-        each = self.log_probs.flatten(len(self.batch_shape))
-        x: Tensor = Multinomial(self.length, logits=each, validate_args=False).sample(torch.Size(sample_shape))
-        return x.unflatten(-1, self.event_shape)
+        """Counts of n draws by the inverse of the cumulative probabilities; torch's waits for the device."""
+        below = self.log_probs.flatten(len(self.batch_shape)).exp().cumsum(-1)
+        below = below.expand(*sample_shape, *below.shape).contiguous()
+        uniform = torch.rand(*below.shape[:-1], self.length, dtype=below.dtype, device=below.device)
+        drawn = torch.searchsorted(below, uniform * below[..., -1:]).clamp_(max=below.shape[-1] - 1)
+        counts = torch.zeros_like(below).scatter_add_(-1, drawn, torch.ones_like(uniform))
+        return counts.unflatten(-1, self.event_shape)
 
     def log_prob(self, value: Tensor) -> Tensor:
         axes = tuple(range(-len(self.event_shape), 0))

@@ -15,6 +15,8 @@ aten = torch.ops.aten
 WAITS = {
     aten._linalg_check_errors.default: "checks for errors in Python",
     aten.multinomial.default: "checks its weights in Python",
+    aten.normal.Tensor_Tensor: "checks its scales in Python",
+    aten.normal.float_Tensor: "checks its scales in Python",
     aten.lift_fresh.default: "copies a number of Python's to the device",
 }
 

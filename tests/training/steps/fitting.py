@@ -57,7 +57,7 @@ def train(
     x = torch.randint(2, (BLOCKS, BLOCK, BATCH, *module.vae.p.data_shape), generator=generator).float()
     blocks = [*x, x[0, :1, :last]] if last else [*x]
     shape = module.vae.condition_shape
-    c = () if shape is None else (None, torch.randn(BLOCK, BATCH, *shape, generator=generator))
+    c = () if shape is None else (None, torch.randint(1, 3, (BLOCK, BATCH, *shape), generator=generator).float())
     watch = Watch()
     trainer = quiet_trainer(**{"max_epochs": 2, "callbacks": [watch, *callbacks]} | (options or {}))
     trainer.fit(module, DataLoader([(block, *c) for block in blocks], batch_size=None), ckpt_path=resume)

@@ -19,6 +19,13 @@ from .test_capture import CASES, MODEL, WAITING
 
 pytestmark = pytest.mark.gpu
 
+
+@pytest.fixture(autouse=True)
+def show_reasons(caplog: Any) -> None:
+    """Why steps are not captured, where a test fails for it."""
+    caplog.set_level(logging.INFO, "aevb")
+
+
 GPU: dict[str, Any] = {"accelerator": "gpu", "devices": 1}
 
 
@@ -78,8 +85,6 @@ def test_programs_are_captured(options: dict[str, Any]) -> None:
 
 
 def test_waiting_steps_are_eager(caplog: Any) -> None:
-    caplog.set_level(logging.INFO, "aevb")
-
     class Waiting(SGVB):
         def estimate(self, p: Any, q: Any, x: Any) -> Any:
             estimate = super().estimate(p, q, x)

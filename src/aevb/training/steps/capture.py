@@ -53,6 +53,7 @@ class CudaGraphs:
         self.device = device
         self.pool = torch.cuda.graph_pool_handle()
         self.stream = torch.cuda.Stream(device)
+        torch.backends.cuda.preferred_linalg_library("cusolver")  # MAGMA's routines wait for the device
 
     @contextmanager
     def warm_up(self) -> Iterator[None]:
@@ -206,11 +207,10 @@ class Captured(StepRunner):
         return with_tensor_rates(self.step.optimizer, self.learning_rates, {"capturable": True})
 
     def move_counters(self, device: torch.device) -> None:
-        """Move what the optimizer keeps as numbers, such as the count of its steps, to a device."""
+        """Move the counts of the optimizer's steps to a device."""
         for state in self.step.optimizer.state.values():
-            for name, value in state.items():
-                if isinstance(value, Tensor) and value.dim() == 0:
-                    state[name] = value.to(device)
+            if isinstance(state.get("step"), Tensor):
+                state["step"] = state["step"].to(device)
 
     def run_of(self, block: Inputs, batch_size: int) -> Run:
         """The memory for minibatches like those of a block; the oldest makes room for a new one."""

@@ -75,5 +75,7 @@ def compile_graph(graph: fx.GraphModule, arguments: list[Any]) -> Callable[..., 
     """The program of a graph, without the guards of torch.compile on each argument: `Verified` checks the settings."""
     from torch._inductor import compile  # heavy
 
-    program: Callable[..., Metrics] = compile(graph, arguments, options={"fallback_random": True})  # torch's noise
+    # torch's noise, and 16-bit numbers rounded wherever they are in an eager step
+    options = {"fallback_random": True, "emulate_precision_casts": True}
+    program: Callable[..., Metrics] = compile(graph, arguments, options=options)
     return program
