@@ -1,12 +1,12 @@
-"""Small models with discrete codes."""
+"""Small models with discrete codes, and of tokens."""
 
 from functools import partial
 from typing import Any
 
-from aevb.likelihoods import Bernoulli
-from aevb.networks import FSQ, CausalTransformer, CodeMaps, ConvPyramid, EMACodebook
-from aevb.posteriors import Quantized
-from aevb.priors import Codes
+from aevb.likelihoods import Bernoulli, RecurrentTokens
+from aevb.networks import FSQ, CausalTransformer, CodeMaps, ConvPyramid, EMACodebook, MLPDecoder, TokenEncoder
+from aevb.posteriors import DiagonalGaussian, Quantized
+from aevb.priors import Codes, StandardNormal
 from aevb.vae import VAE
 
 SMALL: Any = partial(CausalTransformer, width=8, depth=1, heads=2)
@@ -27,4 +27,17 @@ def code_model(
         decoder=partial(CodeMaps, code_dim=2, **maps),
         likelihood=Bernoulli,
         initialization="xavier",
+    )
+
+
+def token_model(vocabulary: int = 2, bars: int = 2) -> VAE:
+    """Sequences of four tokens."""
+    return VAE(
+        latent_dim=2,
+        data_shape=(4,),
+        encoder=partial(TokenEncoder, vocabulary=vocabulary, width=4, embedding=2),
+        posterior=DiagonalGaussian,
+        prior=StandardNormal,
+        decoder=partial(MLPDecoder, hidden=[]),
+        likelihood=partial(RecurrentTokens, vocabulary=vocabulary, width=4, bars=bars, embedding=2),
     )

@@ -48,7 +48,7 @@ FONT_SIZE = 14
 
 def is_image(shape: Sequence[int]) -> bool:
     """Whether datapoints of a shape (C, H, W) are drawn as images, not as a heat map (vectors and narrow strips)."""
-    *_, height, width = shape
+    height, width = (1, *shape)[-2:]
     return min(height, width) > 1 and max(height, width) <= 16 * min(height, width)
 
 

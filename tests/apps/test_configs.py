@@ -58,6 +58,10 @@ def test_choice_composes_and_can_be_built(choice, tmp_path, monkeypatch):
         overrides += ["data.name=own", "data.shape=[1,8,8]"]
     if choice in ("model=deep_markov", "model=static", "model=storn"):
         overrides += ["data=mnist_rows"]
+    if choice in ("model=melody", "model=music_vae"):
+        overrides += ["data=melodies"]
+    if "data=melodies" in [choice, *overrides]:
+        overrides += ["data.shape=[32]"]
     if choice in ("model=conditional", "model=regression", "model=semi_supervised"):
         overrides += ["model.condition_shape=[10]"]
     if choice == "model/prior=conditional_gaussian":

@@ -122,7 +122,13 @@ def save_pictures(folder: RunFolder, samples: int, task: str, result: TaskResult
     """Write pictures, pages and files to `images/<samples>_<task>_<what>.…`; returns their paths in the folder."""
     folder.images.mkdir(exist_ok=True)
     names = []
-    kinds = {".png": result.pictures, ".html": result.pages, ".gif": result.animations, ".bitsback": result.archives}
+    kinds = {
+        ".png": result.pictures,
+        ".html": result.pages,
+        ".gif": result.animations,
+        ".bitsback": result.archives,
+        ".mid": result.midi,
+    }
     for kind, files in kinds.items():
         for what, content in files.items():
             path = folder.images / ("_".join(filter(None, [f"{samples:09d}", task, what])) + kind)

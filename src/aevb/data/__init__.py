@@ -15,6 +15,7 @@ from aevb.data.idx import EMNIST, KMNIST, FashionMNIST
 from aevb.data.jsb import JSB
 from aevb.data.loader import BatchLoader
 from aevb.data.matlab import SVHN, Caltech101Silhouettes, Omniglot
+from aevb.data.melodies import Melodies
 from aevb.data.memory_map import MemoryMapped
 from aevb.data.mnist import MNIST, MNISTRows
 from aevb.data.module import InMemoryDataModule, Split, Splits
@@ -46,6 +47,7 @@ __all__ = [
     "HuggingFace",
     "InMemoryDataModule",
     "MNISTRows",
+    "Melodies",
     "MemoryMapped",
     "Omniglot",
     "Split",

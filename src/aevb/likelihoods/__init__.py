@@ -16,6 +16,7 @@ from aevb.likelihoods.levels import Categorical, DiscretizedLogistic, Discretize
 from aevb.likelihoods.location_scale import Laplace, LocationScale, Logistic, StudentT
 from aevb.likelihoods.multinomial import Multinomial
 from aevb.likelihoods.sequence import PerStep, Recurrent
+from aevb.likelihoods.tokens import RecurrentTokens
 
 __all__ = [
     "Bernoulli",
@@ -38,6 +39,7 @@ __all__ = [
     "PerStep",
     "Poisson",
     "Recurrent",
+    "RecurrentTokens",
     "ScalarGaussian",
     "StudentT",
 ]

@@ -10,7 +10,7 @@ from aevb.networks.initialization import initialize
 from aevb.networks.layered import FirstLayer, LastState
 from aevb.networks.mlp import MLP, MLPDecoder, MLPEncoder
 from aevb.networks.quantizers import FSQ, EMACodebook, Quantizer
-from aevb.networks.sequence import Context, EachStep
+from aevb.networks.sequence import Context, EachStep, TokenEncoder
 from aevb.networks.spatial import CodeMaps, ConvPyramid, LastMaps
 
 __all__ = [
@@ -35,6 +35,7 @@ __all__ = [
     "MLPEncoder",
     "Part",
     "Quantizer",
+    "TokenEncoder",
     "as_weights",
     "beside",
     "condition_shape_of",

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from aevb.networks.base import Backbone
+from aevb.types import AtLeastTwo, Shape, Size
 
 Reads = Literal["step", "future", "all"]
 
@@ -54,6 +55,31 @@ class Context(nn.Module):
             return h
         states: Tensor = backwards(self.future(backwards(h, lengths))[0], lengths)
         return states if self.past is None else torch.cat([states, self.past(h)[0]], dim=-1)
+
+
+class TokenEncoder(Backbone):
+    """Backbone of q(z|x) over tokens: the last states of a GRU in either direction.
+
+    Source: Roberts et al. (2018), arXiv 1803.05428, section 3.1 (with GRUs).
+
+    Shapes: x (..., T), whole numbers from 0 to vocabulary − 1 → (..., 2 · width).
+
+    Args:
+        data_shape: (T,).
+        vocabulary: The number of different tokens.
+        width: Units in each direction.
+        embedding: Dimensions of the vector of a token.
+    """
+
+    def __init__(self, data_shape: Shape, vocabulary: AtLeastTwo, width: Size = 256, embedding: Size = 32) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(vocabulary, embedding)
+        self.gru = nn.GRU(embedding, width, batch_first=True, bidirectional=True)
+        self.out_shape = (2 * width,)
+
+    def forward(self, x: Tensor) -> Tensor:
+        last: Tensor = self.gru(self.embedding(x.long().flatten(0, -2)))[1]
+        return torch.cat([last[0], last[1]], dim=-1).view(*x.shape[:-1], -1)
 
 
 def backwards(h: Tensor, lengths: Tensor | None = None) -> Tensor:

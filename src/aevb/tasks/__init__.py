@@ -11,6 +11,7 @@ from aevb.tasks.forecast import Forecast
 from aevb.tasks.imputation import Denoise, Inpaint, SuperResolution
 from aevb.tasks.latents import Latents
 from aevb.tasks.layers import Layers
+from aevb.tasks.melodies import Melodies
 from aevb.tasks.probe import Probe
 from aevb.tasks.topics import Topics
 from aevb.tasks.traversal import Interpolation, Traversal
@@ -29,6 +30,7 @@ __all__ = [
     "Interpolation",
     "Latents",
     "Layers",
+    "Melodies",
     "Probe",
     "SuperResolution",
     "Task",

@@ -35,6 +35,8 @@ class TaskResult(NamedTuple):
     """Frames, for a GIF each."""
     archives: Mapping[str, bytes] = MappingProxyType({})
     """Compressed datapoints."""
+    midi: Mapping[str, bytes] = MappingProxyType({})
+    """Music."""
     model: VAE | None = None
     """A new model, for a run folder of its own."""
 

@@ -26,14 +26,14 @@ from aevb.training.steps.runner import TrainingStep, unvalidated_distributions
 from aevb.training.steps.updates import with_tensor_rates
 from aevb.vae import VAE
 
-from ...codes import code_model
+from ...codes import code_model, token_model
 from ...small import small_model
 from . import fitting
 from .emulation import EmulatedGraphs, NoCopies, NoWaiting, WaitingError
 
 OF_OTHER_MODELS = (
     "ConditionalGaussian", "ConvTopDown", "Hierarchical", "IndependentSteps", "Markov", "PerStep", "Recurrent",
-    "SemiSupervised", "TopDown",
+    "RecurrentTokens", "SemiSupervised", "TopDown",
 )  # fmt: skip
 """Parts of models with layers, steps or conditions."""
 
@@ -139,6 +139,7 @@ CASES: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
         )
         for kind in (posteriors.ConvTopDown, posteriors.ConvLadder)
     },
+    "Tokens": (SGVB, token_model),
     "Codes": (SGVB, code_model),
     "Codes, fsq": (SGVB, partial(code_model, "fsq")),
     "IndependentSteps": (SGVB, partial(sequences, "IndependentSteps")),
