@@ -18,6 +18,8 @@ from aevb.training.extension import Noise, current_noise, restore_noise
 from aevb.training.module import AEVB, evaluation, seed_noise
 from aevb.training.steps import Inputs
 from aevb.training.steps.batched import Batched
+from aevb.training.steps.capture import CudaGraphs
+from aevb.training.steps.captured_members import BatchedInGraphs
 from aevb.training.steps.verified import obstacle
 
 MOST_WEIGHTS = 200_000
@@ -92,7 +94,8 @@ class Members(AEVB):
         weights = sum(weight.numel() for weight in self.trained())
         pays = self.device.type == "cuda" or weights <= MOST_WEIGHTS
         if self.steps == "auto" and pays and self.trainer.world_size == 1 and obstacle(steps[0]) is None:
-            self.batched = Batched(steps)
+            on_gpu = self.device.type == "cuda"
+            self.batched = BatchedInGraphs(steps, CudaGraphs(self.device)) if on_gpu else Batched(steps)
 
     def on_train_end(self) -> None:
         super().on_train_end()

@@ -1,6 +1,6 @@
 """CUDA graphs emulated on the CPU: modes that refuse what would wait for the device, and a graph of operations."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
@@ -101,9 +101,10 @@ class EmulatedGraphs:
         with NoCopies(), NoWaiting():
             yield
 
-    def capture(self, compute: Callable[[], Any]) -> Any:
+    def capture(self, compute: Callable[[], Any], generators: Sequence[torch.Generator] = ()) -> Any:
         self.captured += 1
         recorder, noise = Recorder(), torch.get_rng_state()
+        states = [generator.get_state() for generator in generators]
         try:
             with recorder, self.no_waiting():
                 results = compute()
@@ -111,4 +112,6 @@ class EmulatedGraphs:
             with torch.no_grad():
                 recorder.undo()
             torch.set_rng_state(noise)
+            for generator, state in zip(generators, states, strict=True):
+                generator.set_state(state)
         return recorder.replay, results

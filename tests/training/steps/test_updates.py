@@ -1,5 +1,6 @@
 """Updates with learning rates that are tensors are those of torch's optimizers."""
 
+import math
 from typing import Any
 
 import pytest
@@ -31,11 +32,12 @@ def given_state(optimizer: Any) -> Any:
     return (optimizer.optimizer if isinstance(optimizer, Together) else optimizer.__self__).state
 
 
+@pytest.mark.parametrize("alone", [math.inf, 10, 0])
 @pytest.mark.parametrize("rate", [0.05, 1e-3])
-def test_adagrad_for_all_parameters_at_once_has_the_bits_of_torchs(rate: float) -> None:
+def test_adagrad_of_small_parameters_together_has_the_bits_of_torchs(rate: float, alone: float) -> None:
     ours, theirs = parameters(), parameters()
     copied = with_tensor_rates(Adagrad(ours, lr=rate, eps=1e-8), [torch.tensor(rate, dtype=torch.float64)], {})
-    found = updated(Together(copied), ours)
+    found = updated(Together(copied, alone), ours)
     expected = updated(Adagrad(theirs, lr=rate, eps=1e-8, foreach=True).step, theirs)
     assert all(map(torch.equal, found, expected))
     assert not any(map(torch.equal, found[:4], parameters()))

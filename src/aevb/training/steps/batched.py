@@ -139,7 +139,7 @@ class BatchedStep:
     """
 
     def __init__(self, steps: Sequence[TrainingStep], inputs: Inputs, generators: Sequence[torch.Generator]) -> None:
-        self.steps = steps
+        self.steps, self.generators = steps, generators
         self.optimizer = SimpleNamespace(param_groups=[g for step in steps for g in step.optimizer.param_groups])
         tensors = [[*step.parts.parameters(), *step.parts.buffers()] for step in steps]
         self.parameters = [list(step.parts.parameters()) for step in steps]
@@ -224,10 +224,14 @@ class Batched:
         with unvalidated_distributions():
             for number in range(len(block[0])):
                 minibatch = tuple(part[number] for part in block)
-                for step in self.steps:
-                    step.objective.samples_seen.fill_(samples_seen + number * batch_size)
+                self.count_samples(samples_seen + number * batch_size)
                 found.append(self.take(minibatch))
         return {name: torch.stack([metrics[name] for metrics in found]) for name in found[0]}
+
+    def count_samples(self, samples_seen: int) -> None:
+        """Tell the members' objectives the training samples before a step."""
+        for step in self.steps:
+            step.objective.samples_seen.fill_(samples_seen)
 
     def take(self, minibatch: Inputs) -> Metrics:
         """Take a step by the program, which is made anew where settings have changed."""
@@ -245,8 +249,7 @@ class Batched:
                 return self.in_turn(minibatch, TrainingStep.eager)
             self.made_for = self.settings(minibatch), rates
         assert self.recording is not None
-        with outside_autograd(self.device):
-            metrics = self.recording(minibatch, rates)
+        metrics = self.replay(self.recording, minibatch, rates)
         self.steps[0].updates = 1
         self.steps[0].count_updates(1)
         return metrics
@@ -271,20 +274,28 @@ class Batched:
             self.restore(before)
             recording = Recording(step, minibatch)
             self.restore(before)
-            with outside_autograd(self.device):
-                found = list(recording(minibatch, rates).values())
-            found += self.snapshot()[: -len(self.steps)]
-            self.restore(before)
-            expected = list(self.in_turn(minibatch, lambda step, x: step.bare(x, step.optimizer)).values())
-            zeros = [torch.zeros_like(value) for value in expected]
-            expected += self.snapshot()[: -len(self.steps)]
+            self.require_agreement(before, minibatch, lambda: self.replay(recording, minibatch, rates))
         finally:
             self.restore(before)
             for each in self.steps:
                 each.optimizer.zero_grad()
+        return recording
+
+    def replay(self, recording: Recording, minibatch: Inputs, rates: list[float]) -> Metrics:
+        """Take the step by the program."""
+        with outside_autograd(self.device):
+            return recording(minibatch, rates)
+
+    def require_agreement(self, before: list[Tensor], minibatch: Inputs, take: Callable[[], Metrics]) -> None:
+        """Raise an error if the step of all members has not the results of each member's, up to rounding."""
+        found = list(take().values())
+        found += self.snapshot()[: -len(self.steps)]
+        self.restore(before)
+        expected = list(self.in_turn(minibatch, lambda step, x: step.bare(x, step.optimizer)).values())
+        zeros = [torch.zeros_like(value) for value in expected]
+        expected += self.snapshot()[: -len(self.steps)]
         if not all(nearly_equal(*tensors) for tensors in zip(expected, found, [*zeros, *before], strict=False)):
             raise NoProgramError("one step of all differs from those of each")
-        return recording
 
     def snapshot(self) -> list[Tensor]:
         """Copies of the members' states, and the states of their generators."""

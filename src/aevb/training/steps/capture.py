@@ -6,8 +6,9 @@ launched at once. What changes between launches is therefore written to memory t
 samples seen, the learning rates, and, by torch, the seed and the offset of the noise.
 """
 
+import gc
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Protocol
 
@@ -42,8 +43,15 @@ class Graphs(Protocol):
     def no_waiting(self) -> AbstractContextManager[None]:
         """Raises an error where Python would wait for the device, which cannot be captured."""
 
-    def capture(self, compute: Callable[[], Metrics]) -> tuple[Callable[[], None], Metrics]:
-        """Capture what `compute` launches, without executing it: how to replay it, and where it leaves its results."""
+    def capture(
+        self, compute: Callable[[], Metrics], generators: Sequence[torch.Generator] = ()
+    ) -> tuple[Callable[[], None], Metrics]:
+        """Capture what `compute` launches, without executing it: how to replay it, and where it leaves its results.
+
+        Args:
+            compute: What is captured.
+            generators: From which it draws, besides torch's own.
+        """
 
 
 class CudaGraphs:
@@ -53,7 +61,6 @@ class CudaGraphs:
         self.device = device
         self.pool = torch.cuda.graph_pool_handle()
         self.stream = torch.cuda.Stream(device)
-        torch.backends.cuda.preferred_linalg_library("cusolver")  # MAGMA's routines wait for the device
 
     @contextmanager
     def warm_up(self) -> Iterator[None]:
@@ -72,10 +79,14 @@ class CudaGraphs:
         finally:
             torch.cuda.set_sync_debug_mode(before)
 
-    def capture(self, compute: Callable[[], Metrics]) -> tuple[Callable[[], None], Metrics]:
+    def capture(
+        self, compute: Callable[[], Metrics], generators: Sequence[torch.Generator] = ()
+    ) -> tuple[Callable[[], None], Metrics]:
         graph = torch.cuda.CUDAGraph()
+        for generator in generators:
+            graph.register_generator_state(generator)
         try:
-            with torch.cuda.graph(graph, pool=self.pool, stream=self.stream):
+            with no_garbage_collection(), torch.cuda.graph(graph, pool=self.pool, stream=self.stream):
                 results = compute()
         except Exception:
             # A failed capture leaves torch's generator in a state in which nothing can be drawn.
@@ -83,6 +94,19 @@ class CudaGraphs:
             generator.graphsafe_set_state(torch.Generator(self.device))
             raise
         return graph.replay, results
+
+
+@contextmanager
+def no_garbage_collection() -> Iterator[None]:
+    """Collect garbage before and not within: to delete the graph of an earlier model ends a capture with an error."""
+    enabled = gc.isenabled()
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 class Run:
@@ -208,9 +232,11 @@ class Captured(StepRunner):
 
     def move_counters(self, device: torch.device) -> None:
         """Move the counts of the optimizer's steps to a device."""
-        for state in self.step.optimizer.state.values():
-            if isinstance(state.get("step"), Tensor):
-                state["step"] = state["step"].to(device)
+        move_counters(self.step.optimizer, device)
+
+    def own_generators(self) -> Sequence[torch.Generator]:
+        """The generators that steps draw from, besides torch's own."""
+        return ()
 
     def run_of(self, block: Inputs, batch_size: int) -> Run:
         """The memory for minibatches like those of a block; the oldest makes room for a new one."""
@@ -245,7 +271,7 @@ class Captured(StepRunner):
             after = self.step.snapshot()
             self.step.restore(before)
             self.optimizer.zero_grad()
-            run.graph, run.results = self.graphs.capture(run.launch)
+            run.graph, run.results = self.graphs.capture(run.launch, self.own_generators())
         except Exception as error:  # whatever cannot be captured, the steps themselves may be sound
             self.step.restore(before)
             self.fail(first_line(error))
@@ -315,6 +341,13 @@ class CapturedProgram(Captured):
         if not all(map(nearly_equal, expected, found, with_zeros(before, metrics))):
             raise NoProgramError("a program's results differ from those of a step")
         run.take = take
+
+
+def move_counters(optimizer: Optimizer, device: torch.device) -> None:
+    """Move the counts of an optimizer's steps to a device."""
+    for state in optimizer.state.values():
+        if isinstance(state.get("step"), Tensor):
+            state["step"] = state["step"].to(device)
 
 
 def with_zeros(state: list[Tensor], metrics: Metrics) -> list[Tensor]:

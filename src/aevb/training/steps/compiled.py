@@ -51,7 +51,8 @@ class Compilation:
         optimizer = unfused(step.optimizer, self.learning_rates)
         graph = trace(lambda inputs: step.bare(inputs, optimizer), inputs, self.state)
         try:
-            use_onednn(graph)
+            if device.type == "cpu":
+                use_onednn(graph)
             with outside_autograd(device):
                 self.run = compile_graph(graph, [*inputs, *self.state])
                 self.run(*inputs, *self.state)
