@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from aevb.objectives import SGVB
+from aevb.training import members
 from aevb.training.steps import verified
 from aevb.training.steps.capture import Captured
+from aevb.training.steps.captured_members import BatchedInGraphs
 
-from . import fitting
+from . import fitting, test_batched
 from .test_capture import CASES, MODEL, WAITING
 
 pytestmark = pytest.mark.gpu
@@ -93,6 +96,24 @@ def test_waiting_steps_are_eager(caplog: Any) -> None:
     waiting = train("auto", objective=Waiting)
     assert [line for line in caplog.messages if line.startswith("training steps are eager, not captured")]
     fitting.assert_near(waiting, train("eager", objective=Waiting))
+
+
+@pytest.mark.parametrize("optimizer", ["adagrad", "adam"])
+def test_graphs_of_all_members_have_the_steps_of_each(optimizer: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[BatchedInGraphs] = []
+
+    def make(*given: Any) -> BatchedInGraphs:
+        made.append(BatchedInGraphs(*given))
+        return made[-1]
+
+    monkeypatch.setattr(members, "BatchedInGraphs", make)
+    found, alone = test_batched.fit_both(GPU | {"max_epochs": 3}, optimizer=optimizer)
+    runner = made[0].runner
+    assert runner is not None
+    assert any(run.graph is not None for run in runner.runs.values())
+    for of_member, one in zip(found, alone, strict=True):
+        for key, value in one.vae.state_dict().items():
+            torch.testing.assert_close(of_member[key].cpu(), value.cpu(), rtol=2e-3, atol=2e-4)
 
 
 def test_recorded_steps_are_the_eager_ones() -> None:
