@@ -1,5 +1,6 @@
 """The program `aevb`: in this process, and from a wheel that is installed in an empty folder."""
 
+import gc
 import os
 import subprocess
 import sys
@@ -7,6 +8,7 @@ import venv
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 
 import aevb
 from aevb.apps import program
@@ -22,6 +24,26 @@ def call(monkeypatch, *arguments: str) -> int:
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 1
     return 0
+
+
+def test_garbage_is_collected_again_after_the_imports():
+    with pytest.raises(ModuleNotFoundError):
+        program.call("nothing", OmegaConf.create())
+    assert gc.isenabled()
+
+
+@pytest.mark.slow
+def test_torch_is_imported_only_after_the_settings_are_known(tmp_path):
+    """So that a wrong setting is reported at once, and all modules are imported without collecting garbage."""
+    code = """
+import sys
+from aevb.apps import program
+program.import_module = lambda name: sys.exit(" ".join({"torch", "pytorch_lightning", "wandb"} & set(sys.modules)))
+program.start("train")
+"""
+    command = [sys.executable, "-c", code, f"hydra.run.dir={tmp_path}/run"]
+    found = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (found.stdout, found.stderr) == ("", "\n")
 
 
 def test_usage_and_version(monkeypatch, capsys):

@@ -7,7 +7,7 @@ from axe_playwright_python.sync_playwright import Axe
 from matplotlib.figure import Figure
 
 from aevb.reports import Item, Skipped, write_page
-from aevb.reports.page import link, panels
+from aevb.reports.page import link, number, panels
 
 EVIL = "<script>alert(1)</script>\"'{{ 7 * 7 }}&"
 
@@ -25,6 +25,15 @@ def test_texts_are_escaped_and_numbers_formatted(tmp_path):
     assert '<td class="number" data-value="12345">12,345</td>' in text
     assert "<td></td>" in text
     assert "<h2>Skipped</h2>" in text
+
+
+def test_estimates_are_sorted_by_their_values_and_not_as_texts(tmp_path):
+    values = ["-24.95 ± 0.02", "-100.00 ± 3.10", "-25.36", 7, "-1 of 2", "1.0.0", None]
+    assert [number(value) for value in values] == ["-24.95", "-100.00", "-25.36", 7, None, None, None]
+    item = Item("table", "T", "", rows=[{"test/elbo": value} for value in values], show_rows=True)
+    text = write_page(tmp_path, "title", "note", [item], []).read_text()
+    assert '<td class="number" data-value="-100.00">−100.00 ± 3.10</td>' in text
+    assert "<td>-1 of 2</td>" in text
 
 
 def test_empty_parts_and_skipped_runs_have_no_section(tmp_path):

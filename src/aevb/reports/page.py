@@ -18,6 +18,8 @@ from aevb.runs.metrics import value_and_error, without_errors, write_csv
 
 FORMULA = re.compile(r"[=+@]|-(?!\d)")
 """The start of a formula in a spreadsheet."""
+MEASURED = re.compile(r"-?\d+(\.\d+)?(?= ± |$)")
+"""The value of a text that is a number, with or without an error."""
 LINE, POINT = ("runs", "method", "split"), ("samples", "mean", "deviation", "seeds")
 """Columns of the data of curves that identify a line, and a point on it; the others identify the panel."""
 
@@ -32,6 +34,7 @@ def write_page(folder: Path, title: str, note: str, items: Sequence[Item], skipp
     filters: dict[str, Callable[..., Any]] = {
         "columns": lambda rows: without_errors(columns(rows)),
         "text": partial(value_and_error, text=as_text),
+        "number": number,
         "link": partial(link, folder=folder),
     }
     template = Path(__file__).with_name("report.html.jinja")
@@ -62,6 +65,7 @@ def write_part(item: Item, folder: Path) -> dict[str, Any]:
         "title": item.title,
         "caption": item.caption,
         "png": png,
+        "picture": f"{item.name}.png",
         "curves": panels(item.rows) if is_curve else [],
         "rows": item.rows if item.show_rows else [],
         "files": [path.name for path in files],
@@ -106,4 +110,12 @@ def as_text(value: str | int | float | None) -> str:
     """A value with two decimals, and digits in groups of three."""
     if isinstance(value, float):
         return f"{value:,.2f}".replace("-", "−")
-    return f"{value:,}" if isinstance(value, int) else str(value or "")
+    if isinstance(value, int):
+        return f"{value:,}"
+    return str(value or "") if number(value) is None else str(value).replace("-", "−")
+
+
+def number(value: str | int | float | None) -> str | int | float | None:
+    """What a table sorts a value by: a number, or the value of `value ± error`; None for other texts."""
+    found = MEASURED.match(value) if isinstance(value, str) else None
+    return found[0] if found else None if isinstance(value, str) else value

@@ -2,7 +2,7 @@
 "use strict";
 
 const SVG = "http://www.w3.org/2000/svg";
-const WIDTH = 560, HEIGHT = 300, LEFT = 62, RIGHT = 24, TOP = 8, BOTTOM = 34;
+const WIDTH = 560, HEIGHT = 306, LEFT = 62, RIGHT = 24, TOP = 8, BOTTOM = 40;
 const PALETTE = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b8860b", "#56b4e9", "#8b5cf6", "#a0522d", "#708090", "#e11d48"];
 const HINT = "Point at a curve for its values, drag to zoom, double-click to see all. Buttons hide curves.";
 
