@@ -47,7 +47,7 @@ def test_areas_and_centres_are_those_of_the_shapes() -> None:
     pixels = torch.arange(128) + 0.5
     symmetric = y[:, 0] < 2
     for axis, factor in ((1, 3), (2, 4)):
-        centre = (x[:, 0].sum(3 - axis) * pixels).sum(1) / x.flatten(1).sum(1)
+        centre = (x[:, 0].sum(axis) * pixels).sum(1) / x.flatten(1).sum(1)
         expected = 128 * (0.2 + 0.6 * y[:, factor])
         assert float((centre - expected)[symmetric].abs().max()) < 0.5
 

@@ -95,18 +95,19 @@ def blobs(count: int, seed: int) -> Split:
 def test_the_classifier_learns_the_labels_of_images_and_vectors(shape: tuple[int, ...]) -> None:
     torch.manual_seed(0)
     train, test = blobs(400, 0), blobs(200, 1)
-    classifier = trained_classifier(train.x.view(-1, *shape), train.y, 60)
+    classifier = trained_classifier(train.x.view(-1, *shape), train.y, 2, 60)
     assert float((classifier(test.x.view(-1, *shape)).logits.argmax(1) == test.y).float().mean()) > 0.99
     assert classifier.backbone(test.x.view(-1, *shape)).shape == (200, 64)
 
 
 def test_an_untrained_model_is_worse_than_the_training_data() -> None:
     torch.manual_seed(0)
-    found = QUICK.run(small_model(SHAPE), blobs(200, 1), blobs(400, 0), ROWS)
+    data, train = (part._replace(y=part.y + 7) for part in (blobs(200, 1), blobs(400, 0)))  # classes of any number
+    found = QUICK.run(small_model(SHAPE), data, train, ROWS)
     assert found.results["classifier_accuracy"] > 0.99
     assert found.results["fid"] > 10 * found.results["fid_of_training_data"] > 0
     assert found.results["precision"] < 0.1
-    assert found.results["features"] == 64
+    assert found.results["num_features"] == 64
     assert "trained here" in found.words[0]
 
 
@@ -129,7 +130,7 @@ def test_features_of_a_file(tmp_path) -> None:
     found = FID(str(file)).run(small_model(SHAPE), data, train, ROWS).results
     of_data, of_train = (x.flatten(1).double() @ torch.from_numpy(weight).double() for x in (data.x, train.x[:50]))
     assert found["fid_of_training_data"] == pytest.approx(frechet_distance(of_data, of_train), rel=1e-4)
-    assert found["features"] == 3
+    assert found["num_features"] == 3
     with pytest.raises(ConfigError, match=r"task\.features: .*features\.onnx takes no data \(B, 1, 4, 4\): "):
         FID(str(file)).run(small_model((1, 4, 4)), Split(data.x[..., :4, :4]), Split(train.x[..., :4, :4]), ROWS)
     (tmp_path / "bad.onnx").write_bytes(b"not a graph")
@@ -146,5 +147,8 @@ def test_what_is_missing_is_said() -> None:
         ValueError, match=r"^task\.features must be an ONNX file where the data have no labels, got null"
     ):
         QUICK.run(small_model(SHAPE), data._replace(y=None), data._replace(y=None), ROWS)
+    for labels in (torch.arange(50), torch.zeros(50, dtype=torch.int64)):
+        with pytest.raises(ValueError, match=r"^task\.features must be .* no classes, got null and (50|1) different"):
+            QUICK.run(small_model(SHAPE), data._replace(y=labels), data._replace(y=labels), ROWS)
     with pytest.raises(ValueError, match=r"^limit must be above task\.neighbours, 3, got 3$"):
         QUICK.run(small_model(SHAPE), data.take(slice(3)), data, ROWS)

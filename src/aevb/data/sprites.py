@@ -78,8 +78,11 @@ class Sprites(InMemoryDataModule):
         up = (y.view(-1, 1, 1) - centres.view(1, -1, 1)) / (margin * scale).view(-1, 1, 1)
         cosine, sine = angle.cos().view(-1, 1, 1), angle.sin().view(-1, 1, 1)
         u, v = cosine * across + sine * up, cosine * up - sine * across
-        drawn = torch.stack([square(u, v), ellipse(u, v), heart(u, v)])
-        return drawn[shape, torch.arange(len(shape))].unsqueeze(1)
+        drawn = torch.empty(u.shape, dtype=torch.bool)
+        for number, within in enumerate((square, ellipse, heart)):
+            chosen = shape == number
+            drawn[chosen] = within(u[chosen], v[chosen])
+        return drawn.unsqueeze(1)
 
     @staticmethod
     def share(index: Tensor, size: int) -> Tensor:

@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from aevb.data.labels import count_classes
 from aevb.data.module import Split
 from aevb.errors import ConfigError, first_line
 from aevb.networks import Backbone, Classifier, ConvEncoder, MLPEncoder
@@ -76,7 +75,7 @@ class FID(Task):
             "fid_of_training_data": frechet_distance(of_data, of_train),
             "precision": precision,
             "recall": recall,
-            "features": of_data.shape[1],
+            "num_features": of_data.shape[1],
             **about,
         }
         words = [
@@ -91,9 +90,15 @@ class FID(Task):
             return onnx_features(self.features, data.x), {}, self.features
         if train.classes is None or data.classes is None:
             raise ValueError("task.features must be an ONNX file where the data have no labels, got null")
-        classifier = trained_classifier(train.x, train.classes, self.steps)
+        labels, y = train.classes.unique(return_inverse=True)
+        if not 2 <= len(labels) <= len(y) / 2:
+            raise ValueError(
+                "task.features must be an ONNX file where labels are no classes, got null and "
+                f"{len(labels):,} different labels of {len(y):,} datapoints"
+            )
+        classifier = trained_classifier(train.x, y, len(labels), self.steps)
         found = torch.cat([classifier(part).logits.argmax(-1) for part in data.x.split(1000)])
-        accuracy = float((found == data.classes).double().mean())
+        accuracy = float((labels[found] == data.classes).double().mean())
         by = f"features of a classifier trained here, which is right for {accuracy:.1%} of the data"
         return classifier.backbone, {"classifier_accuracy": accuracy}, by
 
@@ -104,13 +109,13 @@ def extracted(features: Features, x: Tensor) -> Tensor:
     return torch.cat([features(part).cpu().double() for part in x.split(1000)])
 
 
-def trained_classifier(x: Tensor, y: Tensor, steps: int) -> Classifier:
-    """A classifier of x (N, *data_shape) by labels y (N,): two convolutions, or a hidden layer for vectors."""
+def trained_classifier(x: Tensor, y: Tensor, num_classes: int, steps: int) -> Classifier:
+    """A classifier of x (N, *data_shape) by classes y (N,): two convolutions, or a hidden layer for vectors."""
     shape = tuple(x.shape[1:])
     backbone: Callable[..., Backbone] = partial(MLPEncoder, hidden=(200, FEATURES), activation="relu")
     if is_image(shape):
         backbone = partial(ConvEncoder, channels=(32, 64), hidden=(FEATURES,), activation="relu")
-    classifier = Classifier(shape, count_classes(y), backbone).to(x.device)
+    classifier = Classifier(shape, num_classes, backbone).to(x.device)
     optimizer = torch.optim.Adam(classifier.parameters(), lr=0.001)
     with torch.enable_grad():
         for _ in range(steps):
