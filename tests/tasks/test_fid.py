@@ -60,10 +60,10 @@ def test_the_distance_is_that_of_scipy_and_of_torchmetrics(count: int) -> None:
 def test_precision_and_recall_are_the_shares_of_known_supports() -> None:
     """Data uniform on (0, 1): of samples on (0, 2) half are precise and all is covered; elsewhere nothing is."""
     generator = torch.Generator().manual_seed(0)
-    data, samples = (torch.rand(4000, 1, dtype=torch.float64, generator=generator) for _ in range(2))
-    assert precision_and_recall(data, 2 * samples, 3) == pytest.approx((0.5, 1.0), abs=0.03)
-    assert precision_and_recall(2 * samples, data, 3) == pytest.approx((1.0, 0.5), abs=0.03)
-    assert precision_and_recall(data, samples, 3) == pytest.approx((1.0, 1.0), abs=0.03)
+    data, samples = (torch.rand(1500, 1, dtype=torch.float64, generator=generator) for _ in range(2))
+    assert precision_and_recall(data, 2 * samples, 3) == pytest.approx((0.5, 1.0), abs=0.04)
+    assert precision_and_recall(2 * samples, data, 3) == pytest.approx((1.0, 0.5), abs=0.04)
+    assert precision_and_recall(data, samples, 3) == pytest.approx((1.0, 1.0), abs=0.04)
     assert precision_and_recall(data, samples + 2, 3) == (0, 0)
     assert precision_and_recall(data, 0.5 + 0 * samples, 3) == (1, 0)  # all samples are one point
 

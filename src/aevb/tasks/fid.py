@@ -177,8 +177,7 @@ def precision_and_recall(data: Tensor, samples: Tensor, neighbours: int) -> tupl
 
 def share_within(points: Tensor, manifold: Tensor, neighbours: int) -> float:
     """The share of the points (N, F) in a ball around a point of the manifold (M, F), up to its k-th neighbour."""
-    exact = "donot_use_mm_for_euclid_dist"
-    distances = (torch.cdist(part, manifold, compute_mode=exact) for part in manifold.split(1000))
+    distances = (torch.cdist(part, manifold) for part in manifold.split(1000))
     radii = torch.cat([part.kthvalue(neighbours + 1).values for part in distances])  # the nearest is the point itself
-    inside = [(torch.cdist(part, manifold, compute_mode=exact) <= radii).any(1) for part in points.split(1000)]
+    inside = [(torch.cdist(part, manifold) <= radii).any(1) for part in points.split(1000)]
     return float(torch.cat(inside).double().mean())
