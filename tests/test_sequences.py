@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.distributions import Distribution, MultivariateNormal
+from torch.distributions import Distribution, MultivariateNormal, kl_divergence
 
 from aevb import likelihoods, posteriors, priors
 from aevb.distributions.gaussian import diagonal_gaussian
@@ -134,6 +134,7 @@ def make(
 
 MODELS = {
     "deep_markov": lambda **options: make(**options),
+    "deep_markov, q of independent steps": lambda **options: make(posteriors.IndependentSteps, **options),
     "storn": lambda **options: make(posteriors.IndependentSteps, priors.IndependentSteps, 6, **options),
     "static": lambda **options: make(posteriors.IndependentSteps, priors.IndependentSteps, reads="step", **options),
 }
@@ -147,6 +148,28 @@ def test_elbo_with_the_exact_posterior_is_the_kalman_filters_log_likelihood() ->
     torch.testing.assert_close(vae.log_marginal(x, 3), exact, atol=1e-8, rtol=0)
     estimate = elbo(vae.p, vae.q, x, 20_000)  # E_q[log p(x|z)] and the conditional KL have noise apart
     torch.testing.assert_close(estimate.elbo, exact, atol=0.1, rtol=0)
+
+
+def test_elbo_of_independent_steps_misses_the_likelihood_by_the_kl_to_the_exact_posterior() -> None:
+    """ELBO = log p(x) − KL(q(z|x) ‖ p(z|x)), a Gaussian whose precision is that of p(z) plus WᵀW / σ² at each step."""
+    vae, x = state_space(), data(3)
+    mean_field = make(posteriors.IndependentSteps, likelihood=partial(FixedGaussian, sigma=SIGMA, bounded=False))
+    vae = SequenceVAE.join(vae.p, mean_field.double().q)
+    with torch.no_grad():
+        vae.q.head.gaussian.layer.bias[D:] = -3  # log variances, so that draws have little noise
+    difference = torch.eye(T * D, dtype=x.dtype)  # z_t − A z_{t−1}
+    for step in range(1, T):
+        difference[step * D : (step + 1) * D, (step - 1) * D : step * D] = -A.diag()
+    gram = torch.block_diag(*[W.T @ W / SIGMA**2] * T)
+    precision = difference.T @ (1 / Q).repeat(T).diag() @ difference + gram
+    mean = torch.linalg.solve(precision, (x @ W / SIGMA**2).flatten(1).T).T
+    exact = MultivariateNormal(mean, precision_matrix=precision)
+    q = vae.q(x).each.base_dist
+    missing = kl_divergence(MultivariateNormal(q.loc.flatten(1), q.variance.flatten(1).diag_embed()), exact)
+    assert (missing > 0.1).all()
+    expected = torch.stack([kalman(sequence) for sequence in x]) - missing
+    torch.manual_seed(0)
+    torch.testing.assert_close(vae.elbo(x, 100_000), expected.detach(), atol=0.1, rtol=0)
 
 
 @pytest.mark.parametrize("name", MODELS)
