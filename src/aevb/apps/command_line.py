@@ -39,7 +39,6 @@ FOLDERS = {"data.path", "hydra.run.dir", "hydra.sweep.dir", "output", "paths.dat
 """Keys whose values are paths or names of folders, which may contain characters of Hydra's syntax."""
 
 EXTRAS = {
-    "data=melodies": ("music21", "music"),
     "hydra/launcher=joblib": ("hydra_plugins.hydra_joblib_launcher", "joblib"),
     "hydra/sweeper=optuna": ("hydra_plugins.hydra_optuna_sweeper", "optuna"),
     "logger=tensorboard": ("tensorboard", "tensorboard"),

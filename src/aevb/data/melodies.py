@@ -119,7 +119,7 @@ def sections_of(collection: str) -> list[tuple[int, list[int]]]:
     try:
         from music21 import corpus  # an extra, slow to import
     except ImportError as error:
-        raise ConfigError("data: data=melodies needs a library: pip install music21") from error
+        raise ConfigError("data: data=melodies needs a library, to read the notes once: pip install music21") from error
     paths, found = corpus.getComposer(collection), []
     log.info("reading %d pieces of %s from music21's corpus, some minutes", len(paths), collection)
     for number, path in enumerate(sorted(map(str, paths))):
