@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 import torch
 from pytorch_lightning.plugins import MixedPrecision
+from torch import Tensor, nn
 
 from aevb import likelihoods, posteriors, priors
 from aevb.errors import ConfigError
-from aevb.networks import ConvDecoder, ConvEncoder, ConvPyramid, LastMaps, MLPDecoder, MLPEncoder
+from aevb.networks import Backbone, ConvDecoder, ConvEncoder, ConvPyramid, LastMaps, MLPDecoder, MLPEncoder
 from aevb.objectives import (
     DIPVAE,
     IWAE,
@@ -202,3 +203,23 @@ def test_noise_and_buffers_of_networks_are_recorded() -> None:
     results = [train(SGVB(), dropped_model, "adam", steps) for steps in ("recorded", "eager")]
     assert results[0][1].runner.verified == verified.VERIFICATION
     assert_same(*results)
+
+
+class LongShortTermMemory(Backbone):
+    """Over the rows of an image."""
+
+    def __init__(self, data_shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.lstm, self.out_shape = nn.LSTM(data_shape[-1], 5, batch_first=True), (5,)
+
+    def forward(self, x: Tensor) -> Tensor:
+        states: Tensor = self.lstm(x.flatten(0, -3))[0]
+        return states[:, -1].view(*x.shape[:-3], 5)
+
+
+@pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="oneDNN computes the LSTM")
+def test_steps_that_cannot_be_replayed_are_eager(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "aevb")
+    model = partial(small_model, SHAPE, encoder=LongShortTermMemory)
+    assert_same(train(SGVB(), model, "adam"), train(SGVB(), model, "adam", steps="eager"))
+    assert [line for line in caplog.messages if line.startswith("training steps are eager, not recorded: ")]

@@ -7,10 +7,11 @@ the same kernels on the same values and draws the same noise, so its results are
 
 from torch import Tensor, fx
 
+from aevb.errors import first_line
 from aevb.training.steps.runner import Inputs, Metrics, TrainingStep
 from aevb.training.steps.simplification import simplify
 from aevb.training.steps.tracing import trace
-from aevb.training.steps.verified import Verified, bitwise_equal, outside_autograd
+from aevb.training.steps.verified import NoProgramError, Verified, bitwise_equal, outside_autograd
 
 
 class Recorded(Verified):
@@ -42,8 +43,11 @@ class Recording:
         groups = [{id(parameter) for parameter in group["params"]} for group in step.optimizer.param_groups]
         graph = trace(lambda inputs: step.bare(inputs, step.optimizer), inputs, self.state)
         self.fixed_learning_rates = not lift_learning_rates(graph, len(inputs), self.state, groups)
-        with outside_autograd(inputs[0].device):
-            simplify(graph, inputs, self.state, [0.0] * len(groups))
+        try:
+            with outside_autograd(inputs[0].device):
+                simplify(graph, inputs, self.state, [0.0] * len(groups))
+        except RuntimeError as error:  # an operation that cannot be replayed, such as the gradient of an LSTM of oneDNN
+            raise NoProgramError(first_line(error)) from error
         self.run = graph.forward
 
     def __call__(self, inputs: Inputs, learning_rates: list[float]) -> Metrics:
