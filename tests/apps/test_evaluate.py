@@ -199,7 +199,9 @@ def test_the_file_of_compression_is_decoded_by_the_loaded_model(tmp_path):
     folder = make_run(tmp_path / "run", "data.binarization=threshold")
     call(f"run={folder.path}", "limit=5", "task=compress")
     (entry,) = results(folder, "tasks")
-    content = (folder.path / entry["pictures"][0]).read_bytes()
+    picture, file = entry["pictures"]
+    assert picture.endswith("_compress_bits.png")
+    content = (folder.path / file).read_bytes()
     assert entry["results"]["bytes"] == len(content)
     assert decompress(load_run(folder.path), content).shape == (5, 1, 8, 8)
 

@@ -111,3 +111,18 @@ def test_weights_of_a_model_with_a_vamp_prior_can_be_loaded():
 def test_vamp_prior_needs_the_recognition_model():
     with pytest.raises(RuntimeError, match="needs the recognition model"):
         priors.VampPrior(2)()
+
+
+def test_pseudo_inputs_can_start_at_datapoints():
+    torch.manual_seed(0)
+    prior = priors.VampPrior(2, num_components=40)
+    prior.connect(None, recognition())
+    prior.adapt_to(-1.0, 3.0)
+    x = torch.tensor([-1.0, 0.5, 3.0]).view(3, 1, 1, 1).expand(3, *DATA_SHAPE)
+    prior.start_at(x)
+    inputs = prior.pseudo_inputs()
+    expected = torch.tensor([-0.8, 0.5, 2.8])
+    distance = (inputs.detach().flatten(1)[:, :, None] - expected).abs().amin(1)
+    assert (distance.amin(-1) < 1e-5).all()
+    assert inputs.requires_grad
+    assert len(inputs.detach().mean((1, 2, 3)).round(decimals=3).unique()) == 3

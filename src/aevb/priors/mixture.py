@@ -85,6 +85,16 @@ class VampPrior(Prior):
         """Take the range of the training data; called before training."""
         self.range.copy_(torch.tensor([lowest, highest]))
 
+    @torch.no_grad()
+    def start_at(self, x: Tensor) -> None:
+        """Let the pseudo-inputs start at datapoints drawn from x (N, *data_shape), moved 5 % off the ends of the range.
+
+        For a recognition model that is trained already, grey noise is no start: it lies far from all data.
+        """
+        lowest, highest = self.range
+        chosen = x[torch.randint(len(x), (self.num_components,), device=x.device)].to(self.range)
+        self.logit_inputs.copy_(((chosen - lowest) / (highest - lowest)).clamp(0.05, 0.95).logit())
+
     def pseudo_inputs(self) -> Tensor:
         """u (num_components, *data_shape), within the range of the data."""
         lowest, highest = self.range

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -13,7 +13,7 @@ from aevb.distributions.chain import Chain
 from aevb.distributions.sequence import Steps
 from aevb.estimators import ELBO, Estimates
 from aevb.estimators.runner import run
-from aevb.priors import Prior
+from aevb.priors import MixtureOfGaussians, Prior, VampPrior
 from aevb.tasks.base import Task, TaskResult
 from aevb.types import AtLeastTwo, Positive, Size
 from aevb.vae import VAE, GenerativeModel
@@ -27,7 +27,8 @@ class FitPrior(Task):
     new model's samples are from where the decoder was trained. The gain is reported for the datapoints, on which it may
     be negative where the prior overfits. The new model is written as a run folder, `fit_prior/<prior>` of the run.
 
-    Draws of z are fresh in each step of Adam, whose learning rate falls to zero along a cosine.
+    Draws of z are fresh in each step of Adam, whose learning rate falls to zero along a cosine. Pseudo-inputs of a
+    VampPrior start at training datapoints.
 
     Sources: Tomczak & Welling (2018), arXiv 1705.07120, section 2, for the optimal prior; Ghosh et al. (2020),
     arXiv 1903.12436, section 4, for a density that is fitted afterwards.
@@ -43,7 +44,7 @@ class FitPrior(Task):
     name: ClassVar[str] = "fit_prior"
     train_limit: ClassVar[int | None] = None
 
-    prior: Callable[[int], Prior]
+    prior: Callable[[int], Prior] = MixtureOfGaussians
     num_steps: Size = 5000
     batch_size: Size = 100
     learning_rate: Positive = 0.003
@@ -59,15 +60,16 @@ class FitPrior(Task):
                 f"task=fit_prior needs a prior with parameters, such as model/prior@task.prior=mixture, got "
                 f"{type(fitted.p.prior).__name__}"
             )
-        parts: list[Any] = [part for part in fitted.p.prior.modules() if hasattr(part, "adapt_to")]
-        for part in parts:
+        pseudo_inputs = [part for part in fitted.p.prior.modules() if isinstance(part, VampPrior)]
+        for part in pseudo_inputs:
             part.adapt_to(*value_range(train.x))
+            part.start_at(train.x)
         self.fit(fitted.train(False), train.x)
         before, after = (run(ELBO(self.num_samples), each, data, rows)[0] for each in (vae, fitted))
         gain, error = paired(before, after)
         return TaskResult(
             {"elbo_before": before.mean, "elbo_after": after.mean, "gain": gain, "gain_standard_error": error},
-            [f"the ELBO rises by {gain:.2f} ± {error:.2f} nats, from {before.mean:.2f} to {after.mean:.2f}"],
+            [f"the ELBO gains {gain:.2f} ± {error:.2f} nats, from {before.mean:.2f} to {after.mean:.2f}"],
             model=fitted,
         )
 
