@@ -54,6 +54,8 @@ def test_choice_composes_and_can_be_built(choice, tmp_path, monkeypatch):
     overrides = [choice, f"paths.run={tmp_path}", f"paths.data={tmp_path}"]
     if "path: ???" in (CONF / f"{choice.replace('=', '/')}.yaml").read_text():
         overrides += ["data.path=own", "data.shape=[1,8,8]"]
+    if choice == "data=sprites":
+        overrides += ["data.shape=[1,32,32]"]  # which a run fills in
     if choice == "data=huggingface":
         overrides += ["data.name=own", "data.shape=[1,8,8]"]
     if choice in ("model=deep_markov", "model=static", "model=storn"):
