@@ -130,6 +130,25 @@ EXPERIMENTS = {
         "model.decoder.condition_shape": [10],
         "model.likelihood._target_": "aevb.likelihoods.Bernoulli",
     },
+    "hyperspherical_mnist": {
+        "data._target_": "aevb.data.MNIST",
+        "data.binarization": "dynamic",
+        "model.latent_dim": 11,
+        "model.posterior._target_": "aevb.posteriors.PowerSpherical",
+        "model.prior._target_": "aevb.priors.UniformSphere",
+    },
+    "concrete_mnist": {
+        "data.binarization": "static",
+        "model.latent_dim": 200,
+        "model.posterior._target_": "aevb.posteriors.Concrete",
+        "model.prior._target_": "aevb.priors.Categorical",
+    },
+    "topics_reuters": {
+        "data._target_": "aevb.data.Documents",
+        "model.posterior._target_": "aevb.posteriors.Dirichlet",
+        "model.prior._target_": "aevb.priors.Dirichlet",
+        "model.likelihood._target_": "aevb.likelihoods.Multinomial",
+    },
     "top_down_conv_mnist": {
         "data._target_": "aevb.data.MNIST",
         "data.binarization": "dynamic",
