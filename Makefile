@@ -89,6 +89,9 @@ $(READY): pyproject.toml
 	@$(NEW_VENV)
 	@echo 'installing aevb and what it needs, which takes some minutes; details: $(LOG)'
 	@$(INSTALL) --editable '.[dev]' >$(LOG) 2>&1 || { tail -n 20 $(LOG) >&2; exit 1; }
+	@$(VENV)/bin/python -c 'import torchvision' \
+		|| { echo 'error: this torchvision is not for this torch: let both come from one place (is PIP_FIND_LINKS' \
+			'or PIP_EXTRA_INDEX_URL set?) and run make again' >&2; exit 1; }
 	@mv $(HALF_MADE) $(READY)
 
 # SLURM comes from Debian's or Ubuntu's packages, if root asks; where it is missing its tests are skipped, and say so.

@@ -98,15 +98,15 @@ def grid(pictures: Tensor, columns: int) -> Tensor:
     """
     pictures = shrunk(pictures, max(1, MAX_WIDTH // columns))
     pictures = enlarged(pictures, math.ceil(MIN_WIDTH / (columns * pictures.shape[-1])))
-    framed = functional.pad(pictures, (GAP, 0, GAP, 0), value=1.0)
-    return functional.pad(tiles(framed, columns), (0, GAP, 0, GAP), value=1.0).expand(3, -1, -1)
+    return tiles(pictures, columns, GAP)
 
 
-def tiles(pictures: Tensor, columns: int) -> Tensor:
-    """Pictures (N, C, H, W) side by side, row by row, in one (C, H', W'); the last row is filled with white."""
-    missing = pictures.new_ones(-len(pictures) % columns, *pictures.shape[1:])
-    rows = torch.cat([pictures, missing]).unflatten(0, (-1, columns))
-    return rows.permute(2, 0, 3, 1, 4).flatten(1, 2).flatten(2, 3)
+def tiles(pictures: Tensor, columns: int, gap: int = 0) -> Tensor:
+    """Pictures (N, 1 or 3, H, W) side by side, row by row, in one (3, H', W'), white gaps between and around."""
+    from torchvision.utils import make_grid  # takes a moment to import, and only pictures need it
+
+    joined: Tensor = make_grid(pictures, columns, padding=gap, pad_value=1.0)
+    return joined
 
 
 def enlarged(pictures: Tensor, factor: int) -> Tensor:

@@ -99,7 +99,7 @@ def sheet(x: Tensor, limits: tuple[float, float]) -> dict[str, Any]:
     images = plots.as_pictures(plots.shrunk(plots.reduced(x), SIDE), *limits)
     columns = math.ceil(len(images) ** 0.5)
     height, width = images.shape[-2:]
-    picture = plots.image_of(plots.tiles(images, columns).expand(3, -1, -1))
+    picture = plots.image_of(plots.tiles(images, columns))
     packed = png(picture if images.shape[1] == 3 else picture.convert("L"))
     return {"png": packed, "columns": columns, "width": width, "height": height}
 

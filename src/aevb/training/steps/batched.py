@@ -288,14 +288,28 @@ class Batched:
 
     def require_agreement(self, before: list[Tensor], minibatch: Inputs, take: Callable[[], Metrics]) -> None:
         """Raise an error if the step of all members has not the results of each member's, up to rounding."""
-        found = list(take().values())
-        found += self.snapshot()[: -len(self.steps)]
+        metrics = take()
+        found = list(metrics.values()) + self.snapshot()[: -len(self.steps)]
         self.restore(before)
         expected = list(self.in_turn(minibatch, lambda step, x: step.bare(x, step.optimizer)).values())
         zeros = [torch.zeros_like(value) for value in expected]
         expected += self.snapshot()[: -len(self.steps)]
-        if not all(nearly_equal(*tensors) for tensors in zip(expected, found, [*zeros, *before], strict=False)):
-            raise NoProgramError("one step of all differs from those of each")
+        for name, *tensors in zip([*metrics, *self.names()], expected, found, [*zeros, *before], strict=False):
+            if not nearly_equal(*tensors):
+                difference, change = (
+                    (tensors[0] - tensors[1]).double().norm(),
+                    (tensors[0] - tensors[2]).double().norm(),
+                )
+                raise NoProgramError(
+                    f"one step of all differs from those of each ({name}: by {difference / change:.1e} of its change)"
+                )
+
+    def names(self) -> Iterator[str]:
+        """Of the tensors of the members' states."""
+        for number, step in enumerate(self.steps):
+            tensors = [*step.parts.named_parameters(), *step.parts.named_buffers()]
+            yield from (f"{name} of member {number}" for name, _ in tensors)
+            yield from ["a state of the optimizer"] * (len(step.state()) - len(tensors))
 
     def snapshot(self) -> list[Tensor]:
         """Copies of the members' states, and the states of their generators."""

@@ -175,12 +175,7 @@ class Captured(StepRunner):
     def __init__(self, step: TrainingStep, fallback: StepRunner, graphs: Graphs) -> None:
         super().__init__(step)
         self.fallback, self.graphs = fallback, graphs
-        device = step.module.device
-        self.learning_rates = [
-            # Fused kernels read a learning rate as float32.
-            torch.tensor(rate, dtype=torch.float32 if group.get("fused") else torch.float64, device=device)
-            for rate, group in zip(step.learning_rates(), step.optimizer.param_groups, strict=True)
-        ]
+        self.learning_rates = rate_tensors(step)
         self.optimizer = self.capturable()
         self.settings: tuple[Any, ...] = ()
         self.runs: dict[tuple[Any, ...], Run] = {}
@@ -341,6 +336,14 @@ class CapturedProgram(Captured):
         if not all(map(nearly_equal, expected, found, with_zeros(before, metrics))):
             raise NoProgramError("a program's results differ from those of a step")
         run.take = take
+
+
+def rate_tensors(step: Any) -> list[Tensor]:
+    """The learning rate of each group of a step's parameters; fused kernels read it as float32."""
+    return [
+        torch.tensor(rate, dtype=torch.float32 if group.get("fused") else torch.float64, device=step.module.device)
+        for rate, group in zip(step.learning_rates(), step.optimizer.param_groups, strict=True)
+    ]
 
 
 def move_counters(optimizer: Optimizer, device: torch.device) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from aevb.training.steps.batched import Batched, BatchedStep, stack_in_place
-from aevb.training.steps.capture import Captured, Graphs, move_counters
+from aevb.training.steps.capture import Captured, Graphs, move_counters, rate_tensors
 from aevb.training.steps.runner import (
     Inputs,
     Metrics,
@@ -244,7 +244,7 @@ class BatchedInGraphs(Batched):
         try:
             step = MembersStep(self.steps, minibatch, self.generators)
             self.restore(before)
-            rates = [torch.tensor(rate, dtype=torch.float64, device=self.device) for rate in step.learning_rates()]
+            rates = rate_tensors(step)
             self.require_agreement(before, minibatch, lambda: step.bare(minibatch, UpdateOfMembers(step, rates)))
         finally:
             self.restore(before)
