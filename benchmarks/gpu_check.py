@@ -68,7 +68,8 @@ class Watch(pl.Callback):
         self.end = time.perf_counter()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: Any) -> None:
-        self.runner = "batched" if getattr(module, "batched", None) else module.runners[0].active.name
+        batched = getattr(module, "batched", None)
+        self.runner = "batched" if batched and not batched.failed else module.runners[0].active.name
 
 
 def train(

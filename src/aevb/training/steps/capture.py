@@ -8,6 +8,7 @@ samples seen, the learning rates, and, by torch, the seed and the offset of the 
 
 import gc
 import logging
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Protocol
@@ -72,7 +73,8 @@ class CudaGraphs:
     @contextmanager
     def no_waiting(self) -> Iterator[None]:
         before = torch.cuda.get_sync_debug_mode()
-        torch.cuda.set_sync_debug_mode("error")
+        with warnings.catch_warnings(action="ignore", category=UserWarning):  # of a prototype
+            torch.cuda.set_sync_debug_mode("error")
         try:
             with self.warm_up():
                 yield
