@@ -6,21 +6,16 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.distributions import (
-    Distribution,
-    Independent,
-    LogNormal,
-    LowRankMultivariateNormal,
-    MultivariateNormal,
-    Normal,
-)
+from torch.distributions import Distribution, Independent, LowRankMultivariateNormal, MultivariateNormal
+from torch.distributions import LogNormal as TorchLogNormal
+from torch.distributions import Normal as TorchNormal
 
 HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 
 
 def diagonal_gaussian(mean: Tensor, log_variance: Tensor) -> Distribution:
     """N(μ, diag σ²) over the last dimension: μ, log σ² (..., D) → batch (...), event (D,)."""
-    return Independent(UncheckedNormal(mean, (0.5 * log_variance).exp(), validate_args=False), 1, validate_args=False)
+    return Independent(Normal(mean, (0.5 * log_variance).exp(), validate_args=False), 1, validate_args=False)
 
 
 class Unchecked(Distribution):
@@ -31,15 +26,15 @@ class Unchecked(Distribution):
             return self.rsample(torch.Size(sample_shape))
 
 
-class UncheckedNormal(Unchecked, Normal):
-    """`Normal` that never waits for the device."""
+class Normal(Unchecked, TorchNormal):
+    """torch's `Normal` that never waits for the device."""
 
 
-class UncheckedLogNormal(Unchecked, LogNormal):
-    """`LogNormal` that never waits for the device."""
+class LogNormal(Unchecked, TorchLogNormal):
+    """torch's `LogNormal` that never waits for the device."""
 
 
-class GaussianDistribution(UncheckedNormal):
+class GaussianDistribution(Normal):
     """`Normal` with a faster `log_prob`: fewer passes, and the scale is not expanded, so it may be one number."""
 
     def __init__(self, loc: Tensor, scale: Tensor) -> None:

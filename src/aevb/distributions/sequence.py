@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, Independent, constraints
 
-from aevb.distributions.gaussian import UncheckedNormal
+from aevb.distributions.gaussian import Normal
 
 Conditionals = Callable[[Tensor, int, Any], tuple[Distribution, Any]]
 """(x_{t−1} of k consecutive steps t, (..., k, *step_shape); the first of these steps; the state before it) → (their
@@ -67,7 +67,7 @@ class Steps(Distribution):
             The distribution, batch (..., 1), and the state after t. Of independent steps, these are Gaussians.
         """
         gaussian: Any = getattr(self.each, "base_dist", None)
-        one = UncheckedNormal(gaussian.loc.narrow(-2, step, 1), gaussian.scale.narrow(-2, step, 1), validate_args=False)
+        one = Normal(gaussian.loc.narrow(-2, step, 1), gaussian.scale.narrow(-2, step, 1), validate_args=False)
         return Independent(one, 1, validate_args=False), None
 
     def log_prob_of_steps(self, value: Tensor) -> Tensor:

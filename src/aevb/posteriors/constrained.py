@@ -10,7 +10,7 @@ from torch.distributions import Dirichlet as DirichletDistribution
 from torch.distributions import Distribution, Independent
 from torch.distributions import Gamma as GammaDistribution
 
-from aevb.distributions.gaussian import UncheckedLogNormal
+from aevb.distributions.gaussian import LogNormal as LogNormalDistribution
 from aevb.distributions.support import concentration, exp_within
 from aevb.posteriors.base import Posterior
 from aevb.types import AtLeastTwo
@@ -40,7 +40,7 @@ class LogNormal(Posterior):
     def distribution(self, parameters: Tensor) -> Distribution:
         loc, log_scale = parameters.chunk(2, dim=-1)
         loc, scale = MAX_LOG * (loc / MAX_LOG).tanh(), exp_within(log_scale, LEAST, MAX_DEVIATION)
-        return Independent(UncheckedLogNormal(loc, scale, validate_args=False), 1, validate_args=False)
+        return Independent(LogNormalDistribution(loc, scale, validate_args=False), 1, validate_args=False)
 
 
 class Gamma(Posterior):

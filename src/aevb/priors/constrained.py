@@ -7,7 +7,7 @@ from torch.distributions import Dirichlet as DirichletDistribution
 from torch.distributions import Distribution, Independent
 from torch.distributions import Gamma as GammaDistribution
 
-from aevb.distributions.gaussian import UncheckedLogNormal
+from aevb.distributions.gaussian import LogNormal as LogNormalDistribution
 from aevb.priors.base import Prior
 from aevb.types import AtLeastTwo, Positive
 
@@ -30,7 +30,7 @@ class LogNormal(Prior):
         self.register_buffer("scale", torch.full((latent_dim,), float(scale)), persistent=False)
 
     def forward(self) -> Distribution:
-        return Independent(UncheckedLogNormal(self.loc, self.scale, validate_args=False), 1, validate_args=False)
+        return Independent(LogNormalDistribution(self.loc, self.scale, validate_args=False), 1, validate_args=False)
 
 
 class Gamma(Prior):

@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.distributions import Distribution, Independent
 from torch.distributions import Laplace as LaplaceDistribution
 
-from aevb.distributions.gaussian import UncheckedNormal
+from aevb.distributions.gaussian import Normal
 from aevb.distributions.student_t import StudentTDistribution
 from aevb.priors.base import Prior
 from aevb.types import Positive
@@ -26,7 +26,7 @@ class StandardNormal(Prior):
         self.register_buffer("one", torch.ones(latent_dim), persistent=False)
 
     def forward(self) -> Distribution:
-        return Independent(UncheckedNormal(self.zero, self.one, validate_args=False), 1, validate_args=False)
+        return Independent(Normal(self.zero, self.one, validate_args=False), 1, validate_args=False)
 
 
 class Laplace(Prior):

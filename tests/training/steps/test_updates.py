@@ -43,6 +43,8 @@ def test_adagrad_of_small_parameters_together_has_the_bits_of_torchs(rate: float
     assert not any(map(torch.equal, found[:4], parameters()))
 
 
-def test_only_an_adagrad_without_decays_on_a_gpu_is_replaced() -> None:
-    assert not is_plain_adagrad(Adagrad(parameters()))
+def test_only_an_adagrad_without_decays_is_replaced() -> None:
+    assert is_plain_adagrad(Adagrad(parameters()))
+    assert not is_plain_adagrad(Adagrad(parameters(), lr_decay=0.1))
+    assert not is_plain_adagrad(Adagrad(parameters(), foreach=False))
     assert not is_plain_adagrad(torch.optim.SGD(parameters()))
