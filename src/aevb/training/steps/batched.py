@@ -312,18 +312,26 @@ class Batched:
             yield from ["a state of the optimizer"] * (len(step.state()) - len(tensors))
 
     def snapshot(self) -> list[Tensor]:
-        """Copies of the members' states, and the states of their generators."""
-        states = [tensor.detach().clone() for step in self.steps for tensor in step.state()]
-        return [*states, *(generator.get_state() for generator in self.generators)]
+        return snapshot(self.steps, self.generators)
 
-    @torch.no_grad()
-    def restore(self, snapshot: list[Tensor]) -> None:
-        """Set states and generators back."""
-        state = [tensor for step in self.steps for tensor in step.state()]
-        for tensor, copy in zip(state, snapshot, strict=False):
-            tensor.copy_(copy)
-        for generator, copy in zip(self.generators, snapshot[len(state) :], strict=True):
-            generator.set_state(copy)
+    def restore(self, state: list[Tensor]) -> None:
+        restore(self.steps, self.generators, state)
+
+
+def snapshot(steps: Sequence[TrainingStep], generators: Sequence[torch.Generator]) -> list[Tensor]:
+    """Copies of the members' states, and the states of their generators."""
+    states = [tensor.detach().clone() for step in steps for tensor in step.state()]
+    return [*states, *(generator.get_state() for generator in generators)]
+
+
+@torch.no_grad()
+def restore(steps: Sequence[TrainingStep], generators: Sequence[torch.Generator], saved: list[Tensor]) -> None:
+    """Set the members' states and their generators back."""
+    state = [tensor for step in steps for tensor in step.state()]
+    for tensor, copy in zip(state, saved, strict=False):
+        tensor.copy_(copy)
+    for generator, copy in zip(generators, saved[len(state) :], strict=True):
+        generator.set_state(copy)
 
 
 def has_state(step: TrainingStep) -> bool:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from aevb.training.steps.batched import Batched, BatchedStep, stack_in_place
+from aevb.training.steps.batched import Batched, BatchedStep, has_state, restore, snapshot, stack_in_place
 from aevb.training.steps.capture import Captured, Graphs, move_counters, rate_tensors
 from aevb.training.steps.runner import (
     Inputs,
@@ -63,18 +63,10 @@ class MembersStep(BatchedStep):
         self.steps[0].count_updates(minibatches)
 
     def snapshot(self) -> list[Tensor]:
-        """Copies of the members' states and of the states of their generators."""
-        states = [tensor.detach().clone() for step in self.steps for tensor in step.state()]
-        return [*states, *(generator.get_state() for generator in self.generators)]
+        return snapshot(self.steps, self.generators)
 
-    @torch.no_grad()
-    def restore(self, snapshot: list[Tensor]) -> None:
-        """Set states and generators back."""
-        state = [tensor for step in self.steps for tensor in step.state()]
-        for tensor, copy in zip(state, snapshot, strict=False):
-            tensor.copy_(copy)
-        for generator, copy in zip(self.generators, snapshot[len(state) :], strict=True):
-            generator.set_state(copy)
+    def restore(self, saved: list[Tensor]) -> None:
+        restore(self.steps, self.generators, saved)
 
     def bare(self, inputs: Inputs, optimizer: Any) -> Metrics:
         """Take the step; `optimizer` updates the parameters of all members from their gradients."""
@@ -105,11 +97,9 @@ class UpdateOfMembers:
         ]
         self.sums: list[Tensor] | None = None
         if all(map(is_elementwise, step.steps)):
-            columns = zip(*step.parameters, strict=True)
-            states = [[each.optimizer.state for each in step.steps]] * len(step.parameters[0])
             self.sums = [
-                stack_in_place([state[parameter]["sum"] for state, parameter in zip(of_all, column, strict=True)])
-                for of_all, column in zip(states, columns, strict=True)
+                stack_in_place([each.optimizer.state[p]["sum"] for each, p in zip(step.steps, column, strict=True)])
+                for column in zip(*step.parameters, strict=True)
             ]
 
     def zero_grad(self) -> None:
@@ -215,7 +205,7 @@ class BatchedInGraphs(Batched):
     def run(self, inputs: Sequence[Inputs], samples_seen: int, batch_size: int) -> Metrics:
         block = tuple(torch.stack(parts, 1) for parts in zip(*inputs, strict=True))
         found = []
-        if not all(step.optimizer.state for step in self.steps):
+        if not all(map(has_state, self.steps)):
             found.append(InTurn(self).run(tuple(part[:1] for part in block), samples_seen, batch_size))
             block, samples_seen = tuple(part[1:] for part in block), samples_seen + batch_size
         if len(block[0]):
