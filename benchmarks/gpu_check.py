@@ -32,8 +32,8 @@ from importance_sampling import paper_model
 from speed import PAPER, ROOT, measure
 
 from aevb.data import BatchLoader
+from aevb.data.loader import automatic_block_size
 from aevb.data.members import MemberLoader
-from aevb.data.module import automatic_block_size
 from aevb.objectives import SGVB
 from aevb.training.members import Members
 from aevb.training.module import AEVB

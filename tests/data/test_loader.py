@@ -6,6 +6,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from aevb.data import BatchLoader
+from aevb.data.loader import automatic_block_size
 
 properties = settings(deadline=None, derandomize=True, max_examples=200)
 
@@ -301,3 +302,19 @@ def test_conditions_stay_with_their_datapoints(labels, world_size):
 def test_there_is_a_condition_for_each_datapoint():
     with pytest.raises(ValueError, match="there are 3 conditions for 4 datapoints"):
         BatchLoader(numbered(4), c=torch.zeros(3, 1), batch_size=2)
+
+
+@pytest.mark.parametrize(
+    ("device", "minibatches", "size", "expected"),
+    [
+        ("cpu", 500, 100, 10),
+        ("cuda", 500, 313_600, 250),  # MNIST in minibatches of 100
+        ("cuda", 17, 224_000, 17),
+        ("cuda", 300, 100, 150),
+        ("cuda", 251, 100, 250),  # a prime
+        ("cuda", 1000, 2**26, 4),
+        ("cuda", 1000, 2**30, 1),
+    ],
+)
+def test_blocks_are_as_long_as_pays(device, minibatches, size, expected):
+    assert automatic_block_size(device, minibatches, size) == expected

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aevb.data import BatchLoader, InMemoryDataModule, Split, Splits
-from aevb.data.module import automatic_block_size, split_at_random
+from aevb.data.module import split_at_random
 
 properties = settings(deadline=None, derandomize=True, max_examples=50)
 GREY = torch.arange(120 * 8 * 6).remainder(256).to(torch.uint8).view(120, 1, 8, 6)
@@ -193,22 +193,6 @@ def test_values_outside_0_and_1_are_not_binarized(binarization):
     message = f"data.binarization={binarization} needs values in [0, 1], the data have values in [-1, 1]; rescale them"
     with pytest.raises(ValueError, match=f"^{re.escape(message)} or set data.binarization=none$"):
         Floats(batch_size=1, binarization=binarization).setup()
-
-
-@pytest.mark.parametrize(
-    ("device", "minibatches", "size", "expected"),
-    [
-        ("cpu", 500, 100, 10),
-        ("cuda", 500, 313_600, 250),  # MNIST in minibatches of 100
-        ("cuda", 17, 224_000, 17),
-        ("cuda", 300, 100, 150),
-        ("cuda", 251, 100, 250),  # a prime
-        ("cuda", 1000, 2**26, 4),
-        ("cuda", 1000, 2**30, 1),
-    ],
-)
-def test_blocks_are_as_long_as_pays(device, minibatches, size, expected):
-    assert automatic_block_size(device, minibatches, size) == expected
 
 
 def test_blocks_have_ten_minibatches_on_a_cpu():

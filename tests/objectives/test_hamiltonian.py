@@ -10,10 +10,11 @@ from torch import Tensor
 
 from aevb import priors
 from aevb.errors import ConfigError
-from aevb.objectives import SGVB, HamiltonianVAE, Objective
+from aevb.objectives import SGVB, HamiltonianVAE
 
 from ..ppca import PPCA, make_ppca
 from ..small import pair, small_model
+from .test_factor import loss_and_gradients
 
 SETTINGS = [
     {"leapfrog_steps": 1, "step_size": 0.3},
@@ -91,15 +92,6 @@ def test_importance_weights_of_the_moved_draws_are_unbiased() -> None:
     weights = bounds.view(-1, len(model.x)).exp()
     error = weights.std(0) / math.sqrt(len(weights))
     assert bool(((weights.mean(0) - model.log_marginal(model.x).exp()).abs() < 4 * error).all())
-
-
-def loss_and_gradients(objective: Objective, model: PPCA) -> list[Tensor]:
-    torch.manual_seed(0)
-    objective.num_data = 100
-    objective.connect(model.p, model.q)
-    loss = objective(model.p, model.q, model.x).loss
-    weights = [*model.p.parameters(), *model.q.parameters()]
-    return [loss, *torch.autograd.grad(loss, weights), torch.get_rng_state()]
 
 
 @pytest.mark.parametrize("kl", ["analytic", "sampled"])

@@ -37,6 +37,19 @@ def range_of_loader(loader: Any) -> tuple[float, float]:
     return min(lowest), max(highest)
 
 
+def automatic_block_size(device: str, minibatches: int, bytes_of_minibatch: int) -> int:
+    """Minibatches of a block: 10, on a GPU as many as pay.
+
+    What the trainer does for a block takes a GPU as long as some ten steps of a small model. A block there has up to
+    250 minibatches, of 256 MB at most; a divisor of the epoch's number if one is larger than half of that, since each
+    size of a block is captured in a CUDA graph of its own.
+    """
+    if device != "cuda":
+        return 10
+    most = max(1, min(250, minibatches, 2**28 // bytes_of_minibatch))
+    return next((size for size in range(most, most // 2, -1) if minibatches % size == 0), most)
+
+
 class BatchLoader(Checked):
     """Iterates over datapoints in memory in minibatches, without workers, per-item Python or a copy of the data set.
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from aevb.data.binarization import Binarization, bernoulli, generator, threshold
 from aevb.data.labels import balanced, count_classes, hide, one_hot
-from aevb.data.loader import BatchLoader, value_range
+from aevb.data.loader import BatchLoader, automatic_block_size, value_range
 from aevb.data.members import MemberLoader
 from aevb.errors import ConfigError
 from aevb.inputs import to_float
@@ -67,19 +67,6 @@ def split_at_random(data: Split, val: int, test: int, seed: int) -> Splits:
     """Split by a seeded permutation into `val`, `test` and the remaining training datapoints."""
     order = torch.randperm(len(data.x), generator=generator(seed, _SPLIT))
     return Splits(*(data.take(part) for part in order.split([len(order) - val - test, val, test])))
-
-
-def automatic_block_size(device: str, minibatches: int, bytes_of_minibatch: int) -> int:
-    """Minibatches of a block: 10, on a GPU as many as pay.
-
-    What the trainer does for a block takes a GPU as long as some ten steps of a small model. A block there has up to
-    250 minibatches, of 256 MB at most; a divisor of the epoch's number if one is larger than half of that, since each
-    size of a block is captured in a CUDA graph of its own.
-    """
-    if device != "cuda":
-        return 10
-    most = max(1, min(250, minibatches, 2**28 // bytes_of_minibatch))
-    return next((size for size in range(most, most // 2, -1) if minibatches % size == 0), most)
 
 
 class InMemoryDataModule(Checked, pl.LightningDataModule, ABC):
