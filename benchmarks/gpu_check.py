@@ -45,6 +45,9 @@ PEERS = {"plain PyTorch": 8, "PyTorch, torch.compile": 8, "JAX, jit + scan": 1}
 """The peers; those that take ten times as long have an eighth of the minibatches, as eager steps do."""
 
 
+REPLAYS = 100
+
+
 class Watch(pl.Callback):
     """Times blocks after `settled` minibatches, and tells how long those took."""
 
@@ -52,6 +55,8 @@ class Watch(pl.Callback):
         self.settled, self.minibatches, self.timed = settled, 0, 0
         self.start = self.mark = 0.0
         self.runner = ""
+        self.alone = 0.0
+        """Seconds of a minibatch in replays of a graph without anything else; 0: there is none."""
 
     def on_train_start(self, trainer: pl.Trainer, module: Any) -> None:
         self.start = time.perf_counter()
@@ -65,7 +70,18 @@ class Watch(pl.Callback):
             self.mark = time.perf_counter()
 
     def on_train_end(self, trainer: pl.Trainer, module: Any) -> None:
+        if module.device.type == "cuda":
+            torch.cuda.synchronize()
         self.end = time.perf_counter()
+        batched = getattr(module, "batched", None)
+        runner = getattr(batched, "runner", None) if batched else module.runners[0].active
+        graphs = [run for run in getattr(runner, "runs", {}).values() if run.graph]
+        if graphs:
+            start = time.perf_counter()
+            for _ in range(REPLAYS):
+                graphs[0].graph()
+            torch.cuda.synchronize()
+            self.alone = (time.perf_counter() - start) / (REPLAYS * len(graphs[0].block[0]))
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: Any) -> None:
         batched = getattr(module, "batched", None)
@@ -74,8 +90,8 @@ class Watch(pl.Callback):
 
 def train(
     steps: str, device: str, images: torch.Tensor, minibatches: int, settled: int, members: int
-) -> tuple[float, float, str]:
-    """Images per second, the seconds of the first minibatches, and how steps were executed in the end."""
+) -> tuple[float, Watch]:
+    """Images per second, and what was seen of training."""
     torch.manual_seed(0)
     batch = int(PAPER["batch"])
     size = automatic_block_size(device, len(images) // batch, 4 * images[0].numel() * batch)
@@ -93,7 +109,7 @@ def train(
     ).fit(
         modules[0] if members == 1 else Members(modules), loaders[0] if members == 1 else MemberLoader(loaders)
     )  # fmt: skip
-    return members * watch.timed * batch / (watch.end - watch.mark), watch.mark - watch.start, watch.runner
+    return members * watch.timed * batch / (watch.end - watch.mark), watch
 
 
 def report(name: str, check: Callable[[], str]) -> bool:
@@ -120,10 +136,12 @@ def ours(steps: str, arguments: argparse.Namespace, images: torch.Tensor, member
     """The speed of our steps; raises an error where they are not executed as the setting asks on a GPU."""
     fraction = PEERS["plain PyTorch"] if steps == "eager" else members
     minibatches = max(arguments.minibatches // fraction, 2 * arguments.settled)
-    rate, seconds, runner = train(steps, arguments.device, images, minibatches, arguments.settled, members)
-    if arguments.device == "cuda" and runner != ("batched" if members > 1 else STEPS[steps]):
-        raise RuntimeError(f"steps were {runner}")
-    return f"{rate:>11,.0f} images/s, {seconds:.1f} s for the first {arguments.settled} minibatches, {runner}"
+    rate, watch = train(steps, arguments.device, images, minibatches, arguments.settled, members)
+    if arguments.device == "cuda" and watch.runner != ("batched" if members > 1 else STEPS[steps]):
+        raise RuntimeError(f"steps were {watch.runner}")
+    alone = f", graph alone {members * PAPER['batch'] / watch.alone:,.0f}" if watch.alone else ""
+    seconds = f"{watch.mark - watch.start:.1f} s for the first {arguments.settled} minibatches"
+    return f"{rate:>11,.0f} images/s{alone}, {seconds}, {watch.runner}"
 
 
 def peer(name: str, images: torch.Tensor, minibatches: int) -> str:

@@ -179,14 +179,14 @@ class BatchLoader(Checked):
             return None
         draws = generator(self.seed, self._epoch, _ORDER)
         if not self.labelled_per_batch:
-            return torch.randperm(len(self.x), generator=draws).to(self.x.device)
+            return move(torch.randperm(len(self.x), generator=draws), self.x.device)
         steps, labelled = self.epoch_size // self._step, self.labelled_per_batch
         others = self.others[torch.randperm(len(self.others), generator=draws)]
         times = -(-steps * self.world_size * labelled // len(self.labelled))
         again = [self.labelled[torch.randperm(len(self.labelled), generator=draws)] for _ in range(times)]
         parts = [(torch.cat(again), labelled), (others, self.batch_size - labelled)]
         minibatches = [x[: steps * self.world_size * n].view(steps, self.world_size, n) for x, n in parts]
-        return torch.cat(minibatches, 2).flatten().to(self.x.device)
+        return move(torch.cat(minibatches, 2).flatten(), self.x.device)
 
     def _draw(self) -> Tensor:
         """The data of the epoch (N, *shape): the stored ones, a black-and-white draw of them, or with noise."""
@@ -227,17 +227,10 @@ class BatchLoader(Checked):
         """The datapoints at `index` and what comes with them: leading dimensions `shape`, on the device."""
 
         def batch(part: Tensor) -> Tensor:
-            return self._move(_take(part, index)).view(*shape, *part.shape[1:])
+            return move(_take(part, index), self.device).view(*shape, *part.shape[1:])
 
         item = (to_float(batch(x)), *(part if part is None else batch(part) for part in (self.y, self.c)))
         return item if self.c is not None else item[:2] if self.y is not None else item[:1]
-
-    def _move(self, rows: Tensor) -> Tensor:
-        if self.device == rows.device:
-            return rows
-        # Page-locked memory lets the copy overlap with computation. uint8 has a quarter of the size of floats.
-        rows = rows.pin_memory() if self.device.type == "cuda" and rows.device.type == "cpu" else rows
-        return rows.to(self.device, non_blocking=True)
 
     @property
     def sampler(self) -> Self:
@@ -286,6 +279,15 @@ class BatchLoader(Checked):
             "seed": self.seed,
             "binarize": self.binarize,
         }
+
+
+def move(rows: Tensor, device: torch.device) -> Tensor:
+    """The rows on a device, without a wait for it."""
+    if device == rows.device:
+        return rows
+    # Page-locked memory lets the copy overlap with computation. uint8 has a quarter of the size of floats.
+    rows = rows.pin_memory() if device.type == "cuda" and rows.device.type == "cpu" else rows
+    return rows.to(device, non_blocking=True)
 
 
 def _take(values: Tensor, index: Tensor | slice) -> Tensor:

@@ -4,6 +4,7 @@ import hashlib
 import logging
 import math
 from collections.abc import Callable
+from functools import cache, partial
 from typing import Any, Self
 
 import pytorch_lightning as pl
@@ -14,7 +15,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from aevb.data.loader import range_of_loader
-from aevb.errors import ConfigError, NonFiniteLossError
+from aevb.errors import ConfigError
 from aevb.objectives import Estimate, Objective
 from aevb.training.averaging import AveragedWeights, averaging
 from aevb.training.batches import CheckedBatches
@@ -22,6 +23,7 @@ from aevb.training.clock import Clock
 from aevb.training.extension import End, Noise, current_noise, end_of_training, restore_noise
 from aevb.training.hparams import hparams_of
 from aevb.training.optimizers import fitting_form
+from aevb.training.readings import Readings, require_finite
 from aevb.training.steps import Inputs, StepRunner, Steps, TrainingStep, clip_gradients, make_runner
 from aevb.types import Checked, Count, Fraction, Seed
 from aevb.vae import VAE
@@ -96,6 +98,8 @@ class AEVB(Checked, CheckedBatches):
         self.clip_val: float | None = None
         self.clock = Clock()
         """Of training without validation."""
+        self.readings = Readings()
+        """What Python has yet to see of the last block."""
         self.totals: dict[str, Tensor] = {}
         self.member_means: dict[str, Tensor] = {}
         """Metrics of each member in the last validation or test, (R,), where there are several members."""
@@ -173,6 +177,7 @@ class AEVB(Checked, CheckedBatches):
         self.trainer.should_stop = self.done
         steps = [TrainingStep(self, m.vae.p, m.vae.q, m.objective, number) for number, m in enumerate(self.members)]
         self.runners = [make_runner(self.steps, step) for step in steps]
+        self.readings = Readings()
         self.clock.start()
 
     def adapt_to_data(self) -> None:
@@ -186,6 +191,7 @@ class AEVB(Checked, CheckedBatches):
                 member.vae.p.adapt_to(float(lowest.min()), float(highest.max()))
 
     def on_train_end(self) -> None:
+        self.readings.settle()
         self.averaged.put_in()
         self.runners = []
         self.clock.stop()
@@ -234,7 +240,7 @@ class AEVB(Checked, CheckedBatches):
         return self.end_block(metrics, batch_size, unused=len(block[0]) - len(inputs[0]))
 
     def end_block(self, metrics: dict[str, Tensor], batch_size: int, unused: int) -> dict[str, Tensor]:
-        """Count the samples of a block.
+        """Count the samples of a block, and check the losses of the block before, which are known without a wait.
 
         Args:
             metrics: Of each minibatch taken, (K,), or (K, R) of each member.
@@ -245,12 +251,14 @@ class AEVB(Checked, CheckedBatches):
             Their means over all ranks.
         """
         metrics = self.mean_over_ranks(metrics)
-        self.require_finite(metrics["loss"], batch_size)
+        self.readings.settle()
+        self.readings.add(metrics["loss"], partial(require_finite, samples=self.samples_seen, batch_size=batch_size))
         self.samples_seen += len(metrics["loss"]) * batch_size
         if self.logs_itself:
             self.log_dict({f"train/{name}": values[-1].mean() for name, values in metrics.items()})
         self.trainer.should_stop = self.done
         if self.done:
+            self.readings.settle()
             self.end = end_of_training(self.trainer, unused, self.current_noise())
         return metrics
 
@@ -269,20 +277,10 @@ class AEVB(Checked, CheckedBatches):
         per_step = block[0].shape[1] * self.trainer.world_size
         return tuple(part[: -((self.samples_seen - self.max_samples) // per_step)] for part in block)
 
-    def require_finite(self, losses: Tensor, batch_size: int) -> None:
-        """Raise `NonFiniteLossError`, naming the first step of the block whose loss is not finite."""
-        bad = (~losses.isfinite()).nonzero()
-        if len(bad):
-            step, *member = bad[0].tolist()
-            of = f" of member {member[0]}" if member else ""
-            raise NonFiniteLossError(
-                f"the loss{of} became {float(losses[tuple(bad[0])])} at {self.samples_seen + step * batch_size:,} "
-                "samples; lower optimizer.lr, or check the data and the likelihood's settings"
-            )
-
     # Validation and test
 
     def on_validation_start(self) -> None:
+        self.readings.settle()
         self.clock.stop()
         if self.trainer.sanity_checking and self.counts_data:
             self.objective.num_data = 1  # not known yet; the results are discarded
@@ -370,6 +368,7 @@ class AEVB(Checked, CheckedBatches):
         return super().load_from_checkpoint(checkpoint_path, *args, **kwargs)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.readings.settle()
         self.averaged.save(checkpoint)
         checkpoint["samples"], checkpoint["validated_samples"] = self.samples_seen, self.validated_samples
         checkpoint["schedule"] = {"epoch": self.scheduled_epoch, "val_elbo": self.val_elbo}
@@ -394,7 +393,14 @@ def evaluation(module: AEVB, x: Tensor, c: Tensor | None = None) -> Estimate:
 def seed_noise(*key: int | str) -> None:
     """Seed torch's generators, on all devices, by a hash of the key."""
     seed = int.from_bytes(hashlib.blake2b(repr(key).encode(), digest_size=4).digest())
-    if torch.accelerator.is_available():
-        torch.manual_seed(seed)
-    else:  # torch.manual_seed takes a millisecond, for a stack trace of each missing kind of device
+    # torch.manual_seed takes a millisecond, for a stack trace of each missing kind of device.
+    if torch.cuda.is_initialized():
+        torch.cuda.manual_seed_all(seed)
         torch.default_generator.manual_seed(seed)
+    elif has_accelerator():
+        torch.manual_seed(seed)
+    else:
+        torch.default_generator.manual_seed(seed)
+
+
+has_accelerator = cache(torch.accelerator.is_available)  # which opens a library at each call

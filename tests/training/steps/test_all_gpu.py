@@ -5,18 +5,25 @@
 
 import logging
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+import pytorch_lightning as pl
 import torch
 
+from aevb.data import BatchLoader
+from aevb.errors import NonFiniteLossError
 from aevb.objectives import SGVB
 from aevb.training import members
+from aevb.training.callbacks import Metrics
+from aevb.training.module import AEVB
 from aevb.training.steps import verified
 from aevb.training.steps.capture import Captured
 from aevb.training.steps.captured_members import BatchedInGraphs
 
+from ...small import quiet_trainer
 from . import fitting, test_batched
 from .test_capture import CASES, MODEL, WAITING
 
@@ -85,6 +92,35 @@ def test_programs_are_captured(options: dict[str, Any]) -> None:
     compiled = train("compiled", **options)
     assert compiled[1].runner.active.name == "compiled"
     fitting.assert_near(compiled, train("eager", **options))
+
+
+class Refuse(pl.Callback):
+    """Blocks of the last epochs may not wait for the device, from their start to the end of other callbacks."""
+
+    def on_train_batch_start(self, trainer: Any, *arguments: Any) -> None:
+        torch.cuda.set_sync_debug_mode("error" if trainer.current_epoch > 1 else "default")
+
+    def on_train_batch_end(self, *arguments: Any) -> None:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.parametrize("steps", ["auto", pytest.param("compiled", marks=pytest.mark.slow)])
+def test_replayed_blocks_do_not_wait(steps: str) -> None:
+    x = torch.randint(2, (200, 1, 4, 4), dtype=torch.uint8, device="cuda")
+    loader = BatchLoader(x, batch_size=10, shuffle=True, block_size=5)
+    trained = AEVB(MODEL(), SGVB(), fitting.OPTIMIZERS["adam"], schedule=fitting.HALVED, steps=steps)
+    metrics = Metrics(1)
+    quiet_trainer(**GPU, max_epochs=4, callbacks=[metrics, Refuse()]).fit(trained, loader)
+    assert trained.samples_seen == metrics.every.last == 800
+
+
+@pytest.mark.parametrize("steps", ["eager", "auto"])
+def test_a_loss_that_is_not_finite_ends_training(steps: str) -> None:
+    x = torch.randint(2, (200, 1, 4, 4), dtype=torch.uint8, device="cuda")
+    loader = BatchLoader(x, batch_size=10, shuffle=True, block_size=5)
+    trained = AEVB(MODEL(), SGVB(), partial(torch.optim.SGD, lr=1e30), steps=steps)
+    with pytest.raises(NonFiniteLossError, match=r"became -?(nan|inf) at [1-4]0 samples"):
+        quiet_trainer(**GPU, max_epochs=4).fit(trained, loader)
 
 
 def test_waiting_steps_are_eager(caplog: Any) -> None:

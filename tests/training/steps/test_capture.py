@@ -14,11 +14,15 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import _disable_current_modes
 
 from aevb import likelihoods, networks, objectives, posteriors, priors
+from aevb.data import BatchLoader
 from aevb.objectives import SGVB
 from aevb.sequences import SequenceVAE
-from aevb.training import module
+from aevb.training import module, readings
+from aevb.training.callbacks import Metrics
+from aevb.training.readings import Readings
 from aevb.training.steps import capture, compiled
 from aevb.training.steps.capture import MAX_GRAPHS, Captured, CapturedProgram
 from aevb.training.steps.eager import Eager
@@ -27,7 +31,7 @@ from aevb.training.steps.updates import with_tensor_rates
 from aevb.vae import VAE
 
 from ...codes import code_model, token_model
-from ...small import small_model
+from ...small import quiet_trainer, small_model
 from . import fitting
 from .emulation import EmulatedGraphs, NoCopies, NoWaiting, WaitingError
 
@@ -271,6 +275,43 @@ def test_graphs_follow_the_learning_rate(graphs: EmulatedGraphs) -> None:
     results = both(schedule=fitting.HALVED)
     assert graphs.captured == 1
     fitting.assert_near(*results)
+
+
+class Refuse(pl.Callback):
+    """Blocks of the second epoch may not wait for the device, from their start to the end of other callbacks."""
+
+    def __init__(self) -> None:
+        self.modes: list[Any] = []
+
+    def on_train_batch_start(self, trainer: Any, *arguments: Any) -> None:
+        self.modes = [NoCopies(), NoWaiting()] if trainer.current_epoch else []
+        for mode in self.modes:
+            mode.__enter__()
+
+    def on_train_batch_end(self, *arguments: Any) -> None:
+        while self.modes:
+            self.modes.pop().__exit__(None, None, None)
+
+
+class OnTheHost(Readings):
+    """Values that have arrived are not on the device."""
+
+    def settle(self) -> None:
+        with _disable_current_modes(), torch._C.DisableTorchFunction():
+            super().settle()
+
+
+def test_replayed_blocks_do_not_wait(graphs: EmulatedGraphs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(readings, "ASYNCHRONOUS", ("cpu",))
+    monkeypatch.setattr(readings, "start_copy", lambda values: values.detach().clone)
+    monkeypatch.setattr(module, "Readings", OnTheHost)
+    x = torch.randint(2, (200, 1, 4, 4), dtype=torch.uint8)  # loaders of other data are checked at each block
+    loader = BatchLoader(x, batch_size=10, shuffle=True, block_size=5)
+    trained = module.AEVB(MODEL(), SGVB(), fitting.OPTIMIZERS["adam"], schedule=fitting.HALVED)
+    metrics = Metrics(1)
+    quiet_trainer(max_epochs=2, callbacks=[metrics, Refuse()]).fit(trained, loader)
+    assert graphs.captured == 1
+    assert trained.samples_seen == metrics.every.last == 400
 
 
 def test_an_epochs_last_block_has_a_graph_of_its_own(graphs: EmulatedGraphs) -> None:

@@ -48,6 +48,7 @@ class Checkpoint(Checked, pl.Callback):
 
     def save(self, trainer: pl.Trainer, module: AEVB) -> None:
         """Write `last.ckpt` now."""
+        module.readings.settle()  # what they log is counted in the checkpoint
         trainer.save_checkpoint(self.last)
         self.every.last = module.samples_seen
         self.saved_time = time.monotonic()

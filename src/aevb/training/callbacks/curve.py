@@ -50,6 +50,7 @@ class Curve(Periodic):
         self.data = {split: examples(trainer, module, split, self.datapoints) for split in splits(trainer)}
 
     def act(self, trainer: pl.Trainer, module: AEVB) -> None:
+        module.readings.settle()
         if trainer.is_global_zero:
             with module.averaged.in_place():
                 log_metrics(trainer, self.measure(module), module.samples_seen)

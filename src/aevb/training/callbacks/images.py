@@ -67,6 +67,7 @@ class Images(Periodic):
 
     @torch.no_grad()
     def act(self, trainer: pl.Trainer, module: AEVB) -> None:
+        module.readings.settle()
         if not trainer.is_global_zero:
             return
         self.folder.mkdir(exist_ok=True)

@@ -43,11 +43,14 @@ class Metrics(Periodic):
         super().on_train_batch_end(trainer, module, outputs, batch, batch_idx)
 
     def act(self, trainer: pl.Trainer, module: AEVB) -> None:
-        """Log the means since the last call."""
-        means = (torch.stack(list(self.sums.values())) / self.steps).tolist()
-        metrics = over_members({f"train/{name}": mean for name, mean in zip(self.sums, means, strict=True)})
-        metrics["train/images_per_second"] = self.throughput.measure(module)
-        log_metrics(trainer, metrics, module.samples_seen)
+        """Log the means since the last call, as soon as they are known."""
+        names, samples, rate = list(self.sums), module.samples_seen, self.throughput.measure(module)
+
+        def log(means: Tensor) -> None:
+            metrics = over_members({f"train/{name}": mean for name, mean in zip(names, means.tolist(), strict=True)})
+            log_metrics(trainer, metrics | {"train/images_per_second": rate}, samples)
+
+        module.readings.add(torch.stack(list(self.sums.values())) / self.steps, log)
         self.sums, self.steps = {}, 0
         self.throughput.start(module)
 

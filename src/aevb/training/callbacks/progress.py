@@ -50,6 +50,7 @@ class Progress(Checked, pl.Callback):
         since = time.monotonic() - self.shown_time
         if not trainer.is_global_zero or since < (0.25 if self.bar else self.every_seconds):
             return
+        module.readings.settle()
         found = over_members({"elbo": outputs["elbo"].mean(0).tolist()})
         self.elbo = f"elbo {value_and_error(found, 'elbo', two_decimals)}"
         status = self.status(trainer, module)

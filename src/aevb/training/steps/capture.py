@@ -177,7 +177,7 @@ class Captured(StepRunner):
     def __init__(self, step: TrainingStep, fallback: StepRunner, graphs: Graphs) -> None:
         super().__init__(step)
         self.fallback, self.graphs = fallback, graphs
-        self.learning_rates = rate_tensors(step)
+        self.learning_rates, self.rates = rate_tensors(step), step.learning_rates()
         self.optimizer = self.capturable()
         self.settings: tuple[Any, ...] = ()
         self.runs: dict[tuple[Any, ...], Run] = {}
@@ -190,6 +190,8 @@ class Captured(StepRunner):
     def run(self, block: Inputs, samples_seen: int, batch_size: int) -> Metrics:
         found: list[Metrics] = []
         done, total = 0, len(block[0])
+        if not self.failed:
+            self.follow_settings()
         with unvalidated_distributions():
             while not self.failed and done < total:
                 taken = tuple(part[done : done + STEPS] for part in block)
@@ -205,23 +207,25 @@ class Captured(StepRunner):
 
     def attempt(self, block: Inputs, samples_seen: int, batch_size: int) -> Metrics | None:
         """Take the steps of minibatches; None: they cannot be captured, and none has been taken."""
-        self.follow_settings()
         run = self.run_of(block, batch_size)
         run.fill(block, samples_seen)
-        for tensor, rate in zip(self.learning_rates, self.step.learning_rates(), strict=True):
-            tensor.fill_(rate)
         if run.graph is not None:
             return run.replay()
         return self.capture(run) if run.launched else self.launch(run)
 
     def follow_settings(self) -> None:
-        """Forget all graphs if a setting has changed since the last block."""
+        """Forget all graphs if a setting has changed since the last block, and set the learning rates."""
         self.move_counters(self.step.module.device)
         settings = self.step.settings()
         if settings != self.settings:
             self.settings = settings
             self.runs.clear()
             self.optimizer = self.capturable()
+        rates = self.step.learning_rates()
+        for tensor, rate, before in zip(self.learning_rates, rates, self.rates, strict=True):
+            if rate != before:
+                tensor.fill_(rate)
+        self.rates = rates
 
     def capturable(self) -> Optimizer:
         """The optimizer in a form that can be captured."""
@@ -252,6 +256,7 @@ class Captured(StepRunner):
         with self.graphs.warm_up():
             metrics = run.launch()
         run.launched = True
+        self.move_counters(self.step.module.device)
         settings = self.step.settings()  # the optimizer's state exists now
         if settings[0] != self.settings[0]:
             self.fail("an attribute of the model or the objective changes in each step")

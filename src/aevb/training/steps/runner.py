@@ -38,7 +38,7 @@ class TrainingStep:
     """
 
     def __init__(self, module: pl.LightningModule, p: Any, q: Any, objective: Objective, number: int = 0) -> None:
-        self.module, self.trainer = module, module.trainer
+        self.module, self.trainer, self.number = module, module.trainer, number
         self.log_level = logging.DEBUG if number else logging.INFO
         """Of what holds for all members of a run, and is said of the first."""
         self.p, self.q, self.objective = p, q, objective
@@ -75,10 +75,11 @@ class TrainingStep:
         return estimate.metrics()
 
     def count_updates(self, minibatches: int) -> None:
-        """Count the optimizer steps of `bare` for each minibatch in Lightning's progress."""
-        for _ in range(minibatches * self.updates):
-            self.lightning_optimizer._on_before_step()
-            self.lightning_optimizer._on_after_step()
+        """Count the optimizer steps of `bare` for each minibatch in Lightning's progress; of members those of one."""
+        if self.number == 0:
+            progress = self.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
+            progress.total.increment_by(minibatches * self.updates)
+            progress.current.increment_by(minibatches * self.updates)
 
     def learning_rates(self) -> list[float]:
         """The learning rate of each group of parameters."""
