@@ -1,4 +1,4 @@
-"""A small model, and a trainer that says and writes nothing."""
+"""A small model, a trainer that says and writes nothing, and the choices of the paper."""
 
 from collections.abc import Callable
 from functools import partial
@@ -11,6 +11,9 @@ from aevb.networks import Backbone, MLPDecoder, MLPEncoder
 from aevb.posteriors import DiagonalGaussian, RecognitionHead
 from aevb.priors import Prior, StandardNormal
 from aevb.vae import VAE, GenerativeModel, RecognitionModel
+
+PAPER = ["model=bernoulli", "model.latent_dim=2", "optimizer=adagrad"]
+"""The paper's model and optimizer in place of those of `data=digits`."""
 
 
 def small_model(

@@ -210,9 +210,17 @@ def manifold_points(size: int) -> Tensor:
 
 
 def manifold(
-    means: Tensor, shape: Sequence[int], caption: str, low: float = 0.0, high: float = 1.0
+    means: Tensor,
+    shape: Sequence[int],
+    caption: str,
+    low: float = 0.0,
+    high: float = 1.0,
+    names: tuple[str, str] = ("$z_1$", "$z_2$"),
 ) -> Image.Image | Figure:
-    """Means of p(x|z) (size², C, H, W) at `manifold_points`; of vectors, a map of z for each of 16 dimensions."""
+    """Means of p(x|z) (size², C, H, W) at `manifold_points` of a plane with axes `names`.
+
+    Of vectors, a map of the plane for each of 16 dimensions.
+    """
     size = math.isqrt(len(means))
     if is_image(shape):
         return show([("", row) for row in means.split(size)], shape, caption, low, high)
@@ -229,8 +237,8 @@ def manifold(
             continue
         axes.imshow(values[number], interpolation="nearest")
         axes.set_title(f"$x_{{{number * per_value}}}$", fontsize="medium")
-    figure.supxlabel("$z_1$", fontsize="medium")
-    figure.supylabel("$z_2$", fontsize="medium")
+    figure.supxlabel(names[0], fontsize="medium")
+    figure.supylabel(names[1], fontsize="medium")
     figure.suptitle(caption, fontsize="medium")
     return figure
 

@@ -23,6 +23,8 @@ from aevb.estimators import ImportanceSampling
 from aevb.runs.folder import RunFolder
 from aevb.runs.load import load_run
 
+from ..small import PAPER
+
 CONF = str(Path(__file__).parents[2] / "conf")
 
 
@@ -42,7 +44,7 @@ def make_run(folder: Path, *overrides: str) -> RunFolder:
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory) -> RunFolder:
-    return make_run(tmp_path_factory.mktemp("trained") / "run")
+    return make_run(tmp_path_factory.mktemp("trained") / "run", *PAPER)
 
 
 @pytest.fixture

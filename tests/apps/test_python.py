@@ -172,7 +172,7 @@ def test_train_leaves_the_run_folder_of_the_program(run_train, tmp_path, monkeyp
     config = aevb.compose(settings)
     path = aevb.train(config)
     assert path.parts[-3] == "outputs"
-    assert path.name.endswith("-digits-bernoulli")
+    assert path.name.endswith("-digits-continuous_bernoulli")
     folder = RunFolder(path)
     assert folder.status()["results"] == expected.status()["results"]
     assert equal(aevb.load_run(path), aevb.load_run(expected.path))

@@ -97,12 +97,12 @@ def test_command_of_the_readme_runs(run_train, overrides):
 def test_python_of_the_readme_runs(run_train, capsys):
     folder, _ = run_train("max_samples=300", "logger=none")
     (code,) = re.findall(r"```python\n(import aevb.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    code = code.replace("outputs/<date>/<time>-digits-bernoulli", str(folder.path))
+    code = code.replace("outputs/<date>/<time>-digits-continuous_bernoulli", str(folder.path))
     code = code.replace("log_marginal(x, 1000)", "log_marginal(x, 10)")
     names: dict[str, object] = {}
     exec(code, names)
     assert names["x"].shape == (16, 1, 8, 8)
-    assert names["z"].shape == (16, 2)
+    assert names["z"].shape == (16, 8)
     assert capsys.readouterr().out.count("tensor(") == 2
 
 
@@ -144,7 +144,7 @@ class Reader:
     def filled_in(self, line: str) -> str:
         """The line with the names of the folders that are there."""
         for pattern, glob in {
-            r"outputs/<date>/<time>-digits-bernoulli": "outputs/2*/*-digits-bernoulli",
+            r"outputs/<date>/<time>-digits-continuous_bernoulli": "outputs/2*/*-digits-continuous_bernoulli",
             r"outputs/sweeps/<name>": "outputs/sweeps/*",
         }.items():
             if pattern in line:
@@ -169,7 +169,7 @@ def test_readme_is_one_story(tmp_path):
     out, err = process.communicate(timeout=100)
     assert process.returncode == 130
     assert "Traceback" not in out + err
-    (path,) = tmp_path.glob("outputs/2*/*-digits-bernoulli")
+    (path,) = tmp_path.glob("outputs/2*/*-digits-continuous_bernoulli")
     folder = RunFolder(path)
     assert err.splitlines()[-1].endswith(f"continue with: {reader.filled_in(resume)}")
     interrupted = folder.status()

@@ -4,6 +4,8 @@ import re
 
 import numpy as np
 
+from ..small import PAPER
+
 SHORT = ["model.encoder.hidden=[16]", "model.decoder.hidden=[16]", "logger=none"]
 
 
@@ -14,7 +16,7 @@ def test_pictures_are_named_only_where_there_are_some(run_train, capsys):
 
 
 def test_active_units_are_counted(run_train, capsys):
-    run_train(*SHORT, "model.initialization=xavier", "callbacks.images.manifold_size=3", "max_samples=6000")
+    run_train(*SHORT, *PAPER, "model.initialization=xavier", "callbacks.images.manifold_size=3", "max_samples=6000")
     out = capsys.readouterr().out
     assert re.search(r"active units +2 of 2 latent variables\n", out)
     assert "  pictures  " in out

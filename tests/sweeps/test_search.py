@@ -77,7 +77,7 @@ def pruning(storage):
     ]
 
 
-@pytest.mark.parametrize(("others", "state"), [(0.0, "pruned"), (-1000.0, "finished")])
+@pytest.mark.parametrize(("others", "state"), [(1000.0, "pruned"), (-1000.0, "finished")])
 def test_trial_behind_the_others_is_pruned(run_train, storage, others, state):
     continue_study(storage, "s", "maximize", 6, FIRST)
     study = load(storage)

@@ -5,12 +5,14 @@ import sys
 import numpy as np
 import pytest
 import torch
+from scipy.stats import norm
 from sklearn.decomposition import PCA
 from sklearn.metrics import silhouette_score
 
+from aevb import plots
 from aevb.errors import ConfigError
 from aevb.tasks import Latents
-from aevb.tasks.projection import by_umap, scatter_of_means
+from aevb.tasks.projection import by_umap, plane_of_means, scatter_of_means
 
 from .known import collapsed_model, normal_data, run
 
@@ -36,6 +38,35 @@ def test_principal_components_are_those_of_scikit_learn():
     drawn = np.asarray(axes.collections[-1].get_offsets())
     np.testing.assert_allclose(np.abs(drawn), np.abs(pca.transform(means.numpy())), atol=1e-3)
     assert f"({100 * pca.explained_variance_ratio_.sum():.0f} % of" in axes.get_title()
+
+
+def test_plane_has_the_quantiles_of_the_principal_components_of_scikit_learn():
+    means, _ = clusters()
+    pca = PCA().fit(means.numpy())
+    z, words = plane_of_means(means, 5)
+    found = pca.transform(z.numpy())
+    expected = norm.ppf((np.arange(5) + 0.5) / 5)[None] * np.sqrt(pca.explained_variance_[:2] * 89 / 90)[:, None]
+    first, second = np.abs(found[:, 0].reshape(5, 5)), np.abs(found[:, 1].reshape(5, 5))
+    np.testing.assert_allclose(first, np.abs(expected[0])[None].repeat(5, 0), atol=1e-3)
+    np.testing.assert_allclose(second, np.abs(expected[1])[:, None].repeat(5, 1), atol=1e-3)
+    np.testing.assert_allclose(found[:, 2:], 0, atol=1e-3)
+    assert f"({100 * pca.explained_variance_ratio_[:2].sum():.0f} % of" in words
+
+
+def test_plane_is_drawn_where_the_means_are():
+    """Right of the grid is right of the scatter, top is top."""
+    means, _ = clusters()
+    z, _ = plane_of_means(means, 5)
+    axes, *_ = scatter_of_means(torch.cat([means, z[[4, 24]]]), None, "means", "").axes
+    drawn = np.asarray(axes.collections[-1].get_offsets())
+    (right, top), (_, bottom) = drawn[-2:]
+    assert right > 0
+    assert top > bottom
+
+
+def test_plane_of_two_dimensions_is_that_of_the_prior_and_of_a_line_there_is_none():
+    torch.testing.assert_close(plane_of_means(torch.randn(7, 2), 4)[0], plots.manifold_points(4))
+    assert plane_of_means(torch.randn(1, 3), 4) is None
 
 
 @pytest.mark.slow

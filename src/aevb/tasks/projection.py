@@ -34,6 +34,26 @@ def scatter_of_means(
     return plots.latent_scatter((means - centre) @ directions.T, labels, caption, ("component 1", "component 2"))
 
 
+def plane_of_means(means: Tensor, size: int) -> tuple[Tensor, str] | None:
+    """A grid in the plane that `scatter_of_means` draws: z = m + Σ_k s_k t_k v_k, with t of `plots.manifold_points`.
+
+    m is the mean of the means (N, latent_dim) of q(z|x), v_1 and v_2 are their first two principal directions, and s_k
+    the standard deviations along them: the grid's quantiles are those of a Gaussian fitted to the means in this plane.
+    Of two latent variables z = t, quantiles of N(0, I), as in figure 4 of Kingma & Welling (2013).
+
+    Shapes: → z (size², latent_dim), and the plane in words; None where the means lie on a line.
+    """
+    t = plots.manifold_points(size).to(means)
+    if means.shape[1] == 2:
+        return t, "the plane of z"
+    centre, directions, share = principal_axes(means, 2)
+    if len(directions) < 2:
+        return None
+    scales = ((means - centre) @ directions.T).std(0, correction=0)
+    words = f"the first two principal components of the means of q(z|x) ({100 * float(share):.0f} % of their variance)"
+    return centre + (t * scales) @ directions, words
+
+
 def by_umap(means: Tensor) -> Tensor:
     """Means (N, latent_dim) in the plane of UMAP, (N, 2)."""
     try:

@@ -230,9 +230,9 @@ def test_job_of_a_sweep_is_a_run_of_the_sweeps_group_and_stays_it(run_train, tmp
     assert (run.run_group, run.display_name, run.job_type) == ("widths", "data.batch_size=50,seed=1", "train")
     assert run.run_id == folder.status()["id"]
     config = config_of(folder.path)
-    assert config["model"]["likelihood"] == "bernoulli"
-    assert config["model"]["latent_dim"] == 2
-    assert (config["objective"], config["optimizer"], config["resumed_after"]) == ("sgvb", "adagrad", None)
+    assert config["model"]["likelihood"] == "continuous_bernoulli"
+    assert config["model"]["latent_dim"] == 8
+    assert (config["objective"], config["optimizer"], config["resumed_after"]) == ("sgvb", "adam", None)
     assert exit_code(folder.path) == 0
 
     put_away(folder, tmp_path / "first")

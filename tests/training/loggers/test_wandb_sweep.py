@@ -72,5 +72,5 @@ def test_the_sweep_of_the_docs_gives_commands_that_compose():
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         config = compose("train", [*command[3:], "paths.run=run"])
     validate(config, "train")
-    assert (config.model.latent_dim, config.optimizer.lr, config.max_samples) == (2, 0.005, 200_000)
+    assert (config.model.latent_dim, config.optimizer.lr, config.max_samples) == (2, 0.0003, 200_000)
     assert sweep["metric"] == {"name": config.metric, "goal": "maximize"}

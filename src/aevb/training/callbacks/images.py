@@ -14,10 +14,11 @@ from torch import Tensor
 
 from aevb import plots
 from aevb.data import CSV, Split
+from aevb.distributions.chain import Chain
 from aevb.estimators.runner import rows_at_once
 from aevb.networks import condition_shape_of
 from aevb.tasks.base import encoded_means
-from aevb.tasks.projection import scatter_of_means
+from aevb.tasks.projection import plane_of_means, scatter_of_means
 from aevb.training.callbacks.periodic import Every, Periodic
 from aevb.training.examples import NAMES, examples, splits
 from aevb.training.loggers.guarded import GuardedLogger, log_image
@@ -31,10 +32,10 @@ class Images(Periodic):
     `samples` and `samples_drawn` show means of p(x|z), and draws, for z from the prior. `reconstructions` shows
     always the same test images above their reconstructions (validation images without a data module of `aevb`).
     `latents` shows the means of q(z|x), by two principal components where z has more dimensions, coloured by label
-    where labels exist. For two latents, `manifold` shows the means of p(x|z) on the grid of figure 4 of the paper,
-    unless the model takes a condition or z is constrained. The samples of a conditional model have a row for each
-    condition where there are few, such as labels, and a column for each z; otherwise they have the conditions of fixed
-    datapoints.
+    where labels exist. `manifold` shows the means of p(x|z) over the same plane, for two latents on the grid of
+    figure 4 of the paper, unless the model takes a condition, z is constrained, or it has several layers or steps. The
+    samples of a conditional model have a row for each condition where there are few, such as labels, and a column for
+    each z; otherwise they have the conditions of fixed datapoints.
 
     Of a table (`aevb.data.CSV`), draws from the model are written in the units of its columns, too:
     `<folder>/<samples>_samples.csv`.
@@ -112,14 +113,19 @@ class Images(Periodic):
         pairs = plots.paired(("data", "reconstruction"), plots.reduced(x), reconstructions)
         caption = f"{NAMES[split]} and means of p(x|z), z ~ q(z|x), {after}"
         yield "reconstructions", plots.show(pairs, shape, caption, low, high)
-        if vae.p.latent_dim == 2 and c is None and vae.p.prior.support == "real":
-            means = decoded(plots.manifold_points(self.manifold_size).to(module.device))
-            caption = f"means of p(x|z) over the plane of z, {after}"
-            yield "manifold", plots.manifold(means, shape, caption, low, high)
-        if vae.p.latent_dim >= 2:
-            data = examples(trainer, module, split, 5000)
-            what, where = f"means of q(z|x{given})", f"{NAMES[split]}, {after}"
-            yield "latents", scatter_of_means(encoded_means(vae, data), data.y, what, where)
+        if vae.p.latent_dim < 2:
+            return
+        data = examples(trainer, module, split, 5000)
+        means = encoded_means(vae, data)
+        is_plain = vae.p.prior.support == "real" and c is None and not isinstance(vae.p.prior(), Chain)
+        plane = plane_of_means(means, self.manifold_size) if is_plain else None
+        if plane is not None:
+            points, over = plane
+            names = ("$z_1$", "$z_2$") if vae.p.latent_dim == 2 else ("component 1", "component 2")
+            caption = f"means of p(x|z) over {over}, {after}"
+            yield "manifold", plots.manifold(decoded(points), shape, caption, low, high, names)
+        what, where = f"means of q(z|x{given})", f"{NAMES[split]}, {after}"
+        yield "latents", scatter_of_means(means, data.y, what, where)
 
     def samples(self, trainer: pl.Trainer, module: AEVB) -> tuple[list[str], int, Tensor, Tensor | None]:
         """Titles of rows, the length of a row, draws z ~ p(z), (N, latent_dim), and their conditions, if any."""
