@@ -3,6 +3,8 @@
 import re
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NoReturn
 
 UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -39,6 +41,15 @@ class ConfigError(ValueError):
 
     def __str__(self) -> str:
         return one_line(super().__str__())
+
+
+@contextmanager
+def extra(name: str, what: str) -> Iterator[None]:
+    """Imports within this context are of an extra: where it is not installed, a `ConfigError` says how to get it."""
+    try:
+        yield
+    except ImportError as error:
+        raise ConfigError(f"{what} is an extra; install it with: pip install 'aevb[{name}]'") from error
 
 
 class OtherRunError(ConfigError):

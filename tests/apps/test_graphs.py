@@ -70,5 +70,5 @@ def test_posterior_without_moments_has_no_encoder(tmp_path):
 
 def test_missing_extra_is_one_line(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(ConfigError, match=r"^formats=\[onnx\] needs extras; install them with: pip install"):
+    with pytest.raises(ConfigError, match=r"^formats=\[onnx\] is an extra; install it with: pip install"):
         write_graphs(small_model((1, 2, 2)), tmp_path, ["onnx"])

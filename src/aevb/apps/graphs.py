@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from aevb.distributions.moments import closed_moment
-from aevb.errors import ConfigError, first_line
+from aevb.errors import ConfigError, extra, first_line
 from aevb.vae import VAE
 
 TOLERANCE = 1e-5
@@ -73,11 +73,9 @@ def write_graphs(vae: VAE, folder: Path, formats: Sequence[str]) -> list[str]:
 
 def write_onnx(program: Any, arguments: Sequence[Tensor], expected: Any, path: Path) -> None:
     """Write a graph as ONNX, and compare its outputs with those of the model."""
-    try:
-        import onnxruntime  # an extra
+    with extra("onnx", "formats=[onnx]"):
+        import onnxruntime
         import onnxscript  # noqa: F401 - torch.onnx needs it
-    except ImportError as error:
-        raise ConfigError("formats=[onnx] needs extras; install them with: pip install 'aevb[onnx]'") from error
     torch.onnx.export(program, f=str(path), external_data=False, verbose=False)
     session = onnxruntime.InferenceSession(path.read_bytes(), providers=["CPUExecutionProvider"])
     names = [node.name for node in session.get_inputs()]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from aevb.data.own import OwnDataModule, dense
-from aevb.errors import ConfigError, first_line
+from aevb.errors import extra, first_line
 
 
 class AnnData(OwnDataModule):
@@ -33,10 +33,8 @@ class AnnData(OwnDataModule):
         """Names of the labels."""
 
     def arrays(self) -> Mapping[str, np.ndarray]:
-        try:
-            import anndata  # an extra, with pandas and h5py
-        except ImportError as error:
-            raise ConfigError("data: data=anndata needs a library: pip install anndata") from error
+        with extra("anndata", "data=anndata"):
+            import anndata
         try:
             table = anndata.read_h5ad(self.path)
         except Exception as error:  # what the library raises is not documented

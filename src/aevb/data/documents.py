@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from aevb.data.module import InMemoryDataModule, Split, Splits, split_at_random
-from aevb.errors import ConfigError
+from aevb.errors import extra
 
 
 class Documents(InMemoryDataModule):
@@ -30,13 +30,7 @@ class Documents(InMemoryDataModule):
 
 
 def reuters() -> Any:
-    """The module of lda that reads the articles.
-
-    Raises:
-        ConfigError: lda is not installed.
-    """
-    try:
-        import lda.datasets  # an extra
-    except ImportError as error:
-        raise ConfigError("data=documents is an extra; install it with: pip install 'aevb[documents]'") from error
+    """The module of lda that reads the articles."""
+    with extra("documents", "data=documents"):
+        import lda.datasets
     return lda.datasets

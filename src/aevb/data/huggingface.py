@@ -9,7 +9,7 @@ import numpy as np
 
 from aevb.data.folder import COLOUR, upright
 from aevb.data.own import OwnDataModule
-from aevb.errors import ConfigError, first_line
+from aevb.errors import ConfigError, extra, first_line
 from aevb.types import AtLeastTwo
 
 PARTS = {"_train": ("train",), "_val": ("validation", "valid", "val", "dev"), "_test": ("test",)}
@@ -74,10 +74,8 @@ class HuggingFace(OwnDataModule):
 
     def _loaded(self) -> Mapping[str, Any]:
         """The splits by their names."""
-        try:
-            import datasets  # an extra, with pandas and pyarrow
-        except ImportError as error:
-            raise ConfigError("data: data=huggingface needs a library: pip install datasets") from error
+        with extra("huggingface", "data=huggingface"):
+            import datasets
         folder = Path(self.name_or_folder).expanduser()
         try:
             if (folder / "dataset_dict.json").exists():

@@ -12,7 +12,7 @@ import torch
 
 from aevb.data.binarization import generator
 from aevb.data.module import InMemoryDataModule, Split, Splits
-from aevb.errors import ConfigError, first_line
+from aevb.errors import ConfigError, extra, first_line
 from aevb.files import atomic_write, read_file
 from aevb.types import Count
 
@@ -116,10 +116,8 @@ def windows(section: np.ndarray, bars: int) -> list[np.ndarray]:
 
 def sections_of(collection: str) -> list[tuple[int, list[int]]]:
     """The sections of consecutive bars of each piece of a collection: the number of the piece, and tokens."""
-    try:
-        from music21 import corpus  # an extra, slow to import
-    except ImportError as error:
-        raise ConfigError("data: data=melodies needs a library, to read the notes once: pip install music21") from error
+    with extra("music", "data=melodies, whose notes are read once,"):
+        from music21 import corpus  # takes seconds
     paths, found = corpus.getComposer(collection), []
     log.info("reading %d pieces of %s from music21's corpus, some minutes", len(paths), collection)
     for number, path in enumerate(sorted(map(str, paths))):

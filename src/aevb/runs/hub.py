@@ -4,12 +4,10 @@ import shutil
 from pathlib import Path
 from typing import Any, Self
 
-from aevb.errors import ConfigError, first_line
+from aevb.errors import ConfigError, extra, first_line
 
-try:
+with extra("hub", "the Hugging Face hub"):
     from huggingface_hub import PyTorchModelHubMixin, snapshot_download
-except ImportError as error:
-    raise ConfigError("the Hugging Face hub is an extra; install it with: pip install 'aevb[hub]'") from error
 
 
 class HubModel(PyTorchModelHubMixin):

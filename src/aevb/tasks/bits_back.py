@@ -14,7 +14,7 @@ from torch.distributions import Distribution, Normal, constraints
 from aevb.distributions.chain import Chain
 from aevb.distributions.kl import distribution_name, factorized
 from aevb.distributions.levels import Levels
-from aevb.errors import ConfigError
+from aevb.errors import extra
 from aevb.likelihoods import Bernoulli
 from aevb.networks import FirstLayer
 from aevb.posteriors import BottomUp
@@ -75,10 +75,8 @@ class BitsBack:
     """
 
     def __init__(self, vae: VAE, levels: int, latent_bits: int) -> None:
-        try:
-            from constriction import stream  # an extra
-        except ImportError as error:
-            raise ConfigError("task=compress is an extra; install it with: pip install 'aevb[compress]'") from error
+        with extra("compress", "task=compress"):
+            from constriction import stream
         require_codable(vae, levels, latent_bits)
         self.vae, self.levels, self.bins = vae, levels, 2**latent_bits
         self.stack = stream.stack.AnsCoder

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from aevb.data.module import Split
-from aevb.errors import ConfigError, first_line
+from aevb.errors import ConfigError, extra, first_line
 from aevb.networks import Backbone, Classifier, ConvEncoder, MLPEncoder
 from aevb.plots import is_image
 from aevb.tasks.base import Task, TaskResult
@@ -133,10 +133,8 @@ def onnx_features(file: str, x: Tensor) -> Features:
     Raises:
         ConfigError: the extra is missing, or the file cannot be read, or does not take such data.
     """
-    try:
-        import onnxruntime  # an extra
-    except ImportError as error:
-        raise ConfigError("task.features needs an extra; install it with: pip install 'aevb[onnx]'") from error
+    with extra("onnx", "task.features"):
+        import onnxruntime
     if not Path(file).is_file():
         raise ConfigError(f"task.features must be an ONNX file, got {file}")
 

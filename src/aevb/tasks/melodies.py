@@ -12,7 +12,7 @@ from torch import Tensor
 
 from aevb.data.melodies import FIRST_NOTE, HOLD, LOWEST, SILENCE, STEPS_PER_BAR, VOCABULARY
 from aevb.data.module import Split
-from aevb.errors import ConfigError
+from aevb.errors import extra
 from aevb.likelihoods import RecurrentTokens
 from aevb.tasks.base import Task, TaskResult
 from aevb.types import Size
@@ -72,10 +72,8 @@ def notes_of(melody: Tensor) -> list[Note]:
 
 def midi_file(melodies: Iterable[Tensor], beats_per_minute: int) -> bytes:
     """A MIDI file of melodies, one after the other with a bar of silence between them."""
-    try:
-        from music21 import midi, note, stream, tempo  # an extra, slow to import
-    except ImportError as error:
-        raise ConfigError("task=melodies needs a library: pip install music21") from error
+    with extra("music", "task=melodies"):
+        from music21 import midi, note, stream, tempo  # takes seconds
     score, beat = stream.Stream([tempo.MetronomeMark(number=beats_per_minute)]), STEPS_PER_BAR // 4
     for number, melody in enumerate(melodies):
         start = number * (math.ceil(len(melody) / STEPS_PER_BAR) + 1) * STEPS_PER_BAR

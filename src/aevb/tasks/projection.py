@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from aevb import plots
-from aevb.errors import ConfigError
+from aevb.errors import extra
 from aevb.tasks.base import principal_axes
 
 Projection = Literal["pca", "umap"]
@@ -56,10 +56,8 @@ def plane_of_means(means: Tensor, size: int) -> tuple[Tensor, str] | None:
 
 def by_umap(means: Tensor) -> Tensor:
     """Means (N, latent_dim) in the plane of UMAP, (N, 2)."""
-    try:
-        from umap import UMAP  # an extra, which takes seconds to import
-    except ImportError as error:
-        raise ConfigError("task.projection=umap is an extra; install it with: pip install 'aevb[umap]'") from error
+    with extra("umap", "task.projection=umap"):
+        from umap import UMAP  # takes seconds
     if len(means) < FEWEST:
         raise ValueError(f"limit must be at least {FEWEST} for task.projection=umap, got {len(means)}")
     model = UMAP(n_neighbors=min(15, len(means) - 1), random_state=0, n_jobs=1)  # only one thread repeats itself
