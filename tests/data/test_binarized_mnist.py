@@ -12,7 +12,7 @@ def test_binarized_mnist(stand_in):
         b"".join(b" ".join(b"01"[v : v + 1] for v in image.ravel()) + b"\n" for image in x[part].astype(int))
         for part in (slice(4), slice(4, 6), slice(6, 9))
     ]
-    dm = stand_in(BinarizedMNIST, files, (6, 3), 2)
+    dm = stand_in(BinarizedMNIST, files)
     assert [len(split.x) for split in dm.splits] == [4, 2, 3]
     assert np.array_equal(torch.cat([split.x for split in dm.splits])[:, 0], x)
     assert dm.splits.train.y is None

@@ -42,7 +42,7 @@ def test_a_configuration_names_every_argument(name):
 def test_a_data_set_is_made_from_its_configuration(name):
     dm = hydra.utils.instantiate(config(name).data)
     assert dm.seed == 3
-    assert name == "digits" or "somewhere" in str(getattr(dm, "path", None) or dm.raw)
+    assert name == "digits" or "somewhere" in str(dm.folder)
     assert dm.shape == {"digits": (1, 8, 8), "mnist": (1, 28, 28), "freyface": (1, 28, 20)}[name]
 
 

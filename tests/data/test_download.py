@@ -17,9 +17,10 @@ from pathlib import Path
 
 import pytest
 
-from aevb.data import MNIST, FreyFace, mnist
+from aevb.data import MNIST, FreyFace
 from aevb.data import download as module
 from aevb.data.download import download, lock
+from aevb.data.idx import PARTS
 from aevb.errors import ConfigError, DownloadError
 
 RIGHT = b"the right bytes" * 20_000
@@ -355,10 +356,21 @@ def test_frey_face_is_downloaded_and_verified(tmp_path):
 @pytest.fixture
 def small_mnist(monkeypatch):
     """Four small files in place of MNIST's; returns them by name, packed."""
-    content = {name: f"{name}, unpacked".encode() for name in mnist.FILES}
-    known = {name: (len(file), hashlib.sha256(file).hexdigest()) for name, file in content.items()}
-    monkeypatch.setattr(mnist, "FILES", known)
+    content = {name: f"{name}, unpacked".encode() for name in PARTS}
+    monkeypatch.setattr(MNIST, "files", tuple(
+        file._replace(digest=f"sha256:{hashlib.sha256(small).hexdigest()}", max_bytes=20_000)
+        for file, small in zip(MNIST.files, content.values(), strict=True)
+    ))  # fmt: skip
     return {f"{name}.gz": gzip.compress(file) for name, file in content.items()}
+
+
+def served(monkeypatch, server: Server) -> str:
+    """Let MNIST's files be those of a server; returns the URL of their folder."""
+    url = server.url.removesuffix("file.mat")
+    monkeypatch.setattr(MNIST, "files", tuple(
+        file._replace(urls=(f"{url}{name}.gz",)) for file, name in zip(MNIST.files, PARTS, strict=True)
+    ))  # fmt: skip
+    return url
 
 
 def by_name(files: dict[str, bytes]) -> Answer:
@@ -373,15 +385,14 @@ def by_name(files: dict[str, bytes]) -> Answer:
     [
         (answer(b"", 404), "HTTP 404 Not Found"),
         (answer(b"wrong"), "not a gzip file: .*"),
-        (answer(gzip.compress(b"wrong")), "not the published file, its SHA-256 differs"),
-        (answer(gzip.compress(bytes(10**7))), "not the published file, its SHA-256 differs"),
+        (answer(gzip.compress(b"wrong")), "not the published file, its SHA256 differs"),
+        (answer(gzip.compress(bytes(10**7))), "not the published file, its SHA256 differs"),
     ],
     ids=["404", "wrong", "other", "bomb"],
 )
 def test_failed_mnist_download_gives_the_remedy_in_one_line(tmp_path, monkeypatch, small_mnist, bad, reason):
     with serving(bad) as server:
-        url = server.url.removesuffix("file.mat")
-        monkeypatch.setattr(mnist, "URLS", [url])
+        url = served(monkeypatch, server)
         with pytest.raises(DownloadError) as error:
             MNIST(root=tmp_path / "data").prepare_data()
         assert server.requests == 1
@@ -396,15 +407,13 @@ def test_failed_mnist_download_gives_the_remedy_in_one_line(tmp_path, monkeypatc
 
 def test_mnist_is_downloaded_and_unpacked(tmp_path, monkeypatch, small_mnist):
     with serving(by_name(small_mnist)) as server:
-        monkeypatch.setattr(mnist, "URLS", [server.url.removesuffix("file.mat")])
+        served(monkeypatch, server)
         MNIST(root=tmp_path).prepare_data()
         assert server.requests == 4
         MNIST(root=tmp_path).prepare_data()
         assert server.requests == 4
     raw = tmp_path / "MNIST" / "raw"
-    assert {path.name: path.read_text() for path in raw.iterdir()} == {
-        name: f"{name}, unpacked" for name in mnist.FILES
-    }
+    assert {path.name: path.read_text() for path in raw.iterdir()} == {name: f"{name}, unpacked" for name in PARTS}
     assert [path.name for path in tmp_path.iterdir()] == ["MNIST"]
 
 

@@ -43,7 +43,7 @@ def test_another_file_gets_one_line(tmp_path, content):
     path = tmp_path / "JSB/jsb-chorales-quarter.json"
     path.parent.mkdir()
     path.write_bytes(content)
-    reason = "not the published chorales, their SHA-256 differs"
+    reason = "not the published file, its SHA256 differs"
     message = f"data: cannot read {path} ({reason}); delete it to have it downloaded again"
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         JSB(root=tmp_path).setup()

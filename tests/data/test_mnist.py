@@ -53,6 +53,6 @@ def test_damaged_mnist_gets_one_line(tmp_path, damage):
     file.unlink()
     if damage != "missing":
         file.write_bytes({"truncated": content[:5000], "empty": b"", "wrong": b"<html>" * 1000}[damage])
-    start = re.escape(f"data: cannot read MNIST from {tmp_path}/MNIST/raw (")
-    with pytest.raises(ValueError, match=rf"^{start}.+\); delete the files there to have them downloaded again$"):
+    start = re.escape(f"data: cannot read {file} (")
+    with pytest.raises(ValueError, match=rf"^{start}.+\); delete it to have it downloaded again$"):
         MNIST(root=tmp_path).setup()

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from aevb.data.module import Split
+from aevb.data.module import Splits
 from aevb.data.published import File, PublishedDataModule, images
 
 URL = "http://www.cs.toronto.edu/~larocheh/public/datasets/binarized_mnist/"
@@ -18,10 +18,8 @@ class BinarizedMNIST(PublishedDataModule):
     Murray (2008); digests of TensorFlow Datasets.
     """
 
-    sizes = (60_000, 10_000)
-    num_val = 10_000
     files = tuple(
-        File(f"binarized_mnist_{part}.amat", f"{URL}binarized_mnist_{part}.amat", f"sha256:{digest}", max_bytes)
+        File(f"binarized_mnist_{part}.amat", (f"{URL}binarized_mnist_{part}.amat",), f"sha256:{digest}", max_bytes)
         for part, digest, max_bytes in (
             ("train", "ad693b29f94c14277b095f5238ddefbbdaaae0939789dd2f4f0205278cee3e4d", 78_400_000),
             ("valid", "1de3d397c40fe8eeb33dafd4099a1f665ec01e96d9be234aaeeac8a34930e2e2", 15_680_000),
@@ -29,9 +27,7 @@ class BinarizedMNIST(PublishedDataModule):
         )
     )
 
-    def read(self, content: dict[str, bytes]) -> tuple[Split, Split]:
+    def read(self, content: dict[str, bytes]) -> Splits:
         # Each value is the digit 0 or 1 and a space, or the end of a line.
-        train, val, test = (
-            (np.frombuffer(text, np.uint8)[::2] == ord("1")).reshape(-1, 28, 28) for text in content.values()
-        )
-        return images(np.concatenate([train, val])), images(test)
+        values = (np.frombuffer(text, np.uint8)[::2] == ord("1") for text in content.values())
+        return Splits(*(images(x.reshape(-1, 28, 28)) for x in values))

@@ -4,7 +4,6 @@ import hashlib
 import os
 import zlib
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
@@ -12,10 +11,8 @@ import torch
 from annotated_types import Interval
 from torch import Tensor
 
-from aevb.data.download import download
-from aevb.data.module import InMemoryDataModule, Split, Splits, split_at_random
-from aevb.errors import ConfigError
-from aevb.files import read_file
+from aevb.data.module import Split, Splits, split_at_random
+from aevb.data.published import File, PublishedDataModule
 from aevb.types import Count
 
 SIZE = 1965 * 560
@@ -29,7 +26,15 @@ URLS = (
 )
 
 
-class FreyFace(InMemoryDataModule):
+class FreyFaceFile(File):
+    """A file with the published pixels; the servers have it in several versions of MATLAB's format."""
+
+    def verified(self, content: bytes) -> bytes:
+        frames(content)
+        return content
+
+
+class FreyFace(PublishedDataModule):
     """1965 grey 28×20 frames of Brendan Frey's face, unlabelled: 1565 for training, 200 each for validation and test.
 
     The split is random by `split_seed`. The file `<root>/FreyFace/frey_rawface.mat` is downloaded if it is missing
@@ -43,27 +48,15 @@ class FreyFace(InMemoryDataModule):
         kwargs: See `InMemoryDataModule`.
     """
 
+    subfolder = "FreyFace"
+
     def __init__(self, root: str | os.PathLike[str], urls: Sequence[str] = URLS, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.path = Path(root).expanduser() / "FreyFace" / "frey_rawface.mat"
-        self.urls = list(urls)
+        super().__init__(root, **kwargs)
+        self.files = (FreyFaceFile("frey_rawface.mat", tuple(urls), PIXELS_SHA256, MAX_BYTES),)
 
-    def prepare_data(self) -> None:
-        """Download the file if it is missing."""
-        download(self.urls, self.path, accept=verified, max_bytes=MAX_BYTES)
-
-    def load(self) -> Splits:
-        """Read and verify the file."""
-        return split_at_random(Split(self.read()), 200, 200, self.split_seed)
-
-    def read(self) -> Tensor:
-        """The frames (1965, 1, 28, 20), uint8, in the order of the video."""
-        try:
-            return torch.from_numpy(frames(read_file(self.path, None, MAX_BYTES)))
-        except ValueError as error:
-            raise ConfigError(
-                f"data: cannot read {self.path.absolute()} ({error}); delete it to have it downloaded again"
-            ) from error
+    def read(self, content: dict[str, bytes]) -> Splits:
+        video = torch.from_numpy(frames(*content.values()))
+        return split_at_random(Split(video), 200, 200, self.split_seed)
 
 
 class FreyFaceVideo(FreyFace):
@@ -92,9 +85,8 @@ class FreyFaceVideo(FreyFace):
         super().__init__(root, urls, **kwargs)
         self.length, self.stride = length, stride
 
-    def load(self) -> Splits:
-        """Read and verify the file, and cut windows."""
-        train, val, test = self.read().split([1565, 200, 200])
+    def read(self, content: dict[str, bytes]) -> Splits:
+        train, val, test = torch.from_numpy(frames(*content.values())).split([1565, 200, 200])
         held_out = (Split(windows(part, self.length, self.length)) for part in (val, test))
         return Splits(Split(windows(train, self.length, self.stride)), *held_out)
 
@@ -126,9 +118,3 @@ def frames(file: bytes) -> np.ndarray:
     if hashlib.sha256(pixels).hexdigest() != PIXELS_SHA256:
         raise ValueError("not the published Frey Face pixels, their SHA-256 differs")
     return np.frombuffer(pixels, np.uint8).reshape(1965, 1, 28, 20).copy()
-
-
-def verified(file: bytes) -> bytes:
-    """The file itself; raises a ValueError unless it has the published pixels."""
-    frames(file)
-    return file

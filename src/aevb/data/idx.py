@@ -4,11 +4,11 @@ import gzip
 import io
 import os
 import zipfile
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import numpy as np
 
-from aevb.data.module import Split
+from aevb.data.module import Splits
 from aevb.data.published import File, PublishedDataModule, images
 
 Subset = Literal["balanced", "byclass", "bymerge", "digits", "letters", "mnist"]
@@ -19,7 +19,7 @@ PARTS = tuple(f"{part}-{what}" for part in ("train", "t10k") for what in ("image
 def packed(url: str, *sha256: str) -> tuple[File, ...]:
     """The four files of a data set, packed, by the URL of their folder."""
     return tuple(
-        File(f"raw/{part}.gz", f"{url}{part}.gz", f"sha256:{digest}", 32_000_000)
+        File(f"raw/{part}.gz", (f"{url}{part}.gz",), f"sha256:{digest}", 32_000_000)
         for part, digest in zip(PARTS, sha256, strict=True)
     )
 
@@ -32,8 +32,6 @@ class FashionMNIST(PublishedDataModule):
     Source: Xiao, Rasul and Vollgraf, Fashion-MNIST (2017), arXiv 1708.07747; digests of TensorFlow Datasets.
     """
 
-    sizes = (60_000, 10_000)
-    num_val = 10_000
     files = packed(
         "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
         "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
@@ -42,9 +40,9 @@ class FashionMNIST(PublishedDataModule):
         "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
     )
 
-    def read(self, content: dict[str, bytes]) -> tuple[Split, Split]:
+    def read(self, content: dict[str, bytes]) -> Splits:
         x, y, x_test, y_test = (idx(gzip.decompress(packed)) for packed in content.values())
-        return images(x, y), images(x_test, y_test)
+        return self.hold_out(images(x, y), images(x_test, y_test))
 
 
 class KMNIST(FashionMNIST):
@@ -88,35 +86,26 @@ class EMNIST(PublishedDataModule):
         kwargs: See `InMemoryDataModule`.
     """
 
+    num_val = None
     files = (
         File(
             "gzip.zip",
-            "https://biometrics.nist.gov/cs_links/EMNIST/gzip.zip",
+            ("https://biometrics.nist.gov/cs_links/EMNIST/gzip.zip",),
             "md5:58c8d27c78d21e728a6bc7b3cc06412e",
             600_000_000,
         ),
     )
-    subsets: ClassVar[dict[str, tuple[int, int]]] = {
-        "balanced": (112_800, 18_800),
-        "byclass": (697_932, 116_323),
-        "bymerge": (697_932, 116_323),
-        "digits": (240_000, 40_000),
-        "letters": (124_800, 20_800),
-        "mnist": (60_000, 10_000),
-    }
 
     def __init__(self, root: str | os.PathLike[str], subset: Subset = "balanced", **kwargs: Any) -> None:
         super().__init__(root, **kwargs)
         self.subset = subset
-        self.sizes = self.subsets[subset]
-        self.num_val = self.sizes[1]
 
-    def read(self, content: dict[str, bytes]) -> tuple[Split, Split]:
+    def read(self, content: dict[str, bytes]) -> Splits:
         with zipfile.ZipFile(io.BytesIO(content["gzip.zip"])) as archive:
             names = [f"gzip/emnist-{self.subset}-{part.replace('t10k', 'test')}.gz" for part in PARTS]
             x, y, x_test, y_test = (idx(gzip.decompress(archive.read(name))) for name in names)
         # The images are stored column by column.
-        return images(x.transpose(0, 2, 1), y), images(x_test.transpose(0, 2, 1), y_test)
+        return self.hold_out(images(x.transpose(0, 2, 1), y), images(x_test.transpose(0, 2, 1), y_test))
 
 
 def idx(content: bytes) -> np.ndarray:

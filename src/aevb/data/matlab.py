@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from aevb.data.module import Split, Splits, split_at_random
+from aevb.data.module import Splits, split_at_random
 from aevb.data.published import File, PublishedDataModule, images
 
 
@@ -21,24 +21,22 @@ class Omniglot(PublishedDataModule):
     weighted autoencoders (2016); digest of tfsnippet.
     """
 
-    sizes = (24_345, 8070)
     num_val = 1345
     files = (
         File(
             "chardata.mat",
-            "https://raw.githubusercontent.com/yburda/iwae/master/datasets/OMNIGLOT/chardata.mat",
+            ("https://raw.githubusercontent.com/yburda/iwae/master/datasets/OMNIGLOT/chardata.mat",),
             "md5:21ecaf34373511aa7691cf2e0802aa3d",
             64_000_000,
         ),
     )
 
-    def read(self, content: dict[str, bytes]) -> tuple[Split, Split]:
+    def read(self, content: dict[str, bytes]) -> Splits:
         x, alphabet, x_test, alphabet_test = variables(
             content["chardata.mat"], ("data", "target", "testdata", "testtarget")
         )
-        return images(columns(x.T), alphabet.argmax(0)), images(columns(x_test.T), alphabet_test.argmax(0))
-
-    def split(self, train: Split, test: Split) -> Splits:
+        train = images(columns(x.T), alphabet.argmax(0))
+        test = images(columns(x_test.T), alphabet_test.argmax(0))
         return split_at_random(train, self.num_val, 0, self.split_seed)._replace(test=test)
 
 
@@ -52,22 +50,19 @@ class Caltech101Silhouettes(PublishedDataModule):
     digest of DeepMind's dm_nevis.
     """
 
-    sizes = (4100 + 2264, 2307)
-    num_val = 2264
     files = (
         File(
             "caltech101_silhouettes_28_split1.mat",
-            "https://people.cs.umass.edu/~marlin/data/caltech101_silhouettes_28_split1.mat",
+            ("https://people.cs.umass.edu/~marlin/data/caltech101_silhouettes_28_split1.mat",),
             "md5:4483e9c14b188fd09937f9ea6f9ea777",
             16_000_000,
         ),
     )
 
-    def read(self, content: dict[str, bytes]) -> tuple[Split, Split]:
-        names = [f"{part}_{what}" for part in ("train", "val", "test") for what in ("data", "labels")]
-        x, y, x_val, y_val, x_test, y_test = variables(content[self.files[0].name], names)
-        x, y = np.concatenate([x, x_val]), np.concatenate([y, y_val])
-        return images(columns(x != 0), y.ravel() - 1), images(columns(x_test != 0), y_test.ravel() - 1)
+    def read(self, content: dict[str, bytes]) -> Splits:
+        names = [f"{part}_{what}" for what in ("data", "labels") for part in ("train", "val", "test")]
+        *xs, y, y_val, y_test = variables(content[self.files[0].name], names)
+        return Splits(*(images(columns(x != 0), y.ravel() - 1) for x, y in zip(xs, (y, y_val, y_test), strict=True)))
 
 
 class SVHN(PublishedDataModule):
@@ -80,28 +75,26 @@ class SVHN(PublishedDataModule):
     TensorFlow Datasets.
     """
 
-    sizes = (73_257, 26_032)
-    num_val = 10_000
     files = (
         File(
             "train_32x32.mat",
-            "http://ufldl.stanford.edu/housenumbers/train_32x32.mat",
+            ("http://ufldl.stanford.edu/housenumbers/train_32x32.mat",),
             "sha256:435e94d69a87fde4fd4d7f3dd208dfc32cb6ae8af2240d066de1df7508d083b8",
             200_000_000,
         ),
         File(
             "test_32x32.mat",
-            "http://ufldl.stanford.edu/housenumbers/test_32x32.mat",
+            ("http://ufldl.stanford.edu/housenumbers/test_32x32.mat",),
             "sha256:cdce80dfb2a2c4c6160906d0bd7c68ec5a99d7ca4831afa54f09182025b6a75b",
             80_000_000,
         ),
     )
 
-    def read(self, content: dict[str, bytes]) -> tuple[Split, Split]:
+    def read(self, content: dict[str, bytes]) -> Splits:
         (x, y), (x_test, y_test) = (variables(file, ("X", "y")) for file in content.values())
         # (H, W, C, N); the digit 0 is class 10.
         x, x_test = (part.transpose(3, 2, 0, 1) for part in (x, x_test))
-        return images(x, y.ravel() % 10), images(x_test, y_test.ravel() % 10)
+        return self.hold_out(images(x, y.ravel() % 10), images(x_test, y_test.ravel() % 10))
 
 
 def variables(content: bytes, names: Sequence[str]) -> list[np.ndarray]:

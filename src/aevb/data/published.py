@@ -2,9 +2,10 @@
 
 import hashlib
 import os
+import zlib
 from abc import abstractmethod
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,10 +21,13 @@ class File(NamedTuple):
 
     name: str
     """In the data set's folder."""
-    url: str
+    urls: tuple[str, ...]
+    """In order of preference."""
     digest: str
     """`sha256:…` or `md5:…` of its content."""
     max_bytes: int
+    packed: bool = False
+    """Whether it is published gzipped, and kept unpacked."""
 
     def verified(self, content: bytes) -> bytes:
         """The content, if it is that of the file; raises ValueError otherwise."""
@@ -32,51 +36,53 @@ class File(NamedTuple):
             raise ValueError(f"not the published file, its {algorithm.upper()} differs")
         return content
 
+    def accepted(self, downloaded: bytes) -> bytes:
+        """The content of a download, inflated to at most `max_bytes`; raises ValueError if it is another file."""
+        if not self.packed:
+            return self.verified(downloaded)
+        try:
+            return self.verified(zlib.decompressobj(wbits=31).decompress(downloaded, self.max_bytes))
+        except zlib.error as error:
+            raise ValueError(f"not a gzip file: {error}") from error
+
 
 class PublishedDataModule(InMemoryDataModule):
     """A data set whose files are downloaded if they are not there, and verified each time they are read.
 
-    A data set is a subclass with the attributes below and `read`; its folder in `root` has the name of the class.
+    A data set is a subclass with `files` and `read`; its folder in `root` has the name of the class, or `subfolder`.
 
     Args:
         root: The folder of all data sets.
         kwargs: See `InMemoryDataModule`.
     """
 
-    files: ClassVar[tuple[File, ...]]
-    sizes: tuple[int, int]
-    """The published numbers of datapoints for training, those for validation included, and for the test."""
-    num_val: int
-    """The last so many training datapoints are for validation."""
+    files: tuple[File, ...]
+    subfolder = ""
+    num_val: int | None = 10_000
+    """The number of training datapoints that `hold_out` takes for validation; None: as many as for the test."""
 
     def __init__(self, root: str | os.PathLike[str], **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.folder = Path(root).expanduser() / type(self).__name__
+        self.folder = Path(root).expanduser() / (self.subfolder or type(self).__name__)
 
     @abstractmethod
-    def read(self, content: dict[str, bytes]) -> tuple[Split, Split]:
-        """The training datapoints, those for validation included, and those for the test; from the verified files."""
+    def read(self, content: dict[str, bytes]) -> Splits:
+        """The splits, from the verified files."""
 
     def prepare_data(self) -> None:
         """Download missing files."""
         for file in self.files:
-            path = self.folder / file.name
-            download([file.url], path, accept=file.verified, max_bytes=file.max_bytes, deadline=3600)
+            path, note = self.folder / file.name, ", unpacked" if file.packed else ""
+            download(file.urls, path, accept=file.accepted, max_bytes=file.max_bytes, deadline=3600, note=note)
 
     def load(self) -> Splits:
         """Read and verify the files."""
-        train, test = self.read({file.name: self._content(file) for file in self.files})
-        found = len(train.x), len(test.x)
-        if found != self.sizes:
-            raise ConfigError(
-                f"data: {type(self).__name__} has {found} datapoints for training and test, not {self.sizes}"
-            )
-        return self.split(train, test)
+        return self.read({file.name: self._content(file) for file in self.files})
 
-    def split(self, train: Split, test: Split) -> Splits:
-        """Hold the validation set out of the training datapoints."""
-        rows = torch.arange(len(train.x))
-        return Splits(train.take(rows[: -self.num_val]), train.take(rows[-self.num_val :]), test)
+    def hold_out(self, train: Split, test: Split) -> Splits:
+        """The splits, where no validation set is published: it is the last of the training datapoints."""
+        rows, size = torch.arange(len(train.x)), self.num_val or len(test.x)
+        return Splits(train.take(rows[:-size]), train.take(rows[-size:]), test)
 
     def _content(self, file: File) -> bytes:
         path = self.folder / file.name
