@@ -165,18 +165,31 @@ def make_trainer(config: DictConfig, folder: RunFolder, loggers: list[Logger], s
         for name, node in chosen.items()
     }
     checkpoint = callbacks.pop("checkpoint", None) or Checkpoint(folder.last_checkpoint.parent)
-    trainer: pl.Trainer = instantiate(
-        config.trainer,
-        max_epochs=-1 if config.trainer.max_epochs is None else config.trainer.max_epochs,
+    trainer = plain_trainer(
+        config,
+        AtomicCheckpointIO(),
         callbacks=[*callbacks.values(), status, checkpoint, Interruption(checkpoint)],
         logger=loggers or False,
         default_root_dir=str(folder.path),
-        enable_checkpointing=False,
-        enable_model_summary=False,
-        enable_progress_bar=False,
-        num_sanity_val_steps=0,
-        use_distributed_sampler=False,
-        **trainer_options(AtomicCheckpointIO()),
     )
     require_equal_shares(config.data.batch_size, trainer.world_size)
+    return trainer
+
+
+def plain_trainer(config: DictConfig, *plugins: Any, **options: Any) -> pl.Trainer:
+    """Lightning's trainer for the processes of the run, without what Lightning itself writes and prints."""
+    trainer: pl.Trainer = instantiate(
+        config.trainer,
+        **{
+            "max_epochs": -1 if config.trainer.max_epochs is None else config.trainer.max_epochs,
+            "logger": False,
+            "enable_checkpointing": False,
+            "enable_model_summary": False,
+            "enable_progress_bar": False,
+            "num_sanity_val_steps": 0,
+            "use_distributed_sampler": False,
+            **trainer_options(*plugins),
+            **options,
+        },
+    )
     return trainer

@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.utilities.seed import isolate_rng
 from torch import Tensor
 
-from aevb.apps.assembly import fill_in, make_module, quiet_lightning
+from aevb.apps.assembly import fill_in, make_module, plain_trainer, quiet_lightning
 from aevb.apps.command import Command
 from aevb.apps.command_line import parse_override
 from aevb.apps.compose import compose_unchecked, without_hydra
@@ -24,7 +24,6 @@ from aevb.console import LineHandler
 from aevb.data import InMemoryDataModule
 from aevb.data.own import SparseMatrix
 from aevb.distributed.devices import num_processes
-from aevb.distributed.strategy import trainer_options
 from aevb.errors import ConfigError, first_line
 from aevb.files import require_writable
 from aevb.inputs import without_labels
@@ -160,29 +159,12 @@ def fit_module(config: DictConfig, data: pl.LightningDataModule) -> VAE:
         module = instantiate(config.module)
     module.logs_itself = False
     best = KeepBest()
-    trainer = make_trainer(config, best)
+    named = {f"callbacks.{name}": node for name, node in config.callbacks.items() if node is not None}
+    nodes = [node for name, node in named.items() if "_target_" in node and name not in FOR_RUN_FOLDERS]
+    trainer = plain_trainer(config, callbacks=[*map(instantiate, nodes), best])
     trainer.fit(module, data)
     finish(trainer, module, data, best)
     return module.vae.cpu().eval()
-
-
-def make_trainer(config: DictConfig, best: KeepBest) -> pl.Trainer:
-    """A trainer that writes no files."""
-    named = {f"callbacks.{name}": node for name, node in config.callbacks.items() if node is not None}
-    nodes = [node for name, node in named.items() if "_target_" in node and name not in FOR_RUN_FOLDERS]
-    trainer: pl.Trainer = instantiate(
-        config.trainer,
-        max_epochs=-1 if config.trainer.max_epochs is None else config.trainer.max_epochs,
-        callbacks=[*map(instantiate, nodes), best],
-        logger=False,
-        enable_checkpointing=False,
-        enable_model_summary=False,
-        enable_progress_bar=False,
-        num_sanity_val_steps=0,
-        use_distributed_sampler=False,
-        **trainer_options(),
-    )
-    return trainer
 
 
 def finish(trainer: pl.Trainer, module: AEVB, data: pl.LightningDataModule, best: KeepBest) -> None:

@@ -146,7 +146,7 @@ def fit_and_test(config: DictConfig, folder: RunFolder) -> None:
     set_matmul_precision(config.matmul_precision, config.trainer.get("precision", "32-true"))
     data = prepared_data(config, folder)
     if config.optimizer.lr is None:
-        learning_rate_search.choose(config, folder, data, make_module)
+        learning_rate_search.choose(config, folder, data)
     resumed: dict[str, Any] = folder.load_checkpoint("last")[1] if folder.last_checkpoint.exists() else {}
     if resumed:
         build(config, resumed)  # refuses a model that is larger than its checkpoint before memory is allocated
