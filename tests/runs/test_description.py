@@ -4,7 +4,7 @@ from omegaconf import OmegaConf
 
 from aevb.runs.description import status_columns
 from aevb.runs.folder import RunFolder
-from aevb.runs.lock import Lock
+from aevb.runs.lock import locked
 
 
 def test_killed_run_is_interrupted(tmp_path):
@@ -12,6 +12,6 @@ def test_killed_run_is_interrupted(tmp_path):
     run.create(OmegaConf.create({}), ["seed=1"])
     row = status_columns(run)
     assert (row["state"], row["reason"]) == ("interrupted", "its process was killed")
-    with Lock(tmp_path):
+    with locked(tmp_path):
         row = status_columns(run)
         assert (row["state"], row["reason"]) == ("running", None)

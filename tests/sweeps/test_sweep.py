@@ -15,7 +15,7 @@ import torch
 from aevb.errors import ConfigError
 from aevb.runs.find import find_runs
 from aevb.runs.folder import RunFolder
-from aevb.runs.lock import Lock
+from aevb.runs.lock import locked
 from aevb.sweeps.table import table
 
 from ..conftest import ROOT
@@ -115,7 +115,7 @@ def test_failed_job_is_not_retried_on_request(run_job):
 def test_job_that_another_process_trains_is_skipped(run_job, run_train):
     folder, _ = run_job("max_samples=1300", *TINY)
     folder.write_status(state="running")
-    with Lock(folder.path):
+    with locked(folder.path):
         assert run_job("max_samples=1300", *TINY)[1] is None
         with pytest.raises(ConfigError, match=r"^resume: another process uses "):
             run_train(f"resume={folder.path}", folder=folder.path)

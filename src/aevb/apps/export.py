@@ -17,7 +17,7 @@ from aevb.files import atomic_write, require_own_files, require_writable
 from aevb.runs.evaluation import EvaluationFile
 from aevb.runs.exported import write
 from aevb.runs.folder import RunFolder
-from aevb.runs.load import load_trained
+from aevb.runs.load import load_members
 from aevb.settings import validate
 from aevb.training.module import seed_noise
 from aevb.vae import VAE
@@ -36,7 +36,7 @@ def export(config: DictConfig) -> None:
     if config.hub is not None and not re.fullmatch(r"[\w.-]+/[\w.-]+", config.hub):
         raise ConfigError(f"hub must be <user>/<name>, got {config.hub!r}")
     run, output = RunFolder(config.run), Path(config.output)
-    vae, checkpoint = load_trained(run, config.checkpoint, config.allow, config.member)
+    (vae,), checkpoint = load_members(run, config.checkpoint, config.allow, config.member)
     require_writable(output, "output")
     if output.exists():
         require_own_files(output)

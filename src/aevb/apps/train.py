@@ -39,7 +39,7 @@ from aevb.errors import (
 from aevb.files import remove_temporaries, require_own_files
 from aevb.runs.folder import RunFolder
 from aevb.runs.load import build
-from aevb.runs.lock import Lock
+from aevb.runs.lock import locked
 from aevb.runs.log import logged
 from aevb.runs.outcome import exit_code_of, recorded, write_end
 from aevb.runs.stored import linked
@@ -96,7 +96,7 @@ def open_run(command: Command) -> Iterator[DictConfig | None]:
     with ExitStack() as stack:
         try:
             require_own_files(folder.path)
-            stack.enter_context(Lock(folder.path))
+            stack.enter_context(locked(folder.path))
             stack.enter_context(logged(folder.log_file, command.line))
             remove_temporaries(folder.path)
             run_config = start_or_resume(command)

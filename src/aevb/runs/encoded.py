@@ -12,7 +12,7 @@ from aevb.distributions.kl import factorized
 from aevb.errors import ConfigError
 from aevb.runs.data import load_stored_data
 from aevb.runs.folder import RunFolder
-from aevb.runs.load import load_trained
+from aevb.runs.load import load_members
 from aevb.runs.stored import relocate
 from aevb.tasks.base import encoded_means
 from aevb.tasks.latents import ACTIVE, variance_of_means
@@ -54,7 +54,7 @@ class Encoded(InMemoryDataModule):
     def load(self) -> Splits:
         """Encode the data of the run."""
         folder = RunFolder(self.run)
-        vae, state = load_trained(folder, self.checkpoint, ())
+        (vae,), state = load_members(folder, self.checkpoint, (), member=0)
         if vae.condition_shape is not None:
             raise ConfigError(f"data.run: the model of {self.run} takes a condition; encode with one that takes none")
         stored = folder.config()

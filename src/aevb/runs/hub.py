@@ -26,26 +26,8 @@ class HubModel(PyTorchModelHubMixin):
                 shutil.copy(file, save_directory / file.name)
 
     @classmethod
-    def _from_pretrained(
-        cls,
-        *,
-        model_id: str,
-        revision: str | None = None,
-        cache_dir: str | Path | None = None,
-        force_download: bool = False,
-        local_files_only: bool = False,
-        token: str | bool | None = None,
-        **kwargs: Any,
-    ) -> Self:
-        if Path(model_id).is_dir():
-            return cls(Path(model_id))
-        options: dict[str, Any] = {
-            "revision": revision,
-            "cache_dir": cache_dir,
-            "force_download": force_download,
-            "token": token,
-        }
-        return cls(Path(snapshot_download(model_id, local_files_only=local_files_only, **options)))
+    def _from_pretrained(cls, *, model_id: str, **options: Any) -> Self:
+        return cls(Path(model_id if Path(model_id).is_dir() else snapshot_download(model_id, **options)))
 
 
 def download(name: str) -> Path:

@@ -33,15 +33,8 @@ def load_run(path: str | Path, checkpoint: str = "best", allow: Sequence[str] = 
     Raises:
         ConfigError: no run folder, a class that is not allowed, no such member, or a missing or damaged checkpoint.
     """
-    return load_trained(RunFolder(path), checkpoint, allow, member)[0]
-
-
-def load_trained(
-    folder: RunFolder, checkpoint: str, allow: Sequence[str], member: int = 0
-) -> tuple[VAE, dict[str, Any]]:
-    """The trained model of a run, as `load_run`, and its checkpoint."""
-    members, state = load_members(folder, checkpoint, allow, member)
-    return members[0], state
+    (vae,), _ = load_members(RunFolder(path), checkpoint, allow, member)
+    return vae
 
 
 def load_members(

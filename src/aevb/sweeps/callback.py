@@ -3,6 +3,7 @@
 import atexit
 import signal
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from aevb.distributed.world import is_one_of_many
 from aevb.errors import LockedError, fail
 from aevb.runs.find import find_runs
-from aevb.runs.lock import Lock
+from aevb.runs.lock import locked
 from aevb.runs.metrics import write_csv
 from aevb.sweeps.jobs import end
 from aevb.sweeps.table import as_text, table
@@ -60,12 +61,12 @@ class Sweep(Callback):
         """
         from aevb.sweeps.search import continue_study  # needs an extra
 
-        lock = Lock(self.folder)
+        lock = ExitStack()
+        atexit.register(lock.close)
         try:
-            lock.__enter__()
+            lock.enter_context(locked(self.folder))
         except LockedError as error:
             fail(f"error: sweep: {error}", 2)
-        atexit.register(lock.__exit__, None, None, None)
         sweeper = config.hydra.sweeper
         first: Any = OmegaConf.to_container(config.sweep.first_trials)
         left, known = continue_study(sweeper.storage, sweeper.study_name, sweeper.direction, sweeper.n_trials, first)
