@@ -1,7 +1,6 @@
 """Downloads of verified files, by one process at a time."""
 
 import hashlib
-import io
 import logging
 import os
 import tempfile
@@ -10,7 +9,6 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 from filelock import FileLock
@@ -22,23 +20,6 @@ log = logging.getLogger("aevb")
 
 _CHUNK = 1 << 16
 _TEMPORARY_FAILURES = (408, 425, 429, 500, 502, 503, 504)
-
-
-class _GiveUpError(Exception):
-    """The URL fails for a reason that a retry cannot fix."""
-
-
-class _Buffer(io.BytesIO):
-    """A buffer of at most `max_bytes`."""
-
-    def __init__(self, max_bytes: int) -> None:
-        super().__init__()
-        self.max_bytes = max_bytes
-
-    def write(self, piece: Any) -> int:
-        if self.tell() + len(piece) > self.max_bytes:
-            raise _GiveUpError(f"the file has more than the expected {self.max_bytes} bytes")
-        return super().write(piece)
 
 
 def download(
@@ -86,7 +67,7 @@ def download(
         for url in urls:
             try:
                 data = _with_retries(fetch, url, timeout, retries, pause)
-            except _GiveUpError as error:
+            except ValueError as error:
                 failures.append(f"{url}: {error}")
                 continue
             try:
@@ -112,38 +93,41 @@ def lock(path: Path) -> FileLock:
 
 
 def _with_retries(fetch: Callable[[str], bytes], url: str, timeout: float, retries: int, pause: float) -> bytes:
-    """The accepted content of `url`. Raises _GiveUpError with the last reason."""
+    """The accepted content of `url`. Raises ValueError with the last reason."""
     log.info("downloading %s from %s", urlsplit(url).path.rpartition("/")[2], urlsplit(url).netloc)
     for attempt in range(retries + 1):
+        if attempt:
+            time.sleep(pause * 2 ** (attempt - 1))
         try:
             return fetch(url)
-        except ValueError as error:  # of `accept`, or an invalid URL, such as a redirect to another scheme
-            raise _GiveUpError(str(error)) from error
+        except ValueError:  # of `accept`, or an invalid URL, such as a redirect to another scheme
+            raise
         except OSError as error:
-            response, cause = getattr(error, "response", None), _innermost(error)
+            cause = _innermost(error)
             reason = f"no answer within {timeout:g} s" if isinstance(cause, TimeoutError) else str(cause) or repr(cause)
-            if response is not None:
-                reason = f"HTTP {response.status_code} {response.reason}"
-                if response.status_code not in _TEMPORARY_FAILURES:
-                    raise _GiveUpError(reason) from error
-        if attempt < retries:
-            time.sleep(pause * 2**attempt)
-    raise _GiveUpError(f"{reason}, {retries + 1} times" if retries else reason)
+    raise ValueError(f"{reason}, {retries + 1} times" if retries else reason)
 
 
 def _fetch(url: str, max_bytes: int, timeout: float, deadline: float) -> bytes:
-    """The content of `url`. Raises OSError if a retry may help, ValueError or _GiveUpError if not.
+    """The content of `url`. Raises OSError if a retry may help, ValueError if not.
 
-    pooch runs in a thread that is abandoned at the deadline: a server that sends single bytes never exceeds the
+    The request runs in a thread that is abandoned at the deadline: a server that sends single bytes never exceeds the
     timeout of the socket.
     """
-    import pooch  # with requests, takes half a second to import
+    import requests  # takes half a second to import
 
-    buffer, done = _Buffer(max_bytes), Future[None]()
+    content, done, end = bytearray(), Future[None](), time.monotonic() + deadline
 
     def fetch() -> None:
         try:
-            pooch.HTTPDownloader(timeout=timeout, chunk_size=_CHUNK)(url, buffer, None)
+            with requests.get(url, stream=True, timeout=timeout) as response:
+                if not response.ok:
+                    is_temporary = response.status_code in _TEMPORARY_FAILURES
+                    raise (OSError if is_temporary else ValueError)(f"HTTP {response.status_code} {response.reason}")
+                for piece in response.iter_content(_CHUNK):
+                    content.extend(piece)
+                    if len(content) > max_bytes or time.monotonic() > end:
+                        raise ValueError(f"the file has more than the expected {max_bytes} bytes")
             done.set_result(None)
         except BaseException as error:
             done.set_exception(error)
@@ -154,9 +138,8 @@ def _fetch(url: str, max_bytes: int, timeout: float, deadline: float) -> bytes:
     except TimeoutError as error:
         if done.done():
             raise
-        size, buffer.max_bytes = buffer.tell(), 0  # ends the thread at the next piece
-        raise _GiveUpError(f"only {size} bytes arrived within {deadline:g} s") from error
-    return buffer.getvalue()
+        raise ValueError(f"only {len(content)} bytes arrived within {deadline:g} s") from error
+    return bytes(content)
 
 
 def _innermost(error: BaseException) -> BaseException:
