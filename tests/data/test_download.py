@@ -20,7 +20,7 @@ import pytest
 from aevb.data import MNIST, FreyFace
 from aevb.data import download as module
 from aevb.data.download import download, lock
-from aevb.data.idx import PARTS
+from aevb.data.mnist import PARTS
 from aevb.errors import ConfigError, DownloadError
 
 RIGHT = b"the right bytes" * 20_000

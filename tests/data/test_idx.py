@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from aevb.data import EMNIST, KMNIST, FashionMNIST
-from aevb.data.idx import PARTS, idx
+from aevb.data.mnist import PARTS, idx
 
 RNG = np.random.default_rng(0)
 ARRAYS = [RNG.integers(0, 256, (n, 28, 28), np.uint8) if k == 0 else RNG.integers(0, 10, n, np.uint8)

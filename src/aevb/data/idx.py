@@ -1,30 +1,18 @@
 """Data sets in MNIST's format: FashionMNIST, KMNIST and EMNIST."""
 
-import gzip
 import io
 import os
 import zipfile
 from typing import Any, Literal
 
-import numpy as np
-
+from aevb.data.mnist import MNIST, PARTS, gzipped, idx
 from aevb.data.module import Splits
 from aevb.data.published import File, PublishedDataModule, images
 
 Subset = Literal["balanced", "byclass", "bymerge", "digits", "letters", "mnist"]
 
-PARTS = tuple(f"{part}-{what}" for part in ("train", "t10k") for what in ("images-idx3-ubyte", "labels-idx1-ubyte"))
 
-
-def packed(url: str, *sha256: str) -> tuple[File, ...]:
-    """The four files of a data set, packed, by the URL of their folder."""
-    return tuple(
-        File(f"raw/{part}.gz", (f"{url}{part}.gz",), f"sha256:{digest}", 32_000_000)
-        for part, digest in zip(PARTS, sha256, strict=True)
-    )
-
-
-class FashionMNIST(PublishedDataModule):
+class FashionMNIST(MNIST):
     """70,000 grey 28×28 images of ten kinds of clothes: 50,000 to train on, 10,000 each for validation and test.
 
     The last training images are for validation. The files lie in `<root>/FashionMNIST/raw`, packed (31 MB).
@@ -32,20 +20,16 @@ class FashionMNIST(PublishedDataModule):
     Source: Xiao, Rasul and Vollgraf, Fashion-MNIST (2017), arXiv 1708.07747; digests of TensorFlow Datasets.
     """
 
-    files = packed(
-        "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+    files = gzipped(
+        ["http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"],
         "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
         "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
         "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
         "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
     )
 
-    def read(self, content: dict[str, bytes]) -> Splits:
-        x, y, x_test, y_test = (idx(gzip.decompress(packed)) for packed in content.values())
-        return self.hold_out(images(x, y), images(x_test, y_test))
 
-
-class KMNIST(FashionMNIST):
+class KMNIST(MNIST):
     """70,000 grey 28×28 images of ten cursive Japanese characters, split as FashionMNIST is.
 
     The files lie in `<root>/KMNIST/raw`, packed (21 MB).
@@ -54,8 +38,8 @@ class KMNIST(FashionMNIST):
     TensorFlow Datasets.
     """
 
-    files = packed(
-        "http://codh.rois.ac.jp/kmnist/dataset/kmnist/",
+    files = gzipped(
+        ["http://codh.rois.ac.jp/kmnist/dataset/kmnist/"],
         "51467d22d8cc72929e2a028a0428f2086b092bb31cfb79c69cc0a90ce135fde4",
         "e38f9ebcd0f3ebcdec7fc8eabdcdaef93bb0df8ea12bee65224341c8183d8e17",
         "edd7a857845ad6bb1d0ba43fe7e794d164fe2dce499a1694695a792adfac43c5",
@@ -103,12 +87,6 @@ class EMNIST(PublishedDataModule):
     def read(self, content: dict[str, bytes]) -> Splits:
         with zipfile.ZipFile(io.BytesIO(content["gzip.zip"])) as archive:
             names = [f"gzip/emnist-{self.subset}-{part.replace('t10k', 'test')}.gz" for part in PARTS]
-            x, y, x_test, y_test = (idx(gzip.decompress(archive.read(name))) for name in names)
+            x, y, x_test, y_test = (idx(archive.read(name)) for name in names)
         # The images are stored column by column.
         return self.hold_out(images(x.transpose(0, 2, 1), y), images(x_test.transpose(0, 2, 1), y_test))
-
-
-def idx(content: bytes) -> np.ndarray:
-    """The array of bytes in a file of MNIST's format: a number whose last byte is the dimensions', sizes, values."""
-    shape = np.frombuffer(content, ">u4", content[3], 4)
-    return np.frombuffer(content, np.uint8, offset=4 + 4 * len(shape)).reshape(shape).copy()

@@ -26,8 +26,8 @@ class File(NamedTuple):
     digest: str
     """`sha256:…` or `md5:…` of its content."""
     max_bytes: int
-    packed: bool = False
-    """Whether it is published gzipped, and kept unpacked."""
+    unpack: bool = False
+    """Whether it is published gzipped, and kept unpacked; the digest is that of the unpacked file."""
 
     def verified(self, content: bytes) -> bytes:
         """The content, if it is that of the file; raises ValueError otherwise."""
@@ -38,7 +38,7 @@ class File(NamedTuple):
 
     def accepted(self, downloaded: bytes) -> bytes:
         """The content of a download, inflated to at most `max_bytes`; raises ValueError if it is another file."""
-        if not self.packed:
+        if not self.unpack:
             return self.verified(downloaded)
         try:
             return self.verified(zlib.decompressobj(wbits=31).decompress(downloaded, self.max_bytes))
@@ -72,7 +72,7 @@ class PublishedDataModule(InMemoryDataModule):
     def prepare_data(self) -> None:
         """Download missing files."""
         for file in self.files:
-            path, note = self.folder / file.name, ", unpacked" if file.packed else ""
+            path, note = self.folder / file.name, ", unpacked" if file.unpack else ""
             download(file.urls, path, accept=file.accepted, max_bytes=file.max_bytes, deadline=3600, note=note)
 
     def load(self) -> Splits:
