@@ -28,8 +28,8 @@ MAX_LEGEND = 30
 """Maximum number of curves in a legend."""
 AGAINST = "against the number of training samples evaluated, on training data (solid) and test data (dashed)"
 DASHES = {"train": "-", "test": "--"}
-CURVE = ("method", "split", "samples", "mean", "deviation", "seeds")
-"""Columns of curves and points; the others identify a panel."""
+LINE = ("runs", "method", "split")
+"""Columns that identify a line; those of its points are `Statistics`, the others identify the panel."""
 
 
 @dataclass
@@ -69,6 +69,11 @@ def grouped(items: Iterable[T], key: Callable[[T], Key]) -> dict[Key, list[T]]:
     for item in items:
         groups.setdefault(key(item), []).append(item)
     return groups
+
+
+def by_panel(rows: Iterable[Row]) -> dict[tuple[tuple[str, Any], ...], list[Row]]:
+    """The data of curves by the names and values of the columns that identify a panel."""
+    return grouped(rows, lambda row: tuple((k, row[k]) for k in row if k not in (*LINE, *Statistics._fields)))
 
 
 def draw(axes: Axes, curve: Sequence[Statistics], label: str, **style: Any) -> None:
@@ -183,8 +188,7 @@ def draw_panels(
 def numbers(item: Item) -> Item:
     """The curves of a figure as a table, at the last number of samples that all curves of a panel share."""
     found: list[Row] = []
-    panels = grouped(item.rows, lambda row: tuple((key, row[key]) for key in row if key not in CURVE))
-    for where, rows in panels.items():
+    for where, rows in by_panel(item.rows).items():
         curves = {
             f"{method} ({split})": {row["samples"]: row for row in curve}
             for (method, split), curve in grouped(rows, lambda row: (row["method"], row["split"])).items()

@@ -11,8 +11,8 @@ from urllib.parse import quote
 
 from aevb import pages
 from aevb.files import atomic_write
-from aevb.reports.figures import DATA, Item, grouped
-from aevb.reports.reading import Skipped
+from aevb.reports.figures import DATA, Item, by_panel, grouped
+from aevb.reports.reading import Skipped, Statistics
 from aevb.reports.table import Row
 from aevb.runs.metrics import value_and_error, without_errors, write_csv
 
@@ -20,8 +20,6 @@ FORMULA = re.compile(r"[=+@]|-(?!\d)")
 """The start of a formula in a spreadsheet."""
 MEASURED = re.compile(r"-?\d+(\.\d+)?(?= ± |$)")
 """The value of a text that is a number, with or without an error."""
-LINE, POINT = ("runs", "method", "split"), ("samples", "mean", "deviation", "seeds")
-"""Columns of the data of curves that identify a line, and a point on it; the others identify the panel."""
 
 
 def write_page(folder: Path, title: str, note: str, items: Sequence[Item], skipped: Sequence[Skipped]) -> Path:
@@ -60,7 +58,7 @@ def write_part(item: Item, folder: Path) -> dict[str, Any]:
         for path in files[-2:]:
             plots.save(item.figure, path)
         png = base64.b64encode(picture.read_bytes()).decode()
-    is_curve = item.figure is not None and all(set(POINT) <= row.keys() for row in item.rows)
+    is_curve = item.figure is not None and all(set(Statistics._fields) <= row.keys() for row in item.rows)
     return {
         "title": item.title,
         "caption": item.caption,
@@ -75,9 +73,7 @@ def write_part(item: Item, folder: Path) -> dict[str, Any]:
 def panels(rows: Sequence[Row]) -> list[dict[str, Any]]:
     """The curves of each panel for the page's script: points are (samples, mean, deviation)."""
     found = []
-    for where, in_panel in grouped(
-        rows, lambda row: tuple((k, row[k]) for k in row if k not in (*LINE, *POINT))
-    ).items():
+    for where, in_panel in by_panel(rows).items():
         lines = [
             {
                 "name": name,

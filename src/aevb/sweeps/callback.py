@@ -85,7 +85,7 @@ class Sweep(Callback):
             from aevb.training.loggers import log_sweep_table  # imports torch
 
             settings = {name: logger[name] for name in ("project", "entity", "group", "tags", "offline")}
-            where = log_sweep_table(self.folder, rows, list(rows[0]), **settings, exit_code=exit_code)
+            where = log_sweep_table(self.folder, rows, exit_code, **settings)
             print(f"wandb  {where}", flush=True)
         if exit_code:
             sys.exit(exit_code)

@@ -12,17 +12,14 @@ from aevb.runs.folder import RunFolder
 from aevb.runs.metrics import value_and_error, without_errors
 
 
-def table(
-    runs: Sequence[RunFolder], metric: str | None = None, failures: Mapping[str, str] | None = None
-) -> list[dict[str, Any]]:
+def table(runs: Sequence[RunFolder], failures: Mapping[str, str] | None = None) -> list[dict[str, Any]]:
     """A row for each run folder: `run`, the overrides that differ, `state`, metrics, speed and `reason`.
 
-    A run whose process was killed is `interrupted`; one that cannot be read is `unusable`.
+    A run whose process was killed is `interrupted`; one that cannot be read is `unusable`. Rows are sorted by the
+    metric of the runs' configuration, highest first, rows without it last.
 
     Args:
         runs: Run folders.
-        metric: Rows are sorted by this metric, highest first, rows without it last. None: the metric of the runs' own
-            configuration.
         failures: Reasons of jobs that could not run, by the names of their folders, which need not exist.
 
     Returns:
@@ -39,7 +36,7 @@ def table(
         | {column: values.get(column) for column in (*columns, REASON)}
         for name, values in results.items()
     ]
-    by = metric or metric_of(runs)
+    by = metric_of(runs)
     return sorted(rows, key=lambda row: row[by] if row.get(by) is not None else float("-inf"), reverse=True)
 
 

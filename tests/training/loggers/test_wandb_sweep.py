@@ -35,17 +35,20 @@ def refuse(*arguments: object, **options: object) -> None:
 
 def test_failed_logging_of_the_table_is_one_sentence(tmp_path, monkeypatch):
     monkeypatch.setattr(wandb, "init", refuse)
-    assert log_sweep_table(tmp_path, [{"seed": 0}], ["seed"]) == "the table could not be logged: no such luck"
+    assert log_sweep_table(tmp_path, [{"seed": 0}]) == "the table could not be logged: no such luck"
 
 
 def test_sweep_table_is_one_run_of_the_group_however_often_it_is_logged(tmp_path):
-    rows = [{"seed": 0, "test/elbo": -3.5, "state": "finished"}, {"seed": 1, "state": "failed"}]
-    log_sweep_table(tmp_path, rows[:1], ["seed", "state"], group="my sweep")
+    rows: list[dict[str, object]] = [
+        {"seed": 0, "test/elbo": -3.5, "state": "finished"},
+        {"seed": 1, "test/elbo": None, "state": "failed"},
+    ]
+    log_sweep_table(tmp_path, rows[:1], group="my sweep")
     (first,) = tmp_path.glob("wandb/offline-run-*")
     run = run_of(tmp_path)
     first.rename(tmp_path / "earlier")
 
-    where = log_sweep_table(tmp_path, rows, ["seed", "test/elbo", "state"], group="my sweep", tags=["t"], exit_code=1)
+    where = log_sweep_table(tmp_path, rows, 1, group="my sweep", tags=["t"])
     (second,) = tmp_path.glob("wandb/offline-run-*")
     assert where == f"wandb sync {os.path.relpath(second.parent)}/offline-run-*"
     records = read_offline_run(tmp_path)

@@ -12,17 +12,14 @@ from aevb.files import atomic_write
 from aevb.training.loggers.wandb_run import WandbLogger
 
 
-def log_sweep_table(
-    folder: str | Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[str], exit_code: int = 0, **settings: Any
-) -> str:
+def log_sweep_table(folder: str | Path, rows: Sequence[Mapping[str, Any]], exit_code: int = 0, **settings: Any) -> str:
     """Log the table of a sweep's jobs as a wandb run of job type `sweep`, in the group of the jobs.
 
     Its id is stored in the sweep's folder, so that the table of a resumed sweep replaces the previous one.
 
     Args:
         folder: The sweep's folder; wandb's own files go to `<folder>/wandb`.
-        rows: A mapping for each job; missing columns are empty.
-        columns: Names of the columns, in order.
+        rows: A mapping for each job, with the same keys.
         exit_code: The exit code of the sweep; the run is marked as failed unless it is 0.
         settings: `project`, `entity`, `group`, `tags` and `offline` of `WandbLogger`; the group's default is the
             folder's name.
@@ -36,8 +33,8 @@ def log_sweep_table(
         logger = WandbLogger(
             folder, name=group, group=group, job_type="sweep", id=stored_id(folder / "wandb" / "sweep_id"), **settings
         )
-        data = [[row.get(column) for column in columns] for row in rows]
-        table = wandb.Table(columns=list(columns), data=data, allow_mixed_types=True)
+        data = [list(row.values()) for row in rows]
+        table = wandb.Table(columns=list(rows[0]), data=data, allow_mixed_types=True)
         logger.experiment.log({"jobs": table})
         where = logger.where
         logger.finish(exit_code)
