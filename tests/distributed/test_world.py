@@ -9,7 +9,7 @@ from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvir
 
 from aevb.distributed import world
 from aevb.distributed.strategy import Srun, environment
-from aevb.distributed.world import Rendezvous, is_one_of_many, launch_id, rank, size
+from aevb.distributed.world import is_one_of_many, launch_id, publish, published, rank, size
 from aevb.errors import Stopped
 
 TORCHRUN = {"RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "MASTER_ADDR": "a", "MASTER_PORT": "1"}
@@ -55,10 +55,10 @@ def test_trainer_must_know_the_number_of_tasks(monkeypatch):
 
 def test_others_wait_for_the_first(tmp_path):
     found = []
-    threads = [threading.Thread(target=lambda: found.append(Rendezvous(tmp_path).wait())) for _ in range(3)]
+    threads = [threading.Thread(target=lambda: found.append(published(tmp_path))) for _ in range(3)]
     for thread in threads:
         thread.start()
-    Rendezvous(tmp_path).publish(Path("outputs/run"))
+    publish(Path("outputs/run"), tmp_path)
     for thread in threads:
         thread.join()
     assert found == [Path("outputs/run")] * 3
@@ -67,9 +67,9 @@ def test_others_wait_for_the_first(tmp_path):
 def test_rendezvous_without_a_run_and_without_a_publisher(tmp_path, monkeypatch):
     monkeypatch.setattr(world, "PATIENCE_SECONDS", 0.1)
     with pytest.raises(Stopped, match=r"^error: rank 0 has published no run folder"):
-        Rendezvous(tmp_path).wait()
-    Rendezvous(tmp_path).publish(None)
-    assert Rendezvous(tmp_path).wait() is None
+        published(tmp_path)
+    publish(None, tmp_path)
+    assert published(tmp_path) is None
 
 
 def test_names_of_different_starts_differ():

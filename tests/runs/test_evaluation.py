@@ -5,7 +5,7 @@ import json
 import pytest
 
 from aevb.errors import ConfigError
-from aevb.runs.evaluation import EvaluationFile
+from aevb.runs.evaluation import add_entry, read_evaluation
 
 
 def entry(value: float, **fields: object) -> dict[str, object]:
@@ -14,17 +14,15 @@ def entry(value: float, **fields: object) -> dict[str, object]:
 
 
 def test_entry_replaces_an_earlier_one_with_the_same_identity(tmp_path):
-    file = EvaluationFile(tmp_path)
-    assert file.read() == {"entries": [], "tasks": []}
+    assert read_evaluation(tmp_path) == {"entries": [], "tasks": []}
     for new in (entry(1.0), entry(2.0, split="val"), entry(3.0, settings={"num_samples": 6}), entry(4.0)):
-        file.add("entries", new)
-    assert [found["value"] for found in file.read()["entries"]] == [2.0, 3.0, 4.0]
+        add_entry(tmp_path, "entries", new)
+    assert [found["value"] for found in read_evaluation(tmp_path)["entries"]] == [2.0, 3.0, 4.0]
 
 
 def test_infinite_values_become_null(tmp_path):
-    file = EvaluationFile(tmp_path)
-    file.add("entries", entry(float("-inf"), diagnostics={"a": [float("nan"), 1.0]}))
-    (found,) = json.loads(file.path.read_text(), parse_constant=pytest.fail)["entries"]
+    add_entry(tmp_path, "entries", entry(float("-inf"), diagnostics={"a": [float("nan"), 1.0]}))
+    (found,) = json.loads((tmp_path / "evaluation.json").read_text(), parse_constant=pytest.fail)["entries"]
     assert found["value"] is None
     assert found["diagnostics"] == {"a": [None, 1.0]}
 
@@ -39,9 +37,9 @@ DAMAGED = {
 
 @pytest.mark.parametrize("text", DAMAGED)
 def test_damaged_results_are_named_and_kept(tmp_path, text):
-    file = EvaluationFile(tmp_path)
-    file.path.write_text(text)
+    file = tmp_path / "evaluation.json"
+    file.write_text(text)
     with pytest.raises(ConfigError) as refused:
-        file.add("entries", entry(1.0))
-    assert str(refused.value) == f"{file.path} cannot be read: {DAMAGED[text]}"
-    assert file.path.read_text() == text
+        add_entry(tmp_path, "entries", entry(1.0))
+    assert str(refused.value) == f"{file} cannot be read: {DAMAGED[text]}"
+    assert file.read_text() == text

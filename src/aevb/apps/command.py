@@ -10,7 +10,6 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from aevb.config import conf_folder
-from aevb.errors import ConfigError
 from aevb.runs.folder import RunFolder
 from aevb.runs.stored import PLACES, absolute
 
@@ -39,8 +38,6 @@ class Command:
         """The command for which Hydra composed `config`."""
         hydra, config = HydraConfig.get(), with_absolute_places(config)
         is_job = hydra.mode == RunMode.MULTIRUN
-        if is_job and config.resume is not None:
-            raise ConfigError("resume: the same command again continues a sweep; drop resume, or -m")
         for logger in config.logger.values() if is_job else ():
             if logger is not None and "group" in logger:
                 # Stored with the run, so that a job that is resumed alone keeps it.

@@ -23,7 +23,7 @@ from aevb.estimators.runner import rows_at_once, run
 from aevb.files import remove_temporaries, require_own_files, require_writable
 from aevb.runs.data import load_stored_data
 from aevb.runs.derived import write_derived
-from aevb.runs.evaluation import EvaluationFile
+from aevb.runs.evaluation import add_entry
 from aevb.runs.find import find_runs
 from aevb.runs.folder import RunFolder
 from aevb.runs.load import load_members
@@ -146,7 +146,7 @@ def apply(config: DictConfig, trained: Trained, estimator: Estimator) -> dict[st
         found.append(estimates)
         total += seconds
     entry = entry_of(about, estimator, found, trained.members[0].p.head, total, data.c)
-    EvaluationFile(trained.folder.path).add("entries", entry)
+    add_entry(trained.folder.path, "entries", entry)
     for partial in partials:
         partial.remove()
     return entry
@@ -178,7 +178,7 @@ def perform(config: DictConfig, trained: Trained, task: Task) -> dict[str, Any]:
         "seconds": time.monotonic() - start,
         "date": now(),
     }
-    EvaluationFile(trained.folder.path).add("tasks", entry)
+    add_entry(trained.folder.path, "tasks", entry)
     return entry
 
 

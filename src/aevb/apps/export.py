@@ -14,7 +14,7 @@ from aevb.apps.graphs import write_graphs
 from aevb.console import show
 from aevb.errors import ConfigError
 from aevb.files import atomic_write, require_own_files, require_writable
-from aevb.runs.evaluation import EvaluationFile
+from aevb.runs.evaluation import read_evaluation
 from aevb.runs.exported import write
 from aevb.runs.folder import RunFolder
 from aevb.runs.load import load_members
@@ -71,7 +71,7 @@ def describe(run: RunFolder, samples: int, checkpoint: str, member: int) -> dict
     is_measured = checkpoint == "best" and settings.get("seeds") in (None, 1)
     results = {name: value for name, value in status.get("results", {}).items() if value is not None}
     command = run.command()
-    entries = EvaluationFile(run.path).read()["entries"] if is_measured else []
+    entries = read_evaluation(run.path)["entries"] if is_measured else []
     return {
         "aevb_version": __version__,
         "model": settings["model"],

@@ -25,7 +25,7 @@ from aevb.data import InMemoryDataModule
 from aevb.data.module import require_equal_shares
 from aevb.distributed.devices import num_processes
 from aevb.distributed.processes import train_together
-from aevb.distributed.world import Rendezvous, is_one_of_many, rank
+from aevb.distributed.world import is_one_of_many, publish, published, rank
 from aevb.errors import (
     EXPECTED,
     ConfigError,
@@ -128,12 +128,12 @@ def fit_in_processes(command: Command, config: DictConfig) -> None:
 def announce(folder: RunFolder, is_to_train: bool) -> None:
     """Publish the run folder, or None, to the other processes that torchrun or srun has started, if any."""
     if is_one_of_many():
-        Rendezvous().publish(folder.path if is_to_train else None)
+        publish(folder.path if is_to_train else None)
 
 
 def follow() -> None:
     """Train as one of the processes that torchrun or srun has started, in the run folder that rank 0 publishes."""
-    path = Rendezvous().wait()
+    path = published()
     if path is not None:
         folder = RunFolder(path)
         with recorded(folder):

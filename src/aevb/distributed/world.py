@@ -46,31 +46,35 @@ def size() -> int:
     return int(os.environ["SLURM_STEP_NUM_TASKS"]) if by_srun(os.environ) else 1
 
 
-class Rendezvous:
-    """A file in a shared folder by which rank 0 publishes the run folder to the other ranks of torchrun or srun."""
+def publish(run_folder: Path | None, place: str | Path = "outputs") -> None:
+    """Publish the run folder, None if there is nothing to train, to the other ranks of torchrun or srun.
 
-    def __init__(self, folder: str | Path = "outputs") -> None:
-        self.path = Path(folder) / f".rendezvous-{launch_id(os.environ)}"
+    By a file in a folder that all ranks share; it is removed when this process exits.
+    """
+    path = rendezvous(place)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    atomic_write(path, json.dumps(None if run_folder is None else str(run_folder)))
+    atexit.register(path.unlink, missing_ok=True)
 
-    def publish(self, run_folder: Path | None) -> None:
-        """Publish the run folder, or None if there is nothing to train. The file is removed when this process exits."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        atomic_write(self.path, json.dumps(None if run_folder is None else str(run_folder)))
-        atexit.register(self.path.unlink, missing_ok=True)
 
-    def wait(self) -> Path | None:
-        """Wait for rank 0, and return the run folder; None if there is nothing to train.
+def published(place: str | Path = "outputs") -> Path | None:
+    """The run folder that rank 0 publishes, for which this waits; None if there is nothing to train.
 
-        Raises:
-            Stopped: nothing was published within `PATIENCE_SECONDS`.
-        """
-        end = time.monotonic() + PATIENCE_SECONDS
-        while not self.path.exists():
-            if time.monotonic() > end:
-                raise Stopped(f"error: rank 0 has published no run folder in {self.path}", 1)
-            time.sleep(0.05)
-        folder = json.loads(self.path.read_text())
-        return None if folder is None else Path(folder)
+    Raises:
+        Stopped: nothing was published within `PATIENCE_SECONDS`.
+    """
+    path, end = rendezvous(place), time.monotonic() + PATIENCE_SECONDS
+    while not path.exists():
+        if time.monotonic() > end:
+            raise Stopped(f"error: rank 0 has published no run folder in {path}", 1)
+        time.sleep(0.05)
+    folder = json.loads(path.read_text())
+    return None if folder is None else Path(folder)
+
+
+def rendezvous(place: str | Path) -> Path:
+    """The file of this launch."""
+    return Path(place) / f".rendezvous-{launch_id(os.environ)}"
 
 
 def launch_id(variables: Mapping[str, str]) -> str:

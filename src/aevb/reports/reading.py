@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from aevb.errors import ConfigError, first_line, one_line
 from aevb.runs.description import overrides
-from aevb.runs.evaluation import EvaluationFile
+from aevb.runs.evaluation import read_evaluation
 from aevb.runs.find import find_runs
 from aevb.runs.folder import RunFolder
 from aevb.runs.formats import MAX_INTEGER, MAX_NUMBER
@@ -155,7 +155,7 @@ def read(path: Path) -> Run:
         overrides(folder),
         folder.status(),
         metrics(folder.metrics_file),
-        EvaluationFile(path).read()["entries"],
+        read_evaluation(path)["entries"],
     )
     try:
         _ = run.data, run.objective, run.latent_dim, run.train_size, run.seed, run.seeds, run.samples

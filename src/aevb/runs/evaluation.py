@@ -39,31 +39,21 @@ class Evaluation(File):
     tasks: list[dict[str, Any]] = Field(default_factory=list)
 
 
-class EvaluationFile:
-    """The file evaluation.json of a run folder.
+def read_evaluation(folder: Path) -> dict[str, list[dict[str, Any]]]:
+    """Lists of `entries` and `tasks` of a run folder, empty where there is no file."""
+    empty: dict[str, list[dict[str, Any]]] = {"entries": [], "tasks": []}
+    file = folder / "evaluation.json"
+    return empty | read_json(file, folder, Evaluation) if file.exists() else empty
 
-    Args:
-        folder: The run folder.
-    """
 
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / "evaluation.json"
-
-    def read(self) -> dict[str, list[dict[str, Any]]]:
-        """Lists of `entries` and `tasks`, empty where there is no file."""
-        empty: dict[str, list[dict[str, Any]]] = {"entries": [], "tasks": []}
-        if not self.path.exists():
-            return empty
-        return empty | read_json(self.path, self.path.parent, Evaluation)
-
-    def add(self, kind: str, entry: dict[str, Any]) -> None:
-        """Add an entry to the list `kind`, replacing an earlier one with the same identity."""
-        entry = json.loads(json.dumps(finite(entry)))
-        with FileLock(self.path.with_name(f".{self.path.name}.lock")):
-            lists = self.read()
-            kept = [old for old in lists[kind] if any(old.get(key) != entry.get(key) for key in IDENTITY)]
-            lists[kind] = [*kept, entry]
-            atomic_write(self.path, json.dumps(lists, indent=2, ensure_ascii=False) + "\n")
+def add_entry(folder: Path, kind: str, entry: dict[str, Any]) -> None:
+    """Add an entry to the list `kind`, replacing an earlier one with the same identity."""
+    entry = json.loads(json.dumps(finite(entry)))
+    with FileLock(folder / ".evaluation.json.lock"):
+        lists = read_evaluation(folder)
+        kept = [old for old in lists[kind] if any(old.get(key) != entry.get(key) for key in IDENTITY)]
+        lists[kind] = [*kept, entry]
+        atomic_write(folder / "evaluation.json", json.dumps(lists, indent=2, ensure_ascii=False) + "\n")
 
 
 def finite(value: Any) -> Any:
