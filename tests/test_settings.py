@@ -80,7 +80,6 @@ BAD = {
     "learning_rate_search.samples",
     "learning_rate_search.candidates=[0]": "learning_rate_search.candidates must be a list of positive numbers, "
     "got [0]",
-    "module.schedule=5": "module.schedule must be null or a part with a _target_, got 5",
     "paths=null": "paths must have paths.data and paths.run, got null",
     "~optimizer": "optimizer must be given, but is not in the configuration; choose one by optimizer=<name>",
     "~paths.data": "paths.data must be given, but is not in the configuration",

@@ -50,7 +50,6 @@ PARTS = {
         "pytorch_lightning.profilers.AdvancedProfiler",
         "pytorch_lightning.profilers.SimpleProfiler",
     ),
-    "module": ("aevb.training.module.AEVB",),
 }
 """Classes, or packages of classes, that each section of a run's configuration may instantiate. None of them executes
 its arguments, or writes or sends to a place that `aevb.runs.stored.confine` does not check."""
@@ -81,7 +80,7 @@ def with_key(message: str, error: InstantiationException, config: DictConfig) ->
     """The message, prefixed with the key of the node unless it starts with a full key."""
     found, root = re.search(r"^full_key: (\S+)$", str(error), re.MULTILINE), config._get_root()
     assert isinstance(root, DictConfig)
-    key = (found[1] if found else config._get_full_key(None)).removeprefix("module.")
+    key = found[1] if found else config._get_full_key(None)
     first = re.split(r"[ .:]", message)[0]
     if first in root:
         return message
@@ -122,7 +121,6 @@ def advice(target: str) -> str:
 def is_allowed(section: str, target: str, allow: Sequence[str]) -> bool:
     """Whether `require_allowed` accepts a target."""
     parts = PARTS.get(section, EVERYTHING)
-    parts = EVERYTHING if section == "module" else parts  # its arguments are the other sections
     others = [name for name in allow if not is_within(name, ["aevb"])]
     if not is_within(target, (*parts, *others)):
         return False

@@ -11,10 +11,9 @@ from aevb.types import Count, CountOrZero, Fraction, NonNegative, Positive, Seed
 
 @dataclass(frozen=True)
 class Part:
-    """A node with a `_target_`, validated by the signature of its class; optionally null, {} or absent."""
+    """A node with a `_target_`, validated by the signature of its class; optionally null or absent."""
 
     or_null: bool = False
-    or_empty: bool = False
     or_absent: bool = False
 
 
@@ -57,7 +56,6 @@ SCHEMAS: dict[str, dict[str, Any]] = {
         "callbacks": Parts(),
         "logger": Parts(),
         "trainer": Part(),
-        "module": Part(),
     },
     "evaluate": {
         "run": Text,

@@ -116,7 +116,7 @@ def problems_of(node: DictConfig, name: str, key: str, kind: Any, is_ours: bool 
         if not isinstance(kind, Part) and not takes_objects(kind):
             yield Problem(f"{key} must be a plain value, got the part {value._get_node('_target_')}", is_reference)
     elif isinstance(kind, Part):
-        if not ((value is None and kind.or_null) or (value == {} and kind.or_empty)):
+        if not (value is None and kind.or_null):
             choice = "" if "." in key else f"; choose one by {key}=<name>"
             null = " or null" if kind.or_null else ""
             yield Problem(f"{key} must be a part with a _target_{null}, got {shown(value)}{choice}")

@@ -6,6 +6,7 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 
+from aevb.apps.assembly import build_module
 from aevb.config import instantiate, require_allowed
 from aevb.training.module import evaluation
 
@@ -79,7 +80,7 @@ def test_choice_composes_and_can_be_built(choice, tmp_path, monkeypatch):
     with initialize_config_dir(str(CONF), version_base="1.3"):
         config = compose("train", overrides)
     require_allowed(config)
-    module = instantiate(config.module)
+    module = build_module(config)
     module.objective.num_data = 1000
     assert all(optimizer.param_groups for optimizer in module.configured_optimizers())
     module.configure_optimizers()

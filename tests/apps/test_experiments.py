@@ -7,6 +7,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
+from aevb.apps.assembly import build_module
 from aevb.config import instantiate, require_allowed
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -199,7 +200,7 @@ def test_experiment_has_the_settings_of_its_source(experiment):
     for key, value in EXPERIMENTS[experiment].items():
         assert OmegaConf.select(config, key, throw_on_missing=True) == value, key
     require_allowed(config)
-    instantiate(config.module)
+    build_module(config)
     if "curve" in config.callbacks:
         instantiate(config.callbacks.curve)
 
@@ -220,4 +221,4 @@ def test_sweep_varies_the_settings_of_the_figure(sweep):
             for override in parsed
         ]
         of_data = [] if "model=bernoulli" in job else OF_DATA.get(experiment, [])
-        instantiate(composed(f"sweep={sweep}", *of_data, *job).module)
+        build_module(composed(f"sweep={sweep}", *of_data, *job))

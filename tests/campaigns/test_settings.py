@@ -67,7 +67,7 @@ def leaves(config: DictConfig, prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Keys and the values written there; what is taken from elsewhere, and what a class's name says, is left out."""
     for name in map(str, config):
         child = config._get_node(name)
-        if name in ("_target_", "module") or child._is_interpolation() or child._is_missing():
+        if name == "_target_" or child._is_interpolation() or child._is_missing():
             continue
         if isinstance(child, DictConfig) and not child._is_none():
             yield from leaves(child, f"{prefix}{name}.")

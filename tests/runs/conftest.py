@@ -21,11 +21,6 @@ model:
   likelihood: {_target_: aevb.likelihoods.Bernoulli, _partial_: true}
 objective: {_target_: aevb.objectives.SGVB}
 optimizer: {_target_: torch.optim.Adagrad, _partial_: true}
-module:
-  _target_: aevb.training.module.AEVB
-  vae: ${model}
-  objective: ${objective}
-  optimizer: ${optimizer}
 """
 
 
@@ -36,6 +31,6 @@ def folder(tmp_path: Path) -> RunFolder:
     config = OmegaConf.create(CONFIG)
     run.create(config, [])
     run.best_checkpoint.parent.mkdir()
-    module = instantiate(config.module)
-    torch.save({"state_dict": module.state_dict(), "samples": 7}, run.best_checkpoint)
+    weights = {f"vae.{name}": weight for name, weight in instantiate(config.model).state_dict().items()}
+    torch.save({"state_dict": weights, "samples": 7}, run.best_checkpoint)
     return run

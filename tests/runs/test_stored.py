@@ -194,23 +194,22 @@ def test_urls_of_a_stored_configuration_are_those_of_the_command_or_none(tmp_pat
 
 
 def test_resumed_run_has_the_changes_of_the_command(tmp_path):
-    module = {"_target_": "m", "seed": "${seed}", "max_samples": "${max_samples}"}
-    command = OmegaConf.create(
-        COMMAND | {"paths": {"run": str(tmp_path), "data": "d"}, "model": {}, "module": module, "seed": 1}
-    )
+    command = OmegaConf.create(COMMAND | {"paths": {"run": str(tmp_path), "data": "d"}, "model": {}, "seed": 1})
     command.max_samples = 20
     stored = resolved(OmegaConf.merge(command, {"seed": 7, "max_samples": 10, "logger": {}, "model": {}}))
-    assert stored.module == {"_target_": "m", "seed": 7, "max_samples": 10}
     config, _ = with_changes(stored, command, ["max_samples"])
-    assert (config.module.seed, config.module.max_samples, config.max_samples) == (7, 20, 20)
+    assert (config.seed, config.max_samples) == (7, 20)
     assert config.paths.run == str(tmp_path)
 
 
 def test_filled_in_values_reach_the_parts_of_a_stored_configuration():
-    stored = {"model": {"data_shape": None, "encoder": {"data_shape": None}, "likelihood": {"bounded": "auto"}}}
-    copies = {"vae": dict(stored["model"]), "optimizer": {"lr": None}, "other": 1}
-    config = OmegaConf.create({**stored, "optimizer": {"lr": None}, "data": {"shape": None}, "module": copies})
-    linked(config)
-    config.data.shape, config.optimizer.lr, config.model.likelihood.bounded = [1, 8, 8], 0.1, True
-    assert config.module.vae.encoder.data_shape == config.module.vae.data_shape == [1, 8, 8]
-    assert (config.module.optimizer.lr, config.module.vae.likelihood.bounded, config.module.other) == (0.1, True, 1)
+    model = {"data_shape": None, "encoder": {"data_shape": None}, "prior": {"data_shape": [2]}}
+    config = linked(OmegaConf.create({"model": model, "data": {"shape": None}}))
+    config.data.shape = [1, 8, 8]
+    assert config.model.encoder.data_shape == config.model.data_shape == [1, 8, 8]
+    assert config.model.prior.data_shape == [2]
+
+
+def test_module_of_earlier_versions_is_left_out(tmp_path):
+    (tmp_path / "config.yaml").write_text("seed: 1\nmodule: {_target_: aevb.training.module.AEVB, seed: 1}\n")
+    assert read_config(tmp_path / "config.yaml", tmp_path) == {"seed": 1}

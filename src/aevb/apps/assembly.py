@@ -78,7 +78,7 @@ def make_module(config: DictConfig, data: InMemoryDataModule) -> AEVB:
             for number in range(num_members(config)):
                 member = member_config(config, number)
                 pl.seed_everything(member.seed, verbose=False)
-                members.append(instantiate(member.module))
+                members.append(build_module(member))
         module = members[0] if len(members) == 1 else Members(members)
         data.num_members = len(members)
         check_fit(config, module, data)
@@ -90,6 +90,17 @@ def make_module(config: DictConfig, data: InMemoryDataModule) -> AEVB:
             "objective.num_samples"
         ) from error
     return module
+
+
+def build_module(config: DictConfig) -> AEVB:
+    """The module of one seed, with weights drawn by torch's generator."""
+    vae, objective, optimizer = (instantiate(config[name]) for name in ("model", "objective", "optimizer"))
+    schedule = None if config.schedule is None else instantiate(config.schedule)
+    settings = {name: config[name] for name in ("seed", "max_samples", "steps", "ema_decay")}
+    try:
+        return AEVB(vae, objective, optimizer, schedule=schedule, **settings)
+    except ValueError as error:
+        raise ConfigError(first_line(error)) from error
 
 
 def num_members(config: DictConfig) -> int:
@@ -151,7 +162,6 @@ def make_loggers(config: DictConfig, folder: RunFolder, resumed: Mapping[str, An
 def log_settings(config: DictConfig, loggers: list[Logger]) -> None:
     """Log the configuration; this starts a wandb run, late enough that no earlier error leaves one open."""
     settings: Any = OmegaConf.to_container(config, resolve=True)
-    del settings["module"]  # repeats other sections
     for logger in loggers:
         logger.log_hyperparams(settings)
 

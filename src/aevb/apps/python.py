@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.utilities.seed import isolate_rng
 from torch import Tensor
 
-from aevb.apps.assembly import fill_in, make_module, plain_trainer, quiet_lightning
+from aevb.apps.assembly import build_module, fill_in, make_module, plain_trainer, quiet_lightning
 from aevb.apps.command import Command
 from aevb.apps.command_line import parse_override
 from aevb.apps.compose import compose_unchecked, without_hydra
@@ -156,7 +156,7 @@ def fit_module(config: DictConfig, data: pl.LightningDataModule) -> VAE:
     else:
         config.data.shape = list(without_labels(next(iter(data.train_dataloader()))).shape[1:])
         pl.seed_everything(config.seed, verbose=False)
-        module = instantiate(config.module)
+        module = build_module(config)
     module.logs_itself = False
     best = KeepBest()
     named = {f"callbacks.{name}": node for name, node in config.callbacks.items() if node is not None}

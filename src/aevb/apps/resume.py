@@ -20,8 +20,6 @@ CHANGEABLE = ("allow", "callbacks", "logger", "max_samples", "resume", "steps", 
 """Sections that a command may change in a run that it resumes."""
 FILLED = ("data.shape", "model.likelihood.bounded", "optimizer.lr")
 """Settings that a run fills in where they are null or auto."""
-DERIVED = ("module", "paths")
-"""Sections that follow from others, or from where the folders are."""
 LIMITS = ("max_samples", "trainer.max_epochs", "trainer.max_steps", "trainer.max_time")
 """Limits of the training; a command may raise the first two, and change the others."""
 
@@ -139,7 +137,7 @@ def require_same_settings(config: DictConfig, stored: DictConfig, folder: RunFol
     places = [f"data.{setting}" for setting in PLACES.values()]  # the data themselves are compared
     # Settings that refer to others come last: the message is to name the setting that the user changed.
     for key in sorted(now.keys() & before.keys(), key=lambda key: "${" in str(written.get(key))):
-        is_kept = key.split(".")[0] not in (*CHANGEABLE, *DERIVED) and key not in places
+        is_kept = key.split(".")[0] not in (*CHANGEABLE, "paths") and key not in places
         if is_kept and now[key] != before[key]:
             raise OtherRunError(
                 f"{key}: {folder.path} was made with {before[key]!r}, not {now[key]!r}; name another sweep by "

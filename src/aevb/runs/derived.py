@@ -40,8 +40,6 @@ def write_derived(
     """
     config, folder = run.config(), RunFolder(run.path / "fit_prior" / name)
     config.model.prior = escaped(prior)
-    if "vae" in (config.get("module") or {}):
-        config.module.vae = config.model
     folder.begin(config, run.command(), run.status().get("id", "unknown"))
     weights: dict[str, Any] = {}
     for number, vae in enumerate(members):

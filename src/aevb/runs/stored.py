@@ -19,7 +19,7 @@ from aevb.runs.formats import read_yaml
 INTERPOLATION = re.compile(r"(?<!\\)(?:\\\\)*\$\{")
 OUTWARD = ("callbacks", "logger", "trainer")
 """Sections whose parts write files or send data."""
-SECTIONS = {"callbacks", "data", "logger", "model", "module", "objective", "optimizer", "paths", "schedule", "trainer"}
+SECTIONS = {"callbacks", "data", "logger", "model", "objective", "optimizer", "paths", "schedule", "trainer"}
 NULLABLE = {"schedule"}
 PATHS = ("default_root_dir", "dir", "dirpath", "folder", "log_dir", "path", "root_dir", "save_dir")
 """Their settings that name a folder to write to."""
@@ -91,6 +91,7 @@ def read_config(file: Path, folder: Path) -> DictConfig:
         is_target = last == "_target_" and isinstance(value, str)
         if last == "_args_" or (last == "_target_" and not is_target) or "_target_" in parents.split("."):
             raise ConfigError(f"{file}: {key} must not be {value!r}")
+    content.pop("module", None)  # of earlier versions: it repeated other sections
     config = OmegaConf.create(content)
     assert isinstance(config, DictConfig)
     return config
@@ -124,19 +125,11 @@ def with_changes(stored: DictConfig, command: DictConfig, changes: Sequence[str]
     relocate(config, command.paths.run, folder, file)
     for key in (key for key in changes if key not in PLACES):
         OmegaConf.update(config, key, OmegaConf.select(command, key), merge=False, force_add=True)
-    # The module's arguments refer to other sections, which the command may have changed.
-    module: Any = OmegaConf.to_container(command.module, resolve=False)
-    references = {key: value for key, value in module.items() if isinstance(value, str) and "${" in value}
-    config.module = {**(config.get("module") or module), **references}
     return linked(config), confine(config, command)
 
 
 def linked(config: DictConfig) -> DictConfig:
-    """Let the parts of a stored configuration refer to its sections, so that values filled in later reach them."""
-    for key in config.module:
-        section = "model" if key == "vae" else str(key)
-        if section in config:
-            config.module[key] = f"${{{section}}}"
+    """Let the parts of a stored model refer to the shapes of the data, so that they are filled in everywhere."""
     model = config.model
     parts = [model]
     while parts:
