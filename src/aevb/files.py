@@ -107,25 +107,20 @@ def remove_temporaries(folder: str | os.PathLike[str]) -> None:
 
 def is_being_written(path: Path, of_machine: str, process: int) -> bool:
     """Whether the process of a temporary file may still be writing it."""
-    if of_machine == machine():
-        return is_alive(process)
-    return time.time() - path.stat().st_mtime < OLD_SECONDS
+    if of_machine != machine():
+        return time.time() - path.stat().st_mtime < OLD_SECONDS
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # it is another user's
+        pass
+    return True
 
 
 def machine() -> str:
     """A name for this machine or container, in which process numbers are unique."""
     return re.sub(r"\W", "_", socket.gethostname())[:40]
-
-
-def is_alive(process: int) -> bool:
-    """Whether a process with this number runs on this machine."""
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True
 
 
 def require_own_files(folder: Path) -> None:

@@ -7,12 +7,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.utilities.seed import isolate_rng
-from torch import Tensor
 
 from aevb.apps.assembly import build_module, fill_in, make_module, plain_trainer, quiet_lightning
 from aevb.apps.command import Command
@@ -22,7 +20,7 @@ from aevb.apps.train import fit_in_processes, open_run
 from aevb.config import conf_folder, instantiate
 from aevb.console import LineHandler
 from aevb.data import InMemoryDataModule
-from aevb.data.own import SparseMatrix
+from aevb.data.array import as_array
 from aevb.distributed.devices import num_processes
 from aevb.errors import ConfigError, first_line
 from aevb.files import require_writable
@@ -83,8 +81,7 @@ def fit(
     are those of `conf/`.
 
     Example:
-        >>> import numpy as np
-        >>> x = np.random.default_rng(0).normal(size=(500, 20))
+        >>>         >>> x = np.random.default_rng(0).normal(size=(500, 20))
         >>> vae = fit(x, likelihood="gaussian", latent_dim=2, hidden=[16], max_epochs=2)
         >>> vae.encode(x).mean.shape
         torch.Size([500, 2])
@@ -184,10 +181,10 @@ def finish(trainer: pl.Trainer, module: AEVB, data: pl.LightningDataModule, best
 
 def array_module(config: DictConfig, given: dict[str, Any], batch_size: int | None) -> InMemoryDataModule:
     """The data module of arrays; without a `batch_size`, minibatches are no larger than the training set."""
-    x = given["x"]
-    given = {**given, "x": x.toarray() if isinstance(x, SparseMatrix) else x}
     try:
         arrays = {name: as_array(values) for name, values in given.items() if values is not None}
+    except ConfigError:
+        raise
     except ValueError as error:
         raise ConfigError(f"data: x and what comes with it must be arrays: {first_line(error)}") from error
     x = arrays.pop("x")
@@ -201,11 +198,6 @@ def array_module(config: DictConfig, given: dict[str, Any], batch_size: int | No
     del settings["path"]
     data: InMemoryDataModule = instantiate(OmegaConf.create({**settings, "_partial_": True}))(path=x, **arrays)
     return data
-
-
-def as_array(values: Any) -> np.ndarray | Tensor:
-    """Values as an array, unless they are a tensor."""
-    return values if isinstance(values, Tensor) else np.asarray(values)
 
 
 def require_likelihood(name: str) -> None:
