@@ -1,7 +1,11 @@
 """Parts that do not fit each other are refused before training."""
 
-import pytest
+from types import SimpleNamespace
 
+import pytest
+from omegaconf import OmegaConf
+
+from aevb.apps.assembly import fill_in
 from aevb.errors import ConfigError
 from aevb.runs.folder import RunFolder
 
@@ -22,6 +26,16 @@ def test_an_objective_that_does_not_suit_the_model_is_refused_before_training(ru
     folder = RunFolder(tmp_path / "run")
     assert folder.status()["state"] == "failed"
     assert "Traceback" not in folder.log_file.read_text()
+
+
+def test_shapes_of_the_data_reach_the_parts_of_a_stored_model():
+    parts = {"encoder": {"data_shape": None}, "prior": {"condition_shape": None, "data_shape": [2]}}
+    model = {"data_shape": None, "condition_shape": None, "likelihood": {"bounded": "auto"}, **parts}
+    config = OmegaConf.create({"model": model, "data": {"shape": None}})
+    assert fill_in(config, SimpleNamespace(shape=(1, 8, 8), condition_shape=(10,), value_range=(0.0, 2.0)))
+    assert config.data.shape == config.model.encoder.data_shape == config.model.data_shape == [1, 8, 8]
+    assert config.model.prior == {"condition_shape": [10], "data_shape": [2]}
+    assert config.model.likelihood.bounded is False
 
 
 def test_bad_trainer_leaves_no_wandb_run_open(run_train, tmp_path):

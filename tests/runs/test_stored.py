@@ -4,7 +4,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from aevb.errors import ConfigError
-from aevb.runs.stored import confine, linked, read_config, relocate, resolved, stored_text, with_changes
+from aevb.runs.stored import confine, read_config, relocate, resolved, stored_text, with_changes
 
 
 @pytest.fixture
@@ -200,14 +200,6 @@ def test_resumed_run_has_the_changes_of_the_command(tmp_path):
     config, _ = with_changes(stored, command, ["max_samples"])
     assert (config.seed, config.max_samples) == (7, 20)
     assert config.paths.run == str(tmp_path)
-
-
-def test_filled_in_values_reach_the_parts_of_a_stored_configuration():
-    model = {"data_shape": None, "encoder": {"data_shape": None}, "prior": {"data_shape": [2]}}
-    config = linked(OmegaConf.create({"model": model, "data": {"shape": None}}))
-    config.data.shape = [1, 8, 8]
-    assert config.model.encoder.data_shape == config.model.data_shape == [1, 8, 8]
-    assert config.model.prior.data_shape == [2]
 
 
 def test_module_of_earlier_versions_is_left_out(tmp_path):

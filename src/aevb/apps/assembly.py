@@ -67,7 +67,18 @@ def fill_in(config: DictConfig, data: InMemoryDataModule) -> bool:
         filled["model.likelihood.bounded"] = lowest >= 0 and highest <= 1
     for key, value in filled.items():
         OmegaConf.update(config, key, value)
+    shapes = {"data_shape": config.data.shape, "condition_shape": config.model.get("condition_shape")}
+    fill_shapes(config.model, shapes)
     return bool(filled)
+
+
+def fill_shapes(part: DictConfig, shapes: Mapping[str, Any]) -> None:
+    """Fill in the shapes that a stored model leaves open; in a command they are interpolations."""
+    for key, value in part.items():
+        if isinstance(value, DictConfig):
+            fill_shapes(value, shapes)
+        elif value is None and shapes.get(str(key)) is not None:
+            part[key] = shapes[str(key)]
 
 
 def make_module(config: DictConfig, data: InMemoryDataModule) -> AEVB:

@@ -80,8 +80,8 @@ def write_onnx(program: Any, arguments: Sequence[Tensor], expected: Any, path: P
     session = onnxruntime.InferenceSession(path.read_bytes(), providers=["CPUExecutionProvider"])
     names = [node.name for node in session.get_inputs()]
     found = session.run(None, {name: x.numpy() for name, x in zip(names, arguments, strict=True)})
-    for mine, its in zip(expected if isinstance(expected, tuple) else (expected,), found, strict=True):
-        difference = float((mine - torch.from_numpy(its)).abs().max() / mine.abs().max().clamp(min=1))
+    for of_model, of_graph in zip(expected if isinstance(expected, tuple) else (expected,), found, strict=True):
+        difference = float((of_model - torch.from_numpy(of_graph)).abs().max() / of_model.abs().max().clamp(min=1))
         if not difference <= TOLERANCE:
             path.unlink()
             raise ConfigError(f"formats: {path.name} differs from the model by {difference:.1e}, and was removed")

@@ -50,7 +50,7 @@ def train(config: DictConfig) -> Path:
     validate_values(config)
     command = Command.of_call(config)
     require_writable(command.folder.path, "paths.run")
-    with calm(config), open_run(command) as run_config:
+    with isolated(config), open_run(command) as run_config:
         if run_config is not None:
             fit_in_processes(command, run_config)
     return command.folder.path
@@ -133,7 +133,7 @@ def fit(
     for name, value in {**given, "batch_size": batch_size}.items():
         if data is not None and name != "x" and value is not None:
             raise ConfigError(f"{name}: a data module has its own; drop it")
-    with calm(config, verbose):
+    with isolated(config, verbose):
         if data is None:
             data = array_module(config, given, batch_size)
         return fit_module(config, data)
@@ -237,7 +237,7 @@ def require_simple(config: DictConfig, overrides: Sequence[str]) -> None:
 
 
 @contextmanager
-def calm(config: DictConfig, verbose: bool = True) -> Iterator[None]:
+def isolated(config: DictConfig, verbose: bool = True) -> Iterator[None]:
     """Training that leaves the caller's random numbers, precision, warnings and logging as they were."""
     lightning = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning_fabric")]
     levels = [logger.level for logger in lightning]

@@ -42,7 +42,6 @@ from aevb.runs.load import build
 from aevb.runs.lock import locked
 from aevb.runs.log import logged
 from aevb.runs.outcome import exit_code_of, recorded, write_end
-from aevb.runs.stored import linked
 from aevb.settings import validate
 from aevb.training.callbacks import Status
 from aevb.training.limits import ended_by
@@ -137,7 +136,7 @@ def follow() -> None:
     if path is not None:
         folder = RunFolder(path)
         with recorded(folder):
-            fit_and_test(linked(folder.config()), folder)
+            fit_and_test(folder.config(), folder)
 
 
 def fit_and_test(config: DictConfig, folder: RunFolder) -> None:

@@ -19,7 +19,6 @@ from aevb.distributed.world import rank  # noqa: E402
 from aevb.errors import EXPECTED  # noqa: E402
 from aevb.runs.folder import RunFolder  # noqa: E402
 from aevb.runs.log import logged  # noqa: E402
-from aevb.runs.stored import linked  # noqa: E402
 
 log = logging.getLogger("aevb")
 
@@ -30,7 +29,7 @@ def main(folder: RunFolder) -> int:
     restore_hydra(folder)
     with nullcontext() if rank() else logged(folder.log_file, "process 0"):  # others: `rank_<rank>.log`
         try:
-            fit_and_test(linked(folder.config()), folder)
+            fit_and_test(folder.config(), folder)
         except BaseException as error:
             report_error(error)
             if not isinstance(error, (*EXPECTED, OSError, KeyboardInterrupt, SystemExit)):

@@ -125,23 +125,7 @@ def with_changes(stored: DictConfig, command: DictConfig, changes: Sequence[str]
     relocate(config, command.paths.run, folder, file)
     for key in (key for key in changes if key not in PLACES):
         OmegaConf.update(config, key, OmegaConf.select(command, key), merge=False, force_add=True)
-    return linked(config), confine(config, command)
-
-
-def linked(config: DictConfig) -> DictConfig:
-    """Let the parts of a stored model refer to the shapes of the data, so that they are filled in everywhere."""
-    model = config.model
-    parts = [model]
-    while parts:
-        part = parts.pop()
-        for key, value in part.items_ex(resolve=False):
-            if isinstance(value, DictConfig):
-                parts.append(value)
-            elif key == "data_shape" and part._get_node(key)._value() is None:
-                part[key] = "${data.shape}"
-            elif key == "condition_shape" and part is not model and value is None:
-                part[key] = "${model.condition_shape}"
-    return config
+    return config, confine(config, command)
 
 
 def relocate(stored: DictConfig, run: str, data: str | None, file: str | None = None) -> None:

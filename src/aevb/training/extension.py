@@ -52,13 +52,13 @@ def current_noise(device: torch.device) -> Noise:
     return [torch.get_rng_state(), *([torch.cuda.get_rng_state(device)] if device.type == "cuda" else [])]
 
 
-def gather_noise(trainer: pl.Trainer, mine: Noise) -> list[Noise]:
+def gather_noise(trainer: pl.Trainer, noise: Noise) -> list[Noise]:
     """The states of the generators of every rank, on every rank."""
     if trainer.world_size == 1:
-        return [mine]
-    everyone: list[Any] = [None] * trainer.world_size
-    torch.distributed.all_gather_object(everyone, mine)
-    return everyone
+        return [noise]
+    gathered: list[Any] = [None] * trainer.world_size
+    torch.distributed.all_gather_object(gathered, noise)
+    return gathered
 
 
 def restore_noise(noise: Noise, device: torch.device) -> None:
