@@ -7,9 +7,10 @@ from typing import Any
 import pytorch_lightning as pl
 
 from aevb.likelihoods import Bernoulli, Likelihood
-from aevb.networks import Backbone, MLPDecoder, MLPEncoder
-from aevb.posteriors import DiagonalGaussian, RecognitionHead
-from aevb.priors import Prior, StandardNormal
+from aevb.networks import Backbone, FirstLayer, LastState, MLPDecoder, MLPEncoder
+from aevb.posteriors import DiagonalGaussian, Ladder, RecognitionHead, TopDown
+from aevb.priors import Hierarchical, Prior, StandardNormal
+from aevb.priors import TopDown as TopDownPrior
 from aevb.vae import VAE, GenerativeModel, RecognitionModel
 
 PAPER = ["model=bernoulli", "model.latent_dim=2", "optimizer=adagrad"]
@@ -34,6 +35,31 @@ def small_model(
         prior=prior,
         decoder=decoder or partial(MLPDecoder, hidden=[hidden]),
         likelihood=likelihood,
+    )
+
+
+def shared_model(name: str, data_shape: tuple[int, ...]) -> VAE:
+    """Two layers, z_1 and z_2, whose posterior shares the prior's network: `ladder` or `top_down`."""
+    layers = {"latent_dims": (2, 1), "hidden": (4,)}
+    heads: dict[str, tuple[Any, Any, Any]] = {
+        "ladder": (
+            Ladder,
+            Hierarchical,
+            partial(FirstLayer, latent_dims=(2, 1), decoder=partial(MLPDecoder, hidden=[4])),
+        ),
+        "top_down": (
+            partial(TopDown, width=4),
+            partial(TopDownPrior, width=4),
+            partial(LastState, width=4, decoder=partial(MLPDecoder, hidden=[4])),
+        ),
+    }
+    posterior, prior, decoder = heads[name]
+    return small_model(
+        data_shape,
+        latent_dim=3,
+        posterior=partial(posterior, **layers),
+        prior=partial(prior, **layers),
+        decoder=decoder,
     )
 
 

@@ -14,6 +14,7 @@ from aevb.posteriors import InverseAutoregressiveFlow, Posterior, SplineFlow
 from aevb.vae import GenerativeModel, RecognitionModel
 
 from ..ppca import PPCA, make_ppca
+from ..small import shared_model
 from .gradients import assert_unbiased, exact_gradient, gradient_draws, phi, standard_errors_off, theta
 
 
@@ -205,3 +206,19 @@ def test_gradients_without_the_score_leave_it_out_of_flows_too(head: type[Poster
     assert expected.abs().max() > 1e-2
     assert torch.allclose(found, expected)
     assert all(weight.requires_grad for weight in weights)
+
+
+@pytest.mark.parametrize("name", ["ladder", "top_down"])
+def test_layers_that_q_shares_with_the_prior_have_an_unbiased_gradient(name: str) -> None:
+    """Doubly reparameterized, as reparameterized, from the same draws of z."""
+    torch.manual_seed(2)
+    vae = shared_model(name, (1, 1, 4)).double()
+    for weight in vae.parameters():
+        weight.data += 0.5 * torch.randn_like(weight)
+    model = PPCA(vae.p, vae.q, torch.rand(3, 1, 1, 4).round().double())
+    shared = list(vae.p.prior.parameters())
+    plain, doubly = (
+        gradient_draws(IWAE(3, gradient, weight_prior=False), model, shared, 50, copies=200)
+        for gradient in ("reparameterized", "dreg")
+    )
+    assert_unbiased(doubly - plain + plain.mean(0), plain.mean(0))

@@ -14,7 +14,7 @@ from aevb.posteriors import DiagonalGaussian, InverseAutoregressiveFlow, Posteri
 from aevb.priors import VampPrior
 
 from ..ppca import PPCA, make_ppca
-from ..small import pair, small_model
+from ..small import pair, shared_model, small_model
 from .gradients import assert_unbiased, exact_gradient, gradient_draws, phi, theta
 
 
@@ -54,3 +54,12 @@ def test_the_wake_phase_trains_the_pseudo_inputs_of_a_vamp_prior_and_not_phi(
     monkeypatch.undo()
     objective(p, q, x).loss.backward()
     assert any(weight.grad is not None and weight.grad.any() for weight in q.parameters())
+
+
+@pytest.mark.parametrize("name", ["ladder", "top_down"])
+def test_the_sleep_phase_does_not_train_what_q_shares_with_the_prior(name: str) -> None:
+    torch.manual_seed(0)
+    p, q = pair(shared_model(name, (1, 1, 3)))
+    WakeSleep().dream(p, q, 5).sum().backward()
+    assert all(weight.grad is None for weight in p.parameters())
+    assert all(weight.grad is not None and weight.grad.any() for weight in q.head.parameters())

@@ -27,7 +27,7 @@ class IWAE(Objective):
     - `stl`: Σ_k w̃_k ∂log w_k/∂z_k ∇_φ z_k, "sticking the landing": without the score ∇_φ log q. For K = 1 it is
       unbiased, and its variance vanishes as q tends to the exact posterior; for K > 1 it is biased.
 
-    The last two evaluate the encoder a second time, with its weights frozen.
+    The last two evaluate the encoder a second time, with its weights frozen, and those of θ that it shares.
 
     With M groups of K samples the bound is the mean of those of the groups (MIWAE): its expectation is that of K
     samples, and the variance of its gradient falls as 1 / M. With a weight β of the ELBO of the same samples, the loss
@@ -71,7 +71,7 @@ class IWAE(Objective):
         self.bound_of_p = bound_of_p
 
     def estimate(self, p: GenerativeModel, q: RecognitionModel, x: Tensor) -> Estimate:
-        z, log_q = self.draw(q, x, self.gradient)
+        z, log_q = self.draw(p, q, x, self.gradient)
         if self.bound_of_p == "groups" or self.num_groups == 1:
             return self.bound(p, x, z, log_q, self.gradient)
         with frozen(p):
@@ -83,15 +83,15 @@ class IWAE(Objective):
 
     def evaluate(self, p: GenerativeModel, q: RecognitionModel, x: Tensor) -> Estimate:
         """The true ELBO and, as `iwae`, the importance weighted bound."""
-        return self.bound(p, x, *self.draw(q, x, "reparameterized"), "reparameterized")
+        return self.bound(p, x, *self.draw(p, q, x, "reparameterized"), "reparameterized")
 
-    def draw(self, q: RecognitionModel, x: Tensor, gradient: Gradient) -> tuple[Tensor, Tensor]:
+    def draw(self, p: GenerativeModel, q: RecognitionModel, x: Tensor, gradient: Gradient) -> tuple[Tensor, Tensor]:
         """z (M · K, B, latent_dim), the samples of a group in a row, and log q(z|x) with the score or without it."""
         posterior, count = q(x), self.num_groups * self.num_samples
         if gradient == "reparameterized":
             return rsample_and_log_prob(posterior, (count,))
         z = posterior.rsample(torch.Size((count,)))
-        with frozen(q):
+        with frozen(q), frozen(p):  # q may be defined by the prior's network, as with several layers
             return z, q(x).log_prob(z)
 
     def bound(self, p: GenerativeModel, x: Tensor, z: Tensor, log_q: Tensor, gradient: Gradient) -> Estimate:

@@ -17,7 +17,8 @@ class WakeSleep(Objective):
       the KL of the ELBO. Together the two are not the gradient of any one function.
 
     Each phase trains its own model only: where the prior is defined by q (`VampPrior`), the wake phase trains the
-    pseudo-inputs, which belong to θ, but not φ.
+    pseudo-inputs, which belong to θ, but not φ; where q shares the prior's network (`TopDown`), the sleep phase does
+    not train that.
 
     Both are in one loss, −log p(x, z) of the data − log q(z|x) of the dreams. No gradient passes through a draw, so q
     and p need only densities and samples.
@@ -53,4 +54,5 @@ class WakeSleep(Objective):
         with torch.no_grad():
             z = p.sample_prior(self.num_samples, count)
             x = p.likelihood(z).sample()
-        return torch.cat([q(dream).log_prob(latent) for dream, latent in zip(x, z, strict=True)])
+        with frozen(p):  # q may share layers with the prior
+            return torch.cat([q(dream).log_prob(latent) for dream, latent in zip(x, z, strict=True)])
