@@ -13,9 +13,11 @@ from torch.distributions import Distribution, MultivariateNormal, kl_divergence
 from aevb import likelihoods, posteriors, priors
 from aevb.distributions.gaussian import diagonal_gaussian
 from aevb.distributions.sequence import Autoregressive
+from aevb.errors import ConfigError
+from aevb.estimators import AnnealedImportanceSampling, Estimator, LocalELBO, PosteriorHMC
 from aevb.likelihoods import Bernoulli, FixedGaussian
 from aevb.networks import MLPDecoder, MLPEncoder
-from aevb.objectives import IWAE, SGVB, Objective, ScoreFunction, WakeSleep
+from aevb.objectives import IWAE, SGVB, MonteCarloEM, Objective, ScoreFunction, WakeSleep
 from aevb.objectives.base import elbo
 from aevb.posteriors import RecognitionHead
 from aevb.runs.data import load_data
@@ -292,6 +294,34 @@ def test_padding_contributes_exactly_zero(name: str, objective: Objective) -> No
     given = vae.given(LENGTHS[2:3], 1)
     torch.testing.assert_close(given.p.log_joint(x[2:3], padded_z), short.p.log_joint(x[2:3, :4], z))
     torch.testing.assert_close(given.q(x[2:3]).log_prob(padded_z), short.q(x[2:3, :4]).log_prob(z))
+
+
+def test_chains_that_move_through_padding_do_not_change_the_likelihood() -> None:
+    vae, x = state_space(), 0.3 * data()
+    exact = torch.stack([kalman(x[:n]) for x, n in zip(x, LENGTHS.int().tolist(), strict=True)])
+    torch.manual_seed(0)
+    estimator = AnnealedImportanceSampling(num_chains=40, num_temperatures=50, start="prior")
+    found = estimator.estimate(vae.given(LENGTHS, len(x)), x, 1000)
+    assert ((found.value - exact).abs() < 4 * found.variance.sqrt() + 0.1).all()
+    assert found.standard_error < 0.1
+    assert ((found.diagnostics["acceptance"] - 0.65).abs() < 0.1).all()
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [PosteriorHMC(), *(LocalELBO(family=family) for family in ("diagonal_gaussian", "full_gaussian", "flow"))],  # type: ignore[arg-type]
+)
+def test_densities_of_all_of_z_are_refused_where_some_of_it_is_padding(estimator: Estimator) -> None:
+    vae, x = make(), data().sigmoid().round().float()
+    with pytest.raises(ConfigError, match="needs a density of all dimensions of z, and those of steps after the end"):
+        estimator.estimate(vae.given(LENGTHS, len(x)), x, 10)
+
+
+def test_monte_carlo_em_is_refused_where_some_of_z_is_padding() -> None:
+    vae, x, objective = make(), data().sigmoid().round().float(), MonteCarloEM(weight_prior=False)
+    assert objective(vae.p, vae.q, x).elbo.isfinite().all()
+    with pytest.raises(ConfigError, match=r"^objective=monte_carlo_em needs a density of all dimensions of z"):
+        objective(vae.p.given(LENGTHS), vae.q.given(LENGTHS), x)
 
 
 @pytest.mark.parametrize("name", MODELS)

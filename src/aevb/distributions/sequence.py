@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.distributions import Distribution, Independent, constraints
 
 from aevb.distributions.gaussian import Normal
+from aevb.errors import ConfigError
 
 Conditionals = Callable[[Tensor, int, Any], tuple[Distribution, Any]]
 """(x_{t−1} of k consecutive steps t, (..., k, *step_shape); the first of these steps; the state before it) → (their
@@ -160,3 +161,21 @@ class Autoregressive(Steps):
             means.append(conditional.mean)
         at = x.ndim - 1 - len(self.step_shape)
         return self.joined(torch.cat(draws, dim=at)), self.joined(torch.cat(means, dim=at))
+
+
+def require_no_padding(distribution: Distribution, what: str, instead: str) -> None:
+    """Check that a distribution of z is a density of all its dimensions: of sequences with lengths it is none.
+
+    Args:
+        distribution: Of z.
+        what: That needs it.
+        instead: What does not, for the message.
+
+    Raises:
+        ConfigError: it is of sequences with lengths.
+    """
+    if isinstance(distribution, Steps) and distribution.exists is not None:
+        raise ConfigError(
+            f"{what} needs a density of all dimensions of z, and those of steps after the end of a sequence have none; "
+            f"use {instead}"
+        )

@@ -13,6 +13,7 @@ from aevb.distributions.flows import GaussianFlow, affine_autoregressive
 from aevb.distributions.gaussian import CholeskyGaussian, diagonal_gaussian
 from aevb.distributions.kl import sample_and_kl
 from aevb.distributions.moments import closed_moment
+from aevb.distributions.sequence import require_no_padding
 from aevb.distributions.support import require_real
 from aevb.errors import ConfigError
 from aevb.estimators.base import Estimates, Estimator
@@ -69,7 +70,9 @@ class LocalELBO(Estimator):
 
     def estimate(self, vae: VAE, x: Tensor, rows: int) -> Estimates:
         if self.family != "encoder":
-            require_real(vae.p.prior.support, f"{self.key('family')}={self.family}", "encoder")
+            what = f"{self.key('family')}={self.family}"
+            require_real(vae.p.prior.support, what, "encoder")
+            require_no_padding(vae.p.prior(), what, "encoder")
         if vae.p.prior.support == "among codes":
             raise ConfigError(f"{self.name} follows the gradient of the bound, which codes have not; use elbo")
         parameters, distribution = LOCAL[self.family](vae.q, x)

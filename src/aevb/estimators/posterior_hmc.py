@@ -8,6 +8,7 @@ import torch
 from annotated_types import Interval
 from torch import Tensor
 
+from aevb.distributions.sequence import require_no_padding
 from aevb.estimators.base import Estimates, Estimator, low_effective_sample_size, poor_acceptance
 from aevb.estimators.start import STARTS, Start
 from aevb.inference import hmc
@@ -63,6 +64,7 @@ class PosteriorHMC(Estimator):
     @torch.no_grad()
     def estimate(self, vae: VAE, x: Tensor, rows: int) -> Estimates:
         p = vae.p
+        require_no_padding(p.prior(), f"estimators=[{self.name}]", "particle_filter")
 
         def log_joint(z: Tensor) -> Tensor:
             return p.log_joint(x, z)

@@ -29,5 +29,9 @@ class Start:
         return torch.as_tensor(self.distribution.log_prob(z))
 
     def step_size(self) -> Tensor:
-        """A step size (B,) for HMC on a similar target: half the standard deviation of the narrowest dimension."""
-        return 0.5 * self.sample(100).std(0).amin(-1).clamp(min=1e-3)
+        """A step size (B,) for HMC on a similar target: half the standard deviation of the narrowest dimension.
+
+        Padding of sequences, which is drawn as 0, does not count.
+        """
+        deviation = self.sample(100).std(0)
+        return 0.5 * torch.where(deviation > 0, deviation, torch.inf).amin(-1).clamp(1e-3)

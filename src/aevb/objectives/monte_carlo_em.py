@@ -8,6 +8,7 @@ import torch
 from annotated_types import Interval
 from torch import Tensor, nn
 
+from aevb.distributions.sequence import require_no_padding
 from aevb.distributions.support import require_real
 from aevb.inference import hmc
 from aevb.objectives.base import Estimate, Objective
@@ -124,10 +125,11 @@ class MonteCarloEM(Objective):
     @torch.no_grad()
     def report(self, p: GenerativeModel, x: Tensor, draws: hmc.Draws) -> Estimate:
         """The ELBO with q a Gaussian for each datapoint, fitted to its draws."""
-        q = hmc.fit_gaussian(draws.z.flatten(0, 1))
+        prior, q = p.prior(), hmc.fit_gaussian(draws.z.flatten(0, 1))
+        require_no_padding(prior, "objective=monte_carlo_em", "another objective")
         z = q.sample(torch.Size((1,)))
         log_likelihood = p.likelihood(z).log_prob(x).mean(0)
-        kl = (q.log_prob(z) - p.prior().log_prob(z)).mean(0)
+        kl = (q.log_prob(z) - prior.log_prob(z)).mean(0)
         extras = {
             "acceptance": draws.acceptance,
             "log_likelihood_hmc": p.likelihood(draws.z[-1]).log_prob(x).mean(),
