@@ -2,6 +2,7 @@
 
 import math
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -9,6 +10,8 @@ from torch import Tensor
 from torch.distributions import Distribution, Normal
 
 from aevb.data import Split
+from aevb.distributions.gaussian import diagonal_gaussian
+from aevb.distributions.sequence import Steps
 from aevb.likelihoods import Bernoulli
 from aevb.networks import MLPDecoder, MLPEncoder
 from aevb.posteriors import Dirichlet, FullGaussian, InverseAutoregressiveFlow
@@ -63,6 +66,21 @@ def test_information_near_its_limit_is_reported_as_a_bound():
     found = run(Latents(aggregate_size=50), collapsed_model(4, spread=300, std=0.001), normal_data(60))
     assert found.results["mutual_information"] == pytest.approx(math.log(50), abs=0.001)
     assert "at least 3.91 are information about x (50 datapoints can show 3.91), and at most" in found.words[1]
+
+
+def test_padding_of_sequences_is_in_no_variance():
+    """Of steps t with the means [(t + 1) a, 7], a ~ N(0, 1), over the datapoints that have the step."""
+    torch.manual_seed(0)
+    a, lengths = torch.randn(60), torch.randint(1, 5, (60,)).float()
+    means = torch.stack([torch.outer(a, torch.arange(1.0, 5)), torch.full((60, 4), 7.0)], -1)
+    vae = SimpleNamespace(
+        encode=lambda x, c: Steps(diagonal_gaussian(means, torch.zeros_like(means)), lengths, flat=True),
+        p=SimpleNamespace(prior=SimpleNamespace(support="real")),
+    )
+    variance = variance_of_means(vae, Split(torch.zeros(60, 4, 1), c=lengths)).view(4, 2)
+    for step in range(4):
+        expected = (step + 1) ** 2 * float(a[lengths > step].var())
+        assert variance[step].tolist() == pytest.approx([expected, 0.0], abs=1e-5)
 
 
 def test_the_variance_of_constrained_means_is_relative_to_the_prior():

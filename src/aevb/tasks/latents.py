@@ -1,7 +1,7 @@
 """The use of the latent variables: active units, KL, aggregate posterior."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -109,17 +109,35 @@ def variance_of_means(vae: VAE, data: Split) -> Tensor:
     """Var_x(E_q[z|x]) of each latent variable, (latent_dim,); zero for one datapoint.
 
     Where z is constrained, it is relative to the variance of the prior, which is far from 1 on a simplex. Where the
-    mean has no closed form, the variance of its estimate from draws is subtracted.
+    mean has no closed form, the variance of its estimate from draws is subtracted. Of sequences it is over those that
+    have the step.
     """
     posteriors = [vae.encode(x, c) for x, _, c in data.chunks(1000)]
-    correction = min(1, len(data.x) - 1)
     means = [mean for posterior in posteriors if (mean := closed_moment(posterior, "mean")) is not None]
+    exists = existing(posteriors)
     if means:
-        variance = torch.cat(means).var(0, correction=correction)
+        variance = variance_over(torch.cat(means), exists)
     else:
         z = torch.cat([posterior.sample(torch.Size((DRAWS_FOR_MEAN,))) for posterior in posteriors], 1)
-        variance = (z.mean(0).var(0, correction=correction) - z.var(0).mean(0) / DRAWS_FOR_MEAN).clamp(min=0)
+        noise = z.var(0).sum(0) / (len(z[0]) if exists is None else exists.sum(0).clamp(min=1)) / DRAWS_FOR_MEAN
+        variance = (variance_over(z.mean(0), exists) - noise).clamp(min=0)
     return variance if vae.p.prior.support == "real" else variance / vae.p.prior().variance
+
+
+def existing(posteriors: Sequence[Distribution]) -> Tensor | None:
+    """Which latent variables of which datapoints are no padding, (N, latent_dim); None where all are none."""
+    steps = [each for each in posteriors if isinstance(each, Steps) and each.exists is not None]
+    parts = [torch.as_tensor(each.exists).repeat_interleave(math.prod(each.step_shape), -1) for each in steps]
+    return torch.cat(parts) if parts else None
+
+
+def variance_over(values: Tensor, exists: Tensor | None) -> Tensor:
+    """The variance over datapoints of values (N, D) that exist, (D,); zero where fewer than two do."""
+    if exists is None:
+        return values.var(0, correction=min(1, len(values) - 1))
+    count = exists.sum(0)
+    mean = torch.where(exists, values, 0.0).sum(0) / count.clamp(min=1)
+    return torch.where(exists, values - mean, 0.0).square().sum(0) / (count - 1).clamp(min=1)
 
 
 def in_words(active: Tensor, kl: float) -> list[str]:
