@@ -227,6 +227,8 @@ BAD = {
     "estimators.importance_sampling.num_samples=0": "estimators.importance_sampling.num_samples must be",
     "+estimators.elbo.samples=3": "estimators.elbo.samples is not a setting of ELBO; did you mean num_samples?",
     "task=latents limit=1": "limit must be at least 2 for task=latents",
+    "estimators=[particle_filter]": "a particle filter needs a model of sequences",
+    "estimators=[enumeration]": "estimators=[enumeration] needs discrete latent variables",
     "task=inpaint mask=random mask.share=2": "mask.share must be",
     "task=probe task.train_size=0": "task.train_size must be",
 }

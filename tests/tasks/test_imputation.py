@@ -76,6 +76,10 @@ def test_impossible_tasks_and_settings_raise():
     x = torch.rand(4, 1, 1, 1)
     with pytest.raises(ValueError, match=r"task=inpaint needs images with missing pixels, got \(1, 1, 1\)"):
         Inpaint().run(small_model((1, 1, 1)), Split(x), Split(x), rows=10)
+    x = torch.rand(4, 5, 6)
+    for task in (Inpaint(), SuperResolution()):
+        with pytest.raises(ValueError, match=rf"task={task.name} needs images \(C, H, W\), got .* of shape \(5, 6\)"):
+            task.run(small_model((5, 6)), Split(x), Split(x), rows=10)
     for make, key in (
         (lambda: Half("middle"), "side"),
         (lambda: Centre(1.0), "share"),

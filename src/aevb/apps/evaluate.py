@@ -111,7 +111,10 @@ def evaluate_run(config: DictConfig, folder: RunFolder, work: list[Estimator] | 
     if isinstance(work, Task):
         print_entry(folder.path, perform(config, trained, work))
     else:
-        print_entries(folder.path, [apply(config, trained, estimator) for estimator in work])
+        quantity = (
+            "log p(x)" if members[0].condition_shape is None or members[0].condition_is_optional else "log p(x|c)"
+        )
+        print_entries(folder.path, [apply(config, trained, estimator) for estimator in work], quantity)
 
 
 def identity(config: DictConfig, trained: Trained, settings: dict[str, Any]) -> dict[str, Any]:
@@ -139,8 +142,11 @@ def apply(config: DictConfig, trained: Trained, estimator: Estimator) -> dict[st
         name = f"{estimator.name}-{fingerprint(about, trained, vae)}.npz"
         partials.append(PartialEstimates(trained.folder.path / "evaluation" / name))
         title = estimator.name if len(trained.members) == 1 else f"{estimator.name}, member {number}"
-        with progress_bar(title, len(data.x)) as on_progress:
-            estimates, seconds = run(estimator, vae, data, trained.rows, config.seed, partials[-1], on_progress)
+        try:
+            with progress_bar(title, len(data.x)) as on_progress:
+                estimates, seconds = run(estimator, vae, data, trained.rows, config.seed, partials[-1], on_progress)
+        except ValueError as error:  # the estimator is for other models
+            raise ConfigError(str(error)) from error
         if number + 1 < len(trained.members):
             partials[-1].save(estimates, seconds)
         found.append(estimates)
@@ -156,7 +162,11 @@ def perform(config: DictConfig, trained: Trained, task: Task) -> dict[str, Any]:
     """Apply a task to each member of a run; returns the entry in evaluation.json."""
     vae, is_given = trained.members[0], trained.datapoints.c is not None
     if vae.condition_shape is not None and (is_given or not vae.condition_is_optional) and not task.takes_condition:
-        raise ConfigError(f"task={task.name} does not support models that take a condition, as this run's does")
+        lengths, condition = (
+            "sequences of unequal length, as this run's are",
+            "models that take a condition, as this run's does",
+        )
+        raise ConfigError(f"task={task.name} does not support {lengths if vae.condition_is_optional else condition}")
     start, data, found = time.monotonic(), trained.datapoints, []
     train = datapoints(trained.data, "train", task.train_limit).to(data.x.device)
     for vae in trained.members:

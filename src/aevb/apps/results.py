@@ -81,10 +81,10 @@ def results_of_members(found: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return statistics | {name: value for name, value in found[0].items() if name not in numbers}
 
 
-def print_entries(folder: Path, entries: Sequence[dict[str, Any]]) -> None:
-    """Print a table of estimators, and their warnings below it."""
+def print_entries(folder: Path, entries: Sequence[dict[str, Any]], quantity: str = "log p(x)") -> None:
+    """Print a table of estimators of a quantity, and their warnings below it."""
     split, count = entries[0]["split"], entries[0]["datapoints"]
-    title = f"log p(x) in nats per datapoint, {count:,} of {split}, after {entries[0]['samples']:,} samples"
+    title = f"{quantity} in nats per datapoint, {count:,} of {split}, after {entries[0]['samples']:,} samples"
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
     table.add_column("estimator", no_wrap=True)
     others = list(dict.fromkeys(name for entry in entries for name in entry["diagnostics"]))

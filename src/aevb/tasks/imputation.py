@@ -64,6 +64,8 @@ class Imputation(Task):
     def impute(self, vae: VAE, data: Split, mask: Mask, train: Tensor, rows: int) -> TaskResult:
         """Restore the values of x (N, *data_shape) that a mask hides."""
         x = data.x
+        if x.ndim != 4:
+            raise ValueError(f"task={self.name} needs images (C, H, W), got datapoints of shape {tuple(x.shape[1:])}")
         observed = mask.observed(len(x), x.shape[1:]).to(x.device).expand_as(x)
         if bool(observed.all()) or not bool(observed.any()):
             raise ValueError(f"task={self.name} needs images with missing pixels, got {tuple(x.shape[1:])}")
