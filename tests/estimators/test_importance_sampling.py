@@ -12,6 +12,7 @@ from aevb.posteriors import DiagonalGaussian, FullGaussian
 from aevb.priors import StandardNormal
 from aevb.vae import VAE
 
+from ..codes import code_model
 from ..ppca import make_ppca
 from .conftest import assert_within_errors, found
 
@@ -65,3 +66,19 @@ def test_values_are_those_of_the_models_own_densities(likelihood, posterior, hid
         z = q.sample((40,))
         log_weights = model.p.log_joint(x, z) - q.log_prob(z)
     assert torch.allclose(estimates.value.float(), log_weights.logsumexp(0) - torch.tensor(40.0).log(), atol=1e-4)
+
+
+def test_all_draws_of_a_point_mass_are_one():
+    """The posterior of discrete codes has one value of z: a bound, below log p(x) by enumeration of all 5⁴ codes."""
+    torch.manual_seed(0)
+    vae, x = code_model(), torch.rand(3, 1, 4, 4).round()
+    codes = torch.cartesian_prod(*4 * [torch.arange(5)])
+    with torch.no_grad():
+        z = vae.p.prior.quantizer.vectors(codes).flatten(-2).unsqueeze(1).expand(-1, 3, -1)
+        exact = vae.p.log_joint(x, z).logsumexp(0)
+    estimator = ImportanceSampling(num_samples=20)
+    estimates = estimator.estimate(vae, x, 100)
+    assert torch.allclose(estimates.value.float(), vae.elbo(x), atol=1e-4)
+    assert (estimates.value < exact - 0.1).all()
+    assert (estimates.diagnostics["effective_sample_size"] == 1).all()
+    assert estimator.warnings(estimates)

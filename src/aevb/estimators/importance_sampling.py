@@ -6,6 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from aevb.distributions.codes import PointMass
 from aevb.distributions.kl import rsample_and_log_prob
 from aevb.estimators.base import Estimates, Estimator, low_effective_sample_size
 from aevb.estimators.elbo import parts
@@ -45,7 +46,10 @@ class ImportanceSampling(Estimator):
         for size in parts(self.num_samples, rows // len(x)):
             z, log_q = rsample_and_log_prob(posterior, (size,))
             weights.add(score(z) + (prior.log_prob(z) - log_q))
-        return Estimates(weights.log_mean, weights.variance, {"effective_sample_size": weights.effective_sample_size})
+        effective = weights.effective_sample_size
+        if isinstance(posterior, PointMass):  # all draws are one
+            effective = torch.ones_like(effective)
+        return Estimates(weights.log_mean, weights.variance, {"effective_sample_size": effective})
 
     def warnings(self, found: Estimates) -> list[str]:
         return low_effective_sample_size(
