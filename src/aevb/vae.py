@@ -245,6 +245,11 @@ class VAE(Checked, nn.Module):
 
     def check_condition(self, c: Tensor) -> None:
         """Check that the values of conditions c (B, *condition_shape) are possible; a `ValueError` where not."""
+        hidden = int(c.reshape(len(c), -1).isnan().any(1).sum())
+        if hidden:
+            raise ValueError(
+                f"c must be finite, but is NaN for {hidden:,} of {len(c):,} datapoints, as labels are that are hidden"
+            )
         require_finite(c, "c")
 
     def latents(self, z: Any) -> Tensor:

@@ -44,7 +44,7 @@ def test_data_whose_labels_are_hidden_are_not_scored(run_train, tmp_path):
     GlobalHydra.instance().clear()
     with initialize_config_dir(CONF, version_base="1.3"):
         config = compose("evaluate", [f"run={folder.path}", "split=train", "limit=50", "estimators=[elbo]"])
-    with pytest.raises(ConfigError, match=r"^split=train: c must be finite, got nan"):
+    with pytest.raises(ConfigError, match=r"^split=train: c must be finite, but is NaN for \d+ of 50 datapoints"):
         evaluate(config)
     with open_dict(config):
         config.split, config.task = "test", {"_target_": "aevb.tasks.Layers"}
@@ -57,9 +57,14 @@ def test_data_whose_labels_are_hidden_are_not_scored(run_train, tmp_path):
     [
         (["model=conditional", "data=counts"], r"^data\.condition=labels needs labels, and the data have none$"),
         (["data=bimodal"], r"^the model takes no condition, but one is given; model=conditional takes one, "),
+        (
+            ["model=conditional", "data=diabetes", "data.condition=labels"],
+            r"^data\.condition must be null: the data have",
+        ),
         (["model=conditional", "data.condition=null"], r"^data\.condition must be labels: the model takes a condition"),
         ([*M2, "data.num_labels=2000"], r"^num_labels must be at most 1,397, the size of the training set, got 2,000$"),
         (["model=conditional", "+data.num_labels=20"], r"are hidden, which SGVB cannot use; use objective=semi_sup"),
+        (["model=semi_supervised"], r"^objective SGVB does not train the classifier q\(y\|x\) of the model; use obj"),
         (["objective=semi_supervised", "model=conditional"], r"needs a model with a classifier: model=semi_superv"),
         (["objective=semi_supervised"], r"^data\.labels_per_batch needs data\.num_labels, .* as model=semi_supervised"),
         ([*M2, "data.labels_per_batch=100"], r"^data\.labels_per_batch must be below data\.batch_size, 100"),

@@ -319,10 +319,10 @@ class InMemoryDataModule(Checked, pl.LightningDataModule, ABC):
     def _with_labels(self, splits: Splits) -> Splits:
         """The splits with one-hot labels as conditions, those of the training set hidden but for `num_labels`."""
         ys = [split.classes for split in splits if split.classes is not None]
-        if len(ys) < len(splits):
-            raise ValueError("data.condition=labels needs labels, and the data have none")
         if any(split.c is not None for split in splits):
             raise ValueError("data.condition must be null: the data have conditions of their own; got labels")
+        if len(ys) < len(splits):
+            raise ValueError("data.condition=labels needs labels, and the data have none")
         classes = count_classes(ys[0])
         cs = [one_hot(y, classes, name) for y, name in zip(ys, splits._fields, strict=True)]
         if self.num_labels is not None:

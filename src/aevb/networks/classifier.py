@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Categorical
 
+from aevb.errors import ConfigError
 from aevb.networks.base import Backbone, Part, as_weights
 from aevb.types import Size
 
@@ -28,6 +29,13 @@ class Classifier(Part):
         super().__init__()
         self.backbone = backbone(data_shape)
         self.layer = nn.Linear(self.backbone.out_shape[0], num_classes)
+
+    def follow(self, objective: Any) -> None:
+        if not objective.hidden_conditions:
+            raise ConfigError(
+                f"objective {type(objective).__name__} does not train the classifier q(y|x) of the model; use "
+                "objective=semi_supervised, or model=conditional"
+            )
 
     def forward(self, x: Tensor) -> Categorical:
         logits: Any = self.layer(self.backbone(as_weights(x, self.backbone)))

@@ -63,5 +63,6 @@ class Probe(Task):
             "most_common_label": guess,
             "fitted_to": len(y),
         }
-        words = [f"accuracy of a linear classifier of z {accuracy:.1%}, of the most common label {guess:.1%}"]
+        of_z = "z" if data.c is None else "z, for which the encoder is given c,"
+        words = [f"accuracy of a linear classifier of {of_z} {accuracy:.1%}, of the most common label {guess:.1%}"]
         return TaskResult(results, words, {})
