@@ -14,7 +14,13 @@ QUANTIZERS: dict[str, Any] = {"codebook": partial(EMACodebook, num_codes=5), "fs
 
 
 def code_model(
-    quantizer: str = "codebook", network: Any = SMALL, commitment: float = 0.25, sides: int = 4, halvings: int = 1
+    quantizer: str = "codebook",
+    network: Any = SMALL,
+    commitment: float = 0.25,
+    sides: int = 4,
+    halvings: int = 1,
+    rate_temperature: float = 0.0,
+    likelihood: Any = Bernoulli,
 ) -> VAE:
     """Codes on a map of two dimensions each over images of (1, sides, sides)."""
     maps: dict[str, Any] = {"halvings": (halvings,), "width": 4}
@@ -22,10 +28,10 @@ def code_model(
         latent_dim=2 * (sides // 2**halvings) ** 2,
         data_shape=(1, sides, sides),
         encoder=partial(ConvPyramid, **maps),
-        posterior=partial(Quantized, code_dim=2, commitment=commitment),
+        posterior=partial(Quantized, code_dim=2, commitment=commitment, rate_temperature=rate_temperature),
         prior=partial(Codes, code_dim=2, quantizer=QUANTIZERS[quantizer], network=network),
         decoder=partial(CodeMaps, code_dim=2, **maps),
-        likelihood=Bernoulli,
+        likelihood=likelihood,
         initialization="xavier",
     )
 

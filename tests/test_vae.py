@@ -36,6 +36,8 @@ def from_config(*overrides: str) -> VAE:
     if "model/posterior=concrete" in overrides:
         of_categorical = ["model.prior.categories=2"] if "model/prior=categorical" in overrides else []
         sizes += ["model.latent_dim=4", "model.posterior.categories=2", *of_categorical]
+    if "model/prior=codes" in overrides:
+        sizes += ["model.latent_dim=4", "model.prior.code_dim=1", "model.prior.network.width=8"]
     if "model/prior=conditional_gaussian" in overrides:
         sizes += ["model=conditional", "model.condition_shape=[2]"]
     with initialize_config_dir(str(CONF), version_base=None):
@@ -70,7 +72,8 @@ PAIRS = [
     (posterior, prior)
     for posterior in options("posterior")
     for prior in options("prior")
-    if prior == "vamp" or support_of("posterior", posterior) == support_of("prior", prior)
+    if (prior == "vamp" and posterior != "quantized")
+    or support_of("posterior", posterior) == support_of("prior", prior)
 ]
 
 

@@ -43,6 +43,8 @@ PARTNERS = {
     **{name: name for name in ("log_normal", "gamma", "beta", "dirichlet")},
     "categorical": "concrete",
     "concrete": "categorical",
+    "codes": "quantized",
+    "quantized": "codes",
     "power_spherical": "uniform_sphere",
     "uniform_sphere": "power_spherical",
 }
@@ -73,6 +75,7 @@ def test_choice_composes_and_can_be_built(choice, tmp_path, monkeypatch):
     if name in PARTNERS and group in ("model/posterior", "model/prior"):
         overrides += [f"{'model/prior' if group == 'model/posterior' else 'model/posterior'}={PARTNERS[name]}"]
         overrides += ["model.latent_dim=20"] if "concrete" in (name, PARTNERS[name]) else []
+        overrides += ["model.latent_dim=64", "model.encoder.hidden=[16]"] if name in ("codes", "quantized") else []
     if choice == "objective=semi_supervised":
         overrides += ["model=semi_supervised", "model.condition_shape=[10]"]
     if choice == "data=encoded":

@@ -144,6 +144,20 @@ EXPERIMENTS = {
         "model.posterior._target_": "aevb.posteriors.Concrete",
         "model.prior._target_": "aevb.priors.Categorical",
     },
+    "vq_mnist": {
+        "data.binarization": "static",
+        "model.latent_dim": 256,
+        "model.posterior._target_": "aevb.posteriors.Quantized",
+        "model.prior._target_": "aevb.priors.Codes",
+        "model.prior.quantizer.num_codes": 64,
+    },
+    "melody": {
+        "data._target_": "aevb.data.Melodies",
+        "data.collections": ["bach"],
+        "objective.beta": 0.2,
+        "objective.free_bits_per": "datapoint",
+        "model.likelihood._target_": "aevb.likelihoods.RecurrentTokens",
+    },
     "topics_reuters": {
         "data._target_": "aevb.data.Documents",
         "model.posterior._target_": "aevb.posteriors.Dirichlet",
@@ -166,6 +180,7 @@ OF_DATA = {
         "model.likelihood.bounded=false",
     ],
     "conditional_mnist": ["model.condition_shape=[10]"],
+    "melody": ["data.shape=[32]"],
 }
 """What an experiment is told, or fills in from its data."""
 SWEEPS = {

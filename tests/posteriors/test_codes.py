@@ -5,13 +5,14 @@ from functools import partial
 
 import pytest
 import torch
+from torch.distributions import kl_divergence
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from aevb.errors import ConfigError
 from aevb.objectives import IWAE, SGVB
 from aevb.objectives.base import elbo
 from aevb.posteriors import Quantized
-from aevb.priors import Codes
+from aevb.priors import Codes, VampPrior
 from aevb.runs.load import load_run
 from aevb.training.module import AEVB
 
@@ -94,6 +95,39 @@ def test_gradients_pass_straight_through_to_the_encoder_and_the_code_length_has_
     assert all(part.any() for part in of_prior[-2:])
 
 
+@pytest.mark.parametrize("quantizer", QUANTIZERS)
+def test_with_a_temperature_the_code_length_has_the_gradient_of_its_mean_over_a_soft_assignment(quantizer):
+    plain, vae = (model(quantizer=quantizer, commitment=0.0, rate_temperature=t).double() for t in (0.0, 0.8))
+    posterior, (value, expected) = vae.q(X), (elbo(m.p, m.q, X) for m in (vae, plain))
+    assert torch.equal(value.kl, expected.kl)
+    assert torch.equal(value.elbo, expected.elbo)
+    # By finite differences along a direction, with the prior's conditionals held at the codes.
+    network, of_codes, vectors = vae.p.prior.quantizer, vae.p.prior().of_codes, vae.p.prior.quantizer.vectors
+    log_p = of_codes.conditionals(posterior.codes).logits.detach()
+    e = vectors(torch.arange(network.num_codes))
+
+    def mean_length(h):
+        distance = (network.squashed(h).unsqueeze(-2) - e).square().sum(-1)
+        weight = (-distance / 0.8).exp()
+        return -(weight / weight.sum(-1, keepdim=True) * log_p).sum()
+
+    (found,) = torch.autograd.grad(kl_divergence(posterior, vae.p.prior()).sum(), posterior.features)
+    h, direction = posterior.features.detach(), torch.randn_like(posterior.features)
+    slope = (mean_length(h + 1e-6 * direction) - mean_length(h - 1e-6 * direction)) / 2e-6
+    assert float((found * direction).sum()) == pytest.approx(float(slope), rel=1e-6)
+    assert float(slope) != 0
+    sharp = (-(network.squashed(h).unsqueeze(-2) - e).square().sum(-1) / 1e-9).softmax(-1)
+    torch.testing.assert_close(-(sharp * log_p).sum((-1, -2)), value.kl)  # at temperature 0 it is the length itself
+
+
+def test_the_prior_has_the_gradient_of_the_code_length_at_any_temperature():
+    plain, vae = (model(rate_temperature=t) for t in (0.0, 0.8))
+    found, expected = (
+        torch.autograd.grad(elbo(m.p, m.q, X).kl.sum(), list(m.p.prior.parameters())) for m in (vae, plain)
+    )
+    assert all(map(torch.equal, found, expected))
+
+
 def test_the_codebook_follows_training_steps_alone():
     vae = model()
     before = vae.p.prior.quantizer.codebook.clone()
@@ -111,6 +145,10 @@ def test_parts_that_do_not_fit_are_refused_in_one_line():
         ValueError, match=r"^z is real under prior StandardNormal, but among codes under posterior Quanti"
     ):
         small_model((1, 4, 4), hidden=4, posterior=partial(Quantized, code_dim=2))
+    with pytest.raises(ValueError, match=r"^posterior Quantized needs model/prior=codes, got prior VampPrior$"):
+        small_model(
+            (1, 4, 4), hidden=4, posterior=partial(Quantized, code_dim=2), prior=partial(VampPrior, num_components=2)
+        )
     with pytest.raises(ValueError, match=r"^posterior.code_dim must be that of the prior, 2, got 1$"):
         small_model((1, 4, 4), hidden=4, posterior=partial(Quantized, code_dim=1), prior=CODES)
     with pytest.raises(ValueError, match=r"^needs an encoder with features for each of 3 codes, got 10 features$"):

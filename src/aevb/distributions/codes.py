@@ -19,14 +19,18 @@ class PointMass(Distribution):
         codes: k (B, N).
         num_codes: K.
         features: What has been quantized, (B, N, d).
+        shares: Of each code in a soft assignment of these, (B, N, K), through which the KL to `Codes` has a gradient
+            for the features; None: it has none.
     """
 
     arg_constraints = {}  # noqa: RUF012 - as torch declares it
     support = constraints.real_vector
     has_rsample = True
 
-    def __init__(self, value: Tensor, codes: Tensor, num_codes: int, features: Tensor) -> None:
-        self.value, self.codes, self.num_codes, self.features = value, codes, num_codes, features
+    def __init__(
+        self, value: Tensor, codes: Tensor, num_codes: int, features: Tensor, shares: Tensor | None = None
+    ) -> None:
+        self.value, self.codes, self.num_codes, self.features, self.shares = value, codes, num_codes, features, shares
         super().__init__(value.shape[:-1], value.shape[-1:], validate_args=False)
 
     def rsample(self, sample_shape: Sequence[int] = ()) -> Tensor:

@@ -66,8 +66,13 @@ def kl_of_independent_steps(q: Steps, p: Steps) -> Tensor:
 
 
 def kl_of_codes(q: PointMass, p: Codes) -> Tensor:
-    """−log p(k) at the codes k of q."""
-    return -p.of_codes.log_prob(q.codes)
+    """−log p(k) at the codes k of q; with shares s(h), h has the gradient of −Σ_n Σ_k s_k(h_n) log p(k | k_<n)."""
+    if q.shares is None or not isinstance(p.of_codes, Autoregressive):
+        return -p.of_codes.log_prob(q.codes)
+    log_p: Tensor = p.of_codes.conditionals(q.codes).logits  # type: ignore[attr-defined]
+    rate = -log_p.gather(-1, q.codes.unsqueeze(-1)).sum((-1, -2))
+    expected = -(q.shares * log_p.detach()).sum((-1, -2))
+    return rate + (expected - expected.detach())
 
 
 register_kl(PointMass, Codes)(kl_of_codes)

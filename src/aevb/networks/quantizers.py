@@ -32,8 +32,19 @@ class Quantizer(Part):
 
         The gradient of a vector is that of h (straight through).
         """
+        h = self.squashed(h)
         codes = self.nearest(h)
         return self.vectors(codes) + (h - h.detach()), codes
+
+    def squashed(self, h: Tensor) -> Tensor:
+        """h (..., d) in the space of the vectors: what is replaced by the nearest of them."""
+        return h
+
+    def shares(self, h: Tensor, temperature: float) -> Tensor:
+        """s_k ∝ exp(−‖h − e_k‖² / temperature), (..., K), with the gradient for h (..., d)."""
+        h = self.squashed(h)
+        vectors = self.vectors(torch.arange(self.num_codes, device=h.device)).to(h)
+        return ((2 * h @ vectors.T - vectors.square().sum(-1)) / temperature).softmax(-1)
 
     @abstractmethod
     def vectors(self, codes: Tensor) -> Tensor:
@@ -141,12 +152,10 @@ class FSQ(Quantizer):
         place = torch.tensor([math.prod(levels[:dimension]) for dimension in range(code_dim)])
         self.register_buffer("place", place, persistent=False)  # of each dimension's value in k
 
-    def forward(self, h: Tensor) -> tuple[Tensor, Tensor]:
+    def squashed(self, h: Tensor) -> Tensor:
         half = 0.5 * (self.levels - 1) * (1 + 1e-3)
         offset = torch.where(self.levels % 2 == 0, 0.5, 0.0)
-        squashed = half * torch.tanh(h + torch.atanh(offset / half)) - offset
-        z = (squashed.round() + (squashed - squashed.detach())) / (self.levels // 2)
-        return z, self.nearest(z)
+        return (half * torch.tanh(h + torch.atanh(offset / half)) - offset) / (self.levels // 2)
 
     def vectors(self, codes: Tensor) -> Tensor:
         values = codes.unsqueeze(-1) // self.place % self.levels

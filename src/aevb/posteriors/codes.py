@@ -21,13 +21,23 @@ class Quantized(RecognitionHead):
 
     Features are N positions of in_features / N channels each, channels first, as maps (C, H, W) are.
 
-    Source: van den Oord, Vinyals & Kavukcuoglu (2017), arXiv 1711.00937, section 3.
+    The KL has no gradient for h, unless `rate_temperature` τ is above 0. Then that is the gradient of the expected
+    length of codes drawn from a soft assignment,
+
+        −Σ_n Σ_k s_k(h_n) log p(k | k_<n),   s_k(h) ∝ exp(−‖h − e_k‖² / τ),
+
+    so that the encoder prefers codes that the prior expects. The ELBO has the codes themselves.
+
+    Sources: van den Oord, Vinyals & Kavukcuoglu (2017), arXiv 1711.00937, section 3; soft assignments: Agustsson et al.
+    (2017), arXiv 1704.00648; the length under a learned p(k_n | k_<n) in the loss: Mentzer et al. (2018), arXiv
+    1801.04260.
 
     Args:
         in_features: Size of the encoder's feature vector.
         latent_dim: N d.
         code_dim: d.
         commitment: β.
+        rate_temperature: τ; 0: the KL has no gradient for h.
 
     Raises:
         ValueError: latent_dim is no multiple of code_dim, or in_features none of N.
@@ -35,17 +45,27 @@ class Quantized(RecognitionHead):
 
     support = "among codes"
 
-    def __init__(self, in_features: int, latent_dim: Size, code_dim: Size, commitment: NonNegative = 0.25) -> None:
+    def __init__(
+        self,
+        in_features: int,
+        latent_dim: Size,
+        code_dim: Size,
+        commitment: NonNegative = 0.25,
+        rate_temperature: NonNegative = 0.0,
+    ) -> None:
         super().__init__(in_features, latent_dim)
         if latent_dim % code_dim:
             raise ValueError(f"latent_dim must be a multiple of code_dim, {code_dim}, got {latent_dim}")
         self.code_dim, self.num, self.commitment = code_dim, latent_dim // code_dim, commitment
+        self.rate_temperature = rate_temperature
         if in_features % self.num:
             raise ValueError(f"needs an encoder with features for each of {self.num} codes, got {in_features} features")
         self.layer = nn.Linear(in_features // self.num, code_dim)
         self._prior: tuple[Any, ...] = ()
 
     def connect(self, p: Any, q: Any) -> None:
+        if not hasattr(p.prior, "quantizer"):
+            raise ValueError(f"posterior Quantized needs model/prior=codes, got prior {type(p.prior).__name__}")
         if p.prior.code_dim != self.code_dim:
             raise ValueError(f"posterior.code_dim must be that of the prior, {p.prior.code_dim}, got {self.code_dim}")
         self._prior = (p.prior,)
@@ -63,7 +83,9 @@ class Quantized(RecognitionHead):
         with torch.autocast(h.device.type, enabled=False):
             h = h.to(torch.promote_types(h.dtype, torch.float32))
             z, codes = quantizer(h)
-        return PointMass(z.flatten(-2), codes, quantizer.num_codes, h)
+            softly = self.rate_temperature > 0 and torch.is_grad_enabled()
+            shares = quantizer.shares(h, self.rate_temperature) if softly else None
+        return PointMass(z.flatten(-2), codes, quantizer.num_codes, h, shares)
 
     def auxiliary_loss(self, posterior: Distribution) -> Tensor | None:
         assert isinstance(posterior, PointMass)
