@@ -11,10 +11,12 @@ import pytest
 import torch
 from PIL import Image
 
+from aevb.data.module import Split
 from aevb.errors import ConfigError
 from aevb.likelihoods import Bernoulli, Categorical, DiscretizedLogistic, Gaussian, NegativeBinomial, Poisson
+from aevb.networks import MLPDecoder, MLPEncoder
 from aevb.posteriors import FullGaussian
-from aevb.priors import Laplace
+from aevb.priors import ConditionalGaussian, Laplace, StandardNormal
 from aevb.tasks import Compress
 from aevb.tasks.compress import HEADER, compress, decompress, digest, other_sizes
 
@@ -140,3 +142,44 @@ def test_a_missing_library_is_named_with_its_extra(monkeypatch):
         ConfigError, match=r"^task=compress is an extra; install it with: pip install 'aevb\[compress\]'$"
     ):
         run(Compress(), small_model(SHAPE), black_and_white(3))
+
+
+def conditional_model(likelihood=Bernoulli, prior=StandardNormal):
+    """Given c (B, 3); z and c matter to x, and x and c to z."""
+    torch.manual_seed(0)
+    shape = {"condition_shape": (3,)}
+    vae = small_model(
+        SHAPE,
+        likelihood=likelihood,
+        prior=prior if prior is StandardNormal else partial(prior, **shape),
+        encoder=partial(MLPEncoder, hidden=[10], **shape),
+        decoder=partial(MLPDecoder, hidden=[10], **shape),
+    )
+    with torch.no_grad():
+        for weight in [*vae.q.parameters(), *vae.p.decoder.parameters(), *vae.p.head.parameters()]:
+            weight.mul_(3)
+    return vae
+
+
+@pytest.mark.parametrize("likelihood", [Bernoulli, partial(Categorical, levels=5)])
+@pytest.mark.parametrize("prior", [StandardNormal, ConditionalGaussian])
+def test_conditions_are_known_to_both_sides_and_take_no_bits(likelihood, prior):
+    vae = conditional_model(likelihood, prior)
+    c = torch.randn(400, 3, generator=torch.Generator().manual_seed(0))
+    x = vae.sample(400, mean=False, c=c)
+    found = Compress().run(vae, Split(x, c=c), Split(x, c=c), 1000)
+    bits = -float(vae.elbo(x, num_samples=100, c=c).double().sum()) / math.log(2)
+    overhead = 8 * HEADER.size + found.results["initial_bits"] + 32
+    assert abs(8 * found.results["bytes"] - overhead - bits) < 0.02 * bits
+    assert found.results["elbo_bits_per_dim"] == pytest.approx(bits / x.numel(), rel=0.01)
+    content = found.archives[""]
+    assert torch.equal(decompress(vae, content, c), x)
+    assert torch.equal(decompress(vae.given(c, 400), content), x)
+    with pytest.raises(ValueError, match=r"other weights, or given other conditions$"):
+        decompress(vae, content, c.flip(0))
+    for bad, message in ((c[:9], r"needs a condition.*got c of shape"), (None, "needs a condition")):
+        with pytest.raises(ValueError, match=message) as error:
+            decompress(vae, content, bad)
+        assert "\n" not in str(error.value)
+    with pytest.raises(ValueError, match="needs a condition"):
+        compress(vae, x)

@@ -21,8 +21,11 @@ from aevb.distributions.levels import Levels
 from aevb.estimators import ELBO
 from aevb.estimators.runner import run
 from aevb.likelihoods import Bernoulli
+from aevb.priors import Codes
 from aevb.tasks.base import Task, TaskResult
-from aevb.tasks.bits_back import BitsBack, Symbols, steps_per_unit
+from aevb.tasks.bits_back import BitsBack
+from aevb.tasks.code_coder import CodeCoder
+from aevb.tasks.coder import Coder, Symbols, steps_per_unit
 from aevb.vae import VAE
 
 MAGIC = b"AEVB-BB1"
@@ -39,8 +42,9 @@ class Compress(Task):
     For each datapoint z is decoded from the bits that are on the stack, by q(z|x); then x is encoded by p(x|z) and z by
     p(z). The expected growth is −log₂ p(x|z) − log₂ p(z) + log₂ q(z|x), the negative ELBO in bits. Each dimension of
     z is divided into 2^latent_bits bins, of equal mass under p(z) in a model of one layer; see
-    `aevb.tasks.bits_back.BitsBack`, also for several. The file is decoded again and compared with the data; it is
-    written to `images/`, and `decompress` reads it.
+    `aevb.tasks.bits_back.BitsBack`, also for several. Discrete codes are encoded as they are, see
+    `aevb.tasks.code_coder.CodeCoder`. Where the model takes conditions, such as labels, these are not in the file. The
+    file is decoded again and compared with the data; it is written to `images/`, and `decompress` reads it.
 
     Sources: Townsend, Bird & Barber, Practical lossless compression with latent variables using bits back coding
     (2019); of several layers Kingma, Abbeel & Ho, Bit-Swap (2019); the coder is the library constriction (Bamler 2022).
@@ -51,25 +55,26 @@ class Compress(Task):
     """
 
     name: ClassVar[str] = "compress"
+    takes_condition: ClassVar[bool] = True
 
     latent_bits: LatentBits = 12
 
     def run(self, vae: VAE, data: Split, train: Split, rows: int) -> TaskResult:
-        content = compress(vae, data.x, self.latent_bits)
+        content = compress(vae, data.x, self.latent_bits, data.c)
         levels = levels_of(vae, data.x)
-        coder = BitsBack(vae, levels, self.latent_bits)
         symbols = symbols_of(vae, data.x, levels)
-        decoded = decompress(vae, content)
+        decoded = decompress(vae, content, data.c)
         if not np.array_equal(symbols_of(vae, decoded, levels), symbols):
             raise ValueError("task=compress: the decoded data differ from the encoded ones; please report this")
         estimates, _ = run(ELBO(), vae, data, rows)
+        initial = coder_of(vae, levels, self.latent_bits, conditions(vae, data.c, len(data.x))).initial_bits()
         sizes = {"file": len(content), **other_sizes(symbols, vae.p.data_shape, levels)}
         bits = {name: 8 * size / symbols.size for name, size in sizes.items()}
         bits["elbo"] = -estimates.mean * len(symbols) / symbols.size / math.log(2)
         others = ", ".join(f"{bits[name]:.4f} {name}" for name in bits if name not in ("file", "elbo"))
         return TaskResult(
             {f"{name}_bits_per_dim": value for name, value in bits.items()}
-            | {"bytes": len(content), "initial_bits": 32 * len(coder.initial_bits())},
+            | {"bytes": len(content), "initial_bits": 32 * len(initial)},
             [
                 f"{len(content):,} bytes, decoded again without loss: {bits['file']:.4f} bits per dimension, "
                 f"{100 * (bits['file'] / bits['elbo'] - 1):.2f} % more than the negative ELBO, {bits['elbo']:.4f}",
@@ -80,25 +85,26 @@ class Compress(Task):
         )
 
 
-def compress(vae: VAE, x: Any, latent_bits: int = 12) -> bytes:
-    """A file of datapoints x (N, *data_shape), see `Compress`.
+def compress(vae: VAE, x: Any, latent_bits: int = 12, c: Any = None) -> bytes:
+    """A file of datapoints x (N, *data_shape), see `Compress`; where the model takes them, given c (N, …).
 
     Raises:
         ValueError: the model or the data do not allow it.
     """
     x = vae.batch(x)
     levels = levels_of(vae, x)
-    coder = BitsBack(vae, levels, latent_bits)
+    c = conditions(vae, c, len(x))
+    coder = coder_of(vae, levels, latent_bits, c)
     stack = coder.stack(coder.initial_bits(), True)
     for index, symbols in reversed([*enumerate(symbols_of(vae, x, levels))]):  # a stack: the last is decoded first
         coder.push(stack, symbols, index)
     words = stack.get_compressed().astype("<u4").tobytes()
-    rest = HEADER.pack(MAGIC, b"", weights_digest(vae), len(x), levels, latent_bits)[24:] + words
+    rest = HEADER.pack(MAGIC, b"", weights_digest(vae, c), len(x), levels, latent_bits)[24:] + words
     return MAGIC + digest(rest) + rest
 
 
-def decompress(vae: VAE, content: bytes) -> Tensor:
-    """The datapoints (N, *data_shape) of a file of `compress`.
+def decompress(vae: VAE, content: bytes, c: Any = None) -> Tensor:
+    """The datapoints (N, *data_shape) of a file of `compress`; where the model takes them, given the same c (N, …).
 
     It takes the bits of the networks' outputs that compression had: the same model, on the same kind of machine, with
     the same number of threads and version of torch.
@@ -111,9 +117,11 @@ def decompress(vae: VAE, content: bytes) -> Tensor:
     if len(content) < HEADER.size or digest(content[24:]) != content[8:24]:
         raise ValueError("the file of task=compress is truncated or damaged")
     _, _, weights, count, levels, latent_bits = HEADER.unpack_from(content)
-    if weights != weights_digest(vae):
-        raise ValueError("the file was compressed by a model with other weights")
-    coder = BitsBack(vae, levels, latent_bits)
+    c = conditions(vae, c, count)
+    if weights != weights_digest(vae, c):
+        given = "" if c is None else ", or given other conditions"
+        raise ValueError(f"the file was compressed by a model with other weights{given}")
+    coder = coder_of(vae, levels, latent_bits, c)
     stack = coder.stack(np.frombuffer(content, "<u4", offset=HEADER.size).astype(np.uint32))
     symbols = [coder.pop(stack, index) for index in range(count)]
     before = coder.stack(coder.initial_bits(), True)
@@ -124,6 +132,21 @@ def decompress(vae: VAE, content: bytes) -> Tensor:
         )
     flat = coder.values(np.stack(symbols)) if symbols else torch.empty(0)
     return flat.reshape(count, *vae.p.data_shape)
+
+
+def coder_of(vae: VAE, levels: int, latent_bits: int, c: Tensor | None) -> Coder:
+    """The coder of a model."""
+    codes = isinstance(vae.p.prior, Codes)
+    return CodeCoder(vae, levels, c) if codes else BitsBack(vae, levels, latent_bits, c)
+
+
+def conditions(vae: VAE, c: Any, count: int) -> Tensor | None:
+    """Conditions of so many datapoints as the model takes them; None where it takes none.
+
+    Raises:
+        ValueError: the model needs conditions, or others.
+    """
+    return vae.given(c, count).p.condition
 
 
 def levels_of(vae: VAE, x: Tensor) -> int:
@@ -146,10 +169,12 @@ def symbols_of(vae: VAE, x: Tensor, levels: int) -> Symbols:
     return (x * steps_per_unit(vae, levels)).round().int().flatten(1).cpu().numpy()
 
 
-def weights_digest(vae: VAE) -> bytes:
-    """Tells a model's weights from others."""
-    weights = vae.state_dict().items()
-    return digest(*(part for name, w in weights for part in (name.encode(), w.cpu().contiguous().numpy().tobytes())))
+def weights_digest(vae: VAE, c: Tensor | None) -> bytes:
+    """Tells a model's weights, and the conditions that it is given, from others."""
+    named = vae.state_dict() | ({} if c is None else {"c": c})
+    return digest(
+        *(part for name, w in named.items() for part in (name.encode(), w.cpu().contiguous().numpy().tobytes()))
+    )
 
 
 def digest(*parts: bytes) -> bytes:
