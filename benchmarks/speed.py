@@ -37,7 +37,7 @@ OURS_EAGER = "python train.py steps=eager"
 
 CONTENDERS = {
     OURS: [],
-    OURS_COMPILED: ["steps=compiled"],
+    OURS_COMPILED: ["steps=compiled", "+trainer.deterministic=true"],  # they are compiled before those that are timed
     OURS_EAGER: ["steps=eager"],
     "pytorch/examples": ["pytorch_example.py"],
     "pythae": ["pythae_trainer.py"],

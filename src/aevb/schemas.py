@@ -62,6 +62,7 @@ SCHEMAS: dict[str, dict[str, Any]] = {
         "split": Literal["train", "val", "test"],
         "limit": Count | None,
         "checkpoint": Literal["best", "last"],
+        "member": CountOrZero | None,
         "device": Literal["auto", "cpu", "cuda"],
         "max_batch_values": Count | None,
         "seed": Seed,

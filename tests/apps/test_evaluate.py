@@ -20,6 +20,7 @@ from aevb.apps.train import train
 from aevb.config import instantiate
 from aevb.errors import ConfigError, Stopped
 from aevb.estimators import ImportanceSampling
+from aevb.reports.reading import read
 from aevb.runs.folder import RunFolder
 from aevb.runs.load import load_run
 
@@ -86,6 +87,33 @@ def test_members_are_evaluated_in_one_pass(tmp_path, capsys):
     call(f"run={folder.path}", "limit=30", "task=latents")
     (entry,) = results(folder, "tasks")
     assert {"active_units", "active_units_se"} <= entry["results"].keys()
+
+
+def test_one_member_is_evaluated_alone(tmp_path, capsys):
+    folder = make_run(tmp_path / "run", "seeds=3", "max_samples=500")
+    for member in ("null", "1", "2"):
+        call(f"run={folder.path}", "limit=30", "estimators=[elbo]", f"member={member}")
+    of_all, *alone = results(folder)
+    assert [entry["member"] for entry in alone] == [1, 2]
+    assert [entry["value"] for entry in alone] == of_all["members"][1:]
+    assert "members" not in alone[0]
+    assert f"{folder.path}, member 2" in capsys.readouterr().out
+    assert read(folder.path).evaluation == [of_all]
+    with pytest.raises(ConfigError, match=f"^member must be from 0 to 2, the members of {folder.path}, got 3$"):
+        call(f"run={folder.path}", "limit=30", "member=3")
+    call(f"run={folder.path}", "limit=30", "task=fit_prior", "task.num_steps=20", "member=1")
+    (entry,) = results(folder, "tasks")
+    assert entry["member"] == 1
+    derived = next((folder.path / "fit_prior").iterdir())
+    assert derived.name.endswith("_member_1")
+    encoder = load_run(folder.path, member=1).q.state_dict()
+    assert all(torch.equal(weight, encoder[name]) for name, weight in load_run(derived).q.state_dict().items())
+    assert read(derived).seed == 1
+
+
+def test_a_run_of_one_seed_has_no_members(folder):
+    with pytest.raises(ConfigError, match=f"^member: {folder.path} is a run of one seed and has no members; drop it$"):
+        call(f"run={folder.path}", "limit=30", "member=0")
 
 
 def test_entries_and_table(folder, capsys):

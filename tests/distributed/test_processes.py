@@ -20,6 +20,7 @@ from aevb.distributed.processes import first_failure, free_port, read_report, re
 from aevb.errors import ConfigError, Interrupted, NonFiniteLossError, Pruned, Stopped, WorkerFailedError
 from aevb.objectives import elbo
 from aevb.runs.folder import RunFolder
+from aevb.runs.load import weights_of_members
 from aevb.training.module import seed_noise
 
 from ..compare import assert_same_end, weights
@@ -120,6 +121,24 @@ def test_processes_share_few_labels(run_train, tmp_path):
     found = aevb.load_run(whole.path).q.classifier(x.float() / x.max()).logits.argmax(-1)
     expected = whole.status()["results"]["test/accuracy"]
     assert float((found == y).float().mean()) == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.slow
+def test_processes_share_the_minibatches_of_each_member(run_train, tmp_path):
+    """Members are the runs of their seeds by two processes, to the bit, also after a resume."""
+    settings = ["data.train_size=601", *TWO, *SMALL]
+    whole, _ = run_train(*settings, "seeds=2", "max_samples=2400", folder=tmp_path / "whole")
+    assert "in turn: several processes communicate within a step" in (whole.path / "train.log").read_text()
+    part, _ = run_train(*settings, "seeds=2", "max_samples=1100", folder=tmp_path / "part")
+    run_train(f"resume={part.path}", "max_samples=2400", folder=part.path)
+    found = weights_of_members(weights(whole))
+    resumed = weights_of_members(weights(part))
+    alone, _ = run_train(*settings, "seed=1", "max_samples=2400", folder=tmp_path / "alone")
+    expected = weights_of_members(weights(alone))[0]
+    for name, value in expected.items():
+        assert torch.equal(found[1][name], value), name
+        assert all(torch.equal(of_part[name], of_whole[name]) for of_part, of_whole in zip(resumed, found, strict=True))
+    assert not all(torch.equal(found[0][name], value) for name, value in expected.items())
 
 
 @pytest.mark.slow

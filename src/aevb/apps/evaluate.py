@@ -100,7 +100,9 @@ def evaluate_run(config: DictConfig, folder: RunFolder, work: list[Estimator] | 
     device = config.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    members, checkpoint = load_members(folder, config.checkpoint, config.allow)
+    if config.member is not None and folder.config().get("seeds") in (None, 1):
+        raise ConfigError(f"member: {folder.path} is a run of one seed and has no members; drop it")
+    members, checkpoint = load_members(folder, config.checkpoint, config.allow, config.member)
     for vae in members:
         vae.to(device)
     data = data_of(config, folder)
@@ -119,7 +121,8 @@ def evaluate_run(config: DictConfig, folder: RunFolder, work: list[Estimator] | 
 
 def identity(config: DictConfig, trained: Trained, settings: dict[str, Any]) -> dict[str, Any]:
     """The fields that identify an entry of evaluation.json: data, settings and weights."""
-    return {
+    one = {} if config.member is None else {"member": config.member}
+    return one | {
         "split": config.split,
         "limit": config.limit,
         "settings": settings,
@@ -184,7 +187,7 @@ def perform(config: DictConfig, trained: Trained, task: Task) -> dict[str, Any]:
         "datapoints": len(data.x),
         "results": results_of_members([each.results for each in found]),
         "words": analysis.words,
-        "pictures": save_pictures(trained.folder, trained.samples, task.name, analysis),
+        "pictures": save_pictures(trained.folder, trained.samples, f"{task.name}{of_member(config)}", analysis),
         "seconds": time.monotonic() - start,
         "date": now(),
     }
@@ -200,7 +203,12 @@ def write_models(config: DictConfig, trained: Trained, found: Sequence[TaskResul
     mean = results_of_members([each.results for each in found])["elbo_after"]
     results = {f"{config.split}/elbo": mean} if config.limit is None else {}
     name = str(prior["_target_"]).rpartition(".")[2]
-    return write_derived(trained.folder, name, prior, models, about, results).path
+    return write_derived(trained.folder, name + of_member(config), prior, models, about, results, config.member).path
+
+
+def of_member(config: DictConfig) -> str:
+    """What names of files end with where they are of one member."""
+    return "" if config.member is None else f"_member_{config.member}"
 
 
 def fingerprint(about: dict[str, Any], trained: Trained, vae: VAE) -> str:

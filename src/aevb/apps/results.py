@@ -99,13 +99,18 @@ def print_entries(folder: Path, entries: Sequence[dict[str, Any]], quantity: str
         table.add_row(
             entry["estimator"], *values, *(number(known.get(name)) for name in others), f"{entry['seconds']:.0f} s"
         )
-    show(f"\n{folder}\n{title}\n", "bold")
+    show(f"\n{folder}{member_of(entries[0])}\n{title}\n", "bold")
     get_console().print(table)
     if (gaps := gaps_of(entries)) is not None:
         show(in_words(gaps))
     for entry in entries:
         for warning in entry["warnings"]:
             show(f"warning: {entry['estimator']}: {warning}")
+
+
+def member_of(entry: dict[str, Any]) -> str:
+    """Which member an entry is of, if it is of one among several."""
+    return "" if entry.get("member") is None else f", member {entry['member']}"
 
 
 def number(value: float | None) -> str:
@@ -139,7 +144,7 @@ def save_pictures(folder: RunFolder, samples: int, task: str, result: TaskResult
 
 def print_entry(folder: Path, entry: dict[str, Any]) -> None:
     """Print the results of a task: numbers, sentences, and paths of pictures."""
-    show(f"\n{folder}: {entry['task']}, {entry['datapoints']:,} of {entry['split']}", "bold")
+    show(f"\n{folder}{member_of(entry)}: {entry['task']}, {entry['datapoints']:,} of {entry['split']}", "bold")
     results = entry["results"]
     for name in without_errors(results):
         if isinstance(results[name], int | float):

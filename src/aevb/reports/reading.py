@@ -48,7 +48,7 @@ class Run:
     metrics: dict[str, Points]
     """The finite values of metrics.csv, by name."""
     evaluation: list[dict[str, Any]]
-    """The entries of evaluation.json."""
+    """The entries of evaluation.json, less those of one member among several."""
 
     @property
     def name(self) -> str:
@@ -155,7 +155,7 @@ def read(path: Path) -> Run:
         overrides(folder),
         folder.status(),
         metrics(folder.metrics_file),
-        read_evaluation(path)["entries"],
+        [entry for entry in read_evaluation(path)["entries"] if entry.get("member") is None],
     )
     try:
         _ = run.data, run.objective, run.latent_dim, run.train_size, run.seed, run.seeds, run.samples

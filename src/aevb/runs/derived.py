@@ -25,6 +25,7 @@ def write_derived(
     members: Sequence[VAE],
     checkpoint: dict[str, Any],
     results: dict[str, float],
+    member: int | None = None,
 ) -> RunFolder:
     """Write `fit_prior/<name>` in a run's folder: the run's configuration with another prior, and the new weights.
 
@@ -37,9 +38,12 @@ def write_derived(
         members: The new models, of each seed.
         checkpoint: What else the checkpoint holds: the samples, and the fingerprint of the data.
         results: Metrics of the new models.
+        member: The new run is of this member alone; None: of all.
     """
     config, folder = run.config(), RunFolder(run.path / "fit_prior" / name)
     config.model.prior = escaped(prior)
+    if member is not None:
+        config.seeds, config.seed = None, (config.get("seed") or 0) + member
     folder.begin(config, run.command(), run.status().get("id", "unknown"))
     weights: dict[str, Any] = {}
     for number, vae in enumerate(members):

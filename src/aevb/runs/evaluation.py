@@ -4,8 +4,8 @@
                   "value": −98.1, "standard_error": 0.01, …}],
      "tasks": [{"task": "latents", "split": "test", "limit": null, "settings": {…}, "results": {…}, …}]}
 
-All values are in nats per datapoint. `standard_error` is the noise of the estimator, `data_standard_error` that of the
-choice of datapoints.
+An entry of one member of a run of several seeds has its number, `member`. All values are in nats per datapoint.
+`standard_error` is the noise of the estimator, `data_standard_error` that of the choice of datapoints.
 """
 
 import json
@@ -19,7 +19,7 @@ from pydantic import Field
 from aevb.files import atomic_write
 from aevb.runs.formats import File, Number, read_json
 
-IDENTITY = ("estimator", "task", "split", "limit", "settings")
+IDENTITY = ("estimator", "task", "member", "split", "limit", "settings")
 """The fields that identify an entry; a later entry replaces an earlier one with the same values."""
 
 

@@ -1,5 +1,6 @@
 """Several runs trained together: the members of a run with `seeds=R`."""
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -21,6 +22,8 @@ from aevb.training.steps.batched import Batched
 from aevb.training.steps.capture import CudaGraphs
 from aevb.training.steps.captured_members import BatchedInGraphs
 from aevb.training.steps.verified import obstacle
+
+log = logging.getLogger("aevb")
 
 MOST_WEIGHTS = 200_000
 """Of a member, for which a CPU takes the steps of all members at once: more do not stay in its caches."""
@@ -93,7 +96,11 @@ class Members(AEVB):
         steps = [runner.step for runner in self.runners]
         weights = sum(weight.numel() for weight in self.trained())
         pays = self.device.type == "cuda" or weights <= MOST_WEIGHTS
-        if self.steps == "auto" and pays and self.trainer.world_size == 1 and obstacle(steps[0]) is None:
+        if self.steps != "auto" or not pays or obstacle(steps[0]) is not None:
+            return
+        if self.trainer.world_size > 1:
+            log.info("the members take their steps in turn: several processes communicate within a step")
+        else:
             on_gpu = self.device.type == "cuda"
             self.batched = BatchedInGraphs(steps, CudaGraphs(self.device)) if on_gpu else Batched(steps)
 

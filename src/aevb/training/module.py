@@ -56,7 +56,7 @@ class AEVB(Checked, CheckedBatches):
             stepped at the start of every epoch but the first. `ReduceLROnPlateau` is given −val/elbo, after each
             validation.
         steps: How optimizer steps are executed, see `aevb.training.steps`: `eager`; `recorded`, faster with the same
-            bits; `compiled`, faster still after half a minute, with results that differ by rounding; or `auto`:
+            bits; `compiled`, faster still once they are compiled, with results that differ by rounding; or `auto`:
             recorded, on a GPU captured in CUDA graphs. What is not possible falls back, and the log says why.
         ema_decay: Evaluate an exponential moving average of the weights, θ̄ ← ema_decay · θ̄ + (1 − ema_decay) · θ after
             each optimizer step, in validation, pictures and curves, and after training. None: the weights themselves.

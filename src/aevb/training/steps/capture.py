@@ -21,7 +21,7 @@ from aevb.errors import first_line
 from aevb.training.steps.compiled import Compilation
 from aevb.training.steps.runner import Inputs, Metrics, StepRunner, TrainingStep, unvalidated_distributions
 from aevb.training.steps.updates import with_tensor_rates
-from aevb.training.steps.verified import NoProgramError, bitwise_equal, nearly_equal, outside_autograd, shapes
+from aevb.training.steps.verified import NoProgramError, bitwise_equal, nearly_equal, shapes
 
 log = logging.getLogger("aevb")
 
@@ -325,24 +325,19 @@ class CapturedProgram(Captured):
 
     def before_capture(self, run: Run) -> None:
         before, inputs = self.step.snapshot(), tuple(part[0] for part in run.block)
-        program = Compilation(self.step, inputs, self.learning_rates)
+        program = Compilation(self.step, inputs, self.learning_rates).compile()
         self.step.restore(before)
         with self.graphs.warm_up():
             metrics = self.take(inputs)
         expected = [*self.step.snapshot(), *metrics.values()]
         self.step.restore(before)
-
-        def take(inputs: Inputs) -> Metrics:
-            with outside_autograd(inputs[0].device):
-                return program.take(inputs)
-
         with self.graphs.warm_up():
-            metrics = take(inputs)
+            metrics = program.take(inputs)
         found = [*self.step.snapshot(), *metrics.values()]
         self.step.restore(before)
         if not all(map(nearly_equal, expected, found, with_zeros(before, metrics))):
             raise NoProgramError("a program's results differ from those of a step")
-        run.take = take
+        run.take = program.take
 
 
 def rate_tensors(step: Any) -> list[Tensor]:

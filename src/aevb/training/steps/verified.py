@@ -85,6 +85,11 @@ class Verified(StepRunner):
     def active(self) -> StepRunner:
         return self.fallback.active if self.failed else self
 
+    @property
+    def is_warm(self) -> bool:
+        """Whether the warm-up has ended."""
+        return self.warmed_up >= WARM_UP
+
     def prepare(self, inputs: Inputs) -> None:
         if self.failed:
             return self.fallback.prepare(inputs)
@@ -99,9 +104,13 @@ class Verified(StepRunner):
         elif self.program is not None and not self.aside and self.all_agree(same):
             self.aside = True  # a single block of another shape, such as an epoch's last, keeps the program
         else:
-            self.settings, self.program, self.aside = settings, None, False
-            self.warmed_up = self.verified = 0
+            self.reset(settings)
         return None
+
+    def reset(self, settings: tuple[Any, ...]) -> None:
+        """Begin anew with these settings."""
+        self.settings, self.program, self.aside = settings, None, False
+        self.warmed_up = self.verified = 0
 
     def take(self, inputs: Inputs) -> Metrics:
         if self.failed:
@@ -114,9 +123,9 @@ class Verified(StepRunner):
 
     def warm_up(self, inputs: Inputs) -> Metrics:
         """Take the step eagerly, or make the program at the end of the warm-up."""
-        if self.warmed_up >= WARM_UP:
+        if self.is_warm:
             self.prepare(inputs)  # the optimizer's state exists now
-        if self.warmed_up >= WARM_UP:
+        if self.is_warm:
             return self.make_and_verify(inputs)
         self.warmed_up += 1
         return self.step.eager(inputs)
