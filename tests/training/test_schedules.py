@@ -3,18 +3,27 @@
 import math
 from functools import partial
 from itertools import groupby
+from types import SimpleNamespace
 
 import numpy
 import pytest
 import pytorch_lightning as pl
 import torch
-from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, OneCycleLR, ReduceLROnPlateau, SequentialLR, StepLR
+from torch.optim.lr_scheduler import (
+    CosineAnnealingLR,
+    LinearLR,
+    OneCycleLR,
+    PolynomialLR,
+    ReduceLROnPlateau,
+    SequentialLR,
+    StepLR,
+)
 
-from aevb.data import Array
+from aevb.data import Array, BatchLoader
 from aevb.errors import ConfigError
 from aevb.objectives import SGVB
 from aevb.training.module import AEVB
-from aevb.training.schedules import Burda, OneCycle
+from aevb.training.schedules import Burda, OneCycle, epochs_of_run, with_length
 
 from ..small import quiet_trainer, small_model
 
@@ -54,11 +63,13 @@ def test_bad_setting_is_named(setting):
 
 
 class StepSizes(pl.Callback):
-    def __init__(self):
-        self.seen = []
+    def __init__(self, stop_after=None):
+        self.seen, self.stop_after = [], stop_after
 
     def on_train_batch_end(self, trainer, module, *arguments):
         self.seen.append(trainer.optimizers[0].param_groups[0]["lr"])
+        if len(self.seen) == self.stop_after:
+            trainer.should_stop = True
 
 
 BURDA = partial(Burda, stages=3)
@@ -84,10 +95,12 @@ SCHEDULES = {
 }
 
 
-def trained(tmp_path, epochs, schedule=BURDA, checkpoint=None):
+def trained(tmp_path, epochs, schedule=BURDA, checkpoint=None, stop_after=None, max_samples=None):
+    """The learning rate of each epoch of 40 samples."""
     optimizer = partial(torch.optim.Adam, lr=0.05)
-    module = AEVB(small_model((1, 2, 2)), SGVB(weight_prior=False), optimizer, schedule=schedule)
-    seen = StepSizes()
+    vae, objective = small_model((1, 2, 2)), SGVB(weight_prior=False)
+    module = AEVB(vae, objective, optimizer, schedule=schedule, max_samples=max_samples)
+    seen = StepSizes(stop_after)
     trainer = quiet_trainer(max_epochs=epochs, callbacks=[seen], num_sanity_val_steps=2)
     data = Array(path=str(tmp_path / "x.npy"), batch_size=10, block_size=4, val_fraction=0.1, test_fraction=0.1)
     trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
@@ -103,6 +116,77 @@ def test_learning_rate_follows_the_schedule_also_when_resumed(name, tmp_path):
     assert trained(tmp_path, 7, schedule) == pytest.approx(expected)
     assert trained(tmp_path, 3, schedule) == pytest.approx(expected[:3])
     assert trained(tmp_path, 7, schedule, tmp_path / "last.ckpt") == pytest.approx(expected[3:])
+
+
+def one_cycle(length):
+    return [0.05 * OneCycle(sgd(), length).factor(epoch) for epoch in range(length)]
+
+
+OF_THE_RUN = {
+    "cosine": (
+        partial(CosineAnnealingLR, T_max=None),
+        lambda length: [0.025 * (1 + math.cos(math.pi * epoch / length)) for epoch in range(length)],
+    ),
+    "one cycle": (OneCycle, one_cycle),
+    "torch's one cycle": (partial(OneCycleLR, max_lr=0.05), one_cycle),
+    "polynomial": (
+        partial(PolynomialLR, total_iters=None),
+        lambda length: [0.05 * (1 - epoch / length) for epoch in range(length)],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OF_THE_RUN)
+def test_schedule_whose_length_is_left_to_the_run_ends_with_it(name, tmp_path):
+    """A resumed run has the same learning rates to the last bit, an extended one goes on with those of the longer."""
+    numpy.save(tmp_path / "x.npy", numpy.random.default_rng(0).random((50, 1, 2, 2), dtype=numpy.float32))
+    schedule, expected = OF_THE_RUN[name]
+    whole = trained(tmp_path, 7, schedule)
+    assert whole == pytest.approx(expected(7))
+    assert trained(tmp_path, 7, schedule, stop_after=3) == whole[:3]
+    assert trained(tmp_path, 7, schedule, tmp_path / "last.ckpt") == whole[3:]
+    assert trained(tmp_path, 4, schedule) == pytest.approx(expected(4))
+    assert trained(tmp_path, 7, schedule, tmp_path / "last.ckpt") == whole[4:]
+    assert trained(tmp_path, -1, schedule, max_samples=250) == whole
+
+
+def test_epochs_of_the_run_are_those_of_all_ranks():
+    loader = BatchLoader(torch.zeros(45, 1), batch_size=10, block_size=2, world_size=2)
+    trainer = SimpleNamespace(train_dataloader=loader, num_training_batches=1, world_size=2, max_epochs=-1)
+    assert [epochs_of_run(trainer, samples) for samples in (40, 41, 100, None)] == [1, 2, 3, None]
+    trainer.max_epochs = 2
+    assert [epochs_of_run(trainer, samples) for samples in (40, 100, None)] == [1, 2, 2]
+    limited = BatchLoader(torch.zeros(45, 1), batch_size=5, block_size=2)
+    trainer = SimpleNamespace(train_dataloader=limited, num_training_batches=2, world_size=1, max_epochs=-1)
+    assert epochs_of_run(trainer, 100) == 5
+    other = torch.utils.data.DataLoader(torch.zeros(45, 1), batch_size=10, drop_last=True)
+    trainer = SimpleNamespace(train_dataloader=other, num_training_batches=4, world_size=1, max_epochs=-1)
+    assert epochs_of_run(trainer, 100) == 3
+    trainer.train_dataloader = iter([])
+    assert epochs_of_run(trainer, 100) is None
+
+
+def test_length_that_is_given_is_kept():
+    for schedule in (
+        partial(CosineAnnealingLR, T_max=5), partial(OneCycle, epochs=5), partial(PolynomialLR), CosineAnnealingLR,
+        partial(OneCycleLR, max_lr=1.0, epochs=5, steps_per_epoch=1), partial(StepLR, step_size=5), BURDA,
+    ):  # fmt: skip
+        assert with_length(schedule, 9) is schedule
+
+
+def test_schedule_of_a_run_without_an_end_is_refused(tmp_path):
+    numpy.save(tmp_path / "x.npy", numpy.random.default_rng(0).random((50, 1, 2, 2), dtype=numpy.float32))
+    with pytest.raises(ConfigError, match=r"^schedule: it lasts as long as the run, but neither max_samples nor "):
+        trained(tmp_path, -1, OneCycle, stop_after=1)
+
+
+def test_presets_last_as_long_as_the_run_with_several_seeds(run_train):
+    folder, _ = run_train(
+        "seeds=2", "schedule=cosine", "max_samples=3000", "model.encoder.hidden=[8]", "logger=none",
+        "callbacks.images=null",
+    )  # fmt: skip
+    schedules = folder.load_checkpoint("last")[1]["lr_schedulers"]
+    assert [(state["T_max"], state["last_epoch"]) for state in schedules] == [(3, 2), (3, 2)]
 
 
 @pytest.mark.parametrize("schedule", [partial(Burda, stages=0), partial(StepLR, step=3), partial(StepLR)])

@@ -12,6 +12,7 @@ from aevb.distributed.world import rank
 from aevb.errors import ConfigError, NonFiniteLossError
 from aevb.runs.folder import RunFolder
 from aevb.training.callbacks.curve import mean_elbo
+from aevb.training.schedules import spans_run
 
 log = logging.getLogger("aevb")
 
@@ -53,6 +54,8 @@ def elbo_after(config: DictConfig, data: InMemoryDataModule, lr: float, samples:
     trial.optimizer.lr, trial.max_samples = lr, samples
     trainer = plain_trainer(trial, max_epochs=-1, limit_val_batches=0)
     module = make_module(trial, data)
+    if spans_run(module.make_schedule):
+        module.make_schedule = None  # it would end with these samples
     try:
         trainer.fit(module, data)
     except NonFiniteLossError:

@@ -24,6 +24,7 @@ from aevb.training.extension import End, Noise, current_noise, end_of_training, 
 from aevb.training.hparams import hparams_of
 from aevb.training.optimizers import fitting_form
 from aevb.training.readings import Readings, require_finite
+from aevb.training.schedules import span_run, with_length
 from aevb.training.steps import Inputs, StepRunner, Steps, TrainingStep, clip_gradients, make_runner
 from aevb.types import Checked, Count, Fraction, Seed
 from aevb.vae import VAE
@@ -53,8 +54,8 @@ class AEVB(Checked, CheckedBatches):
         seed: Of the noise.
         max_samples: Training ends when this many training samples have been evaluated; None: never by this count.
         schedule: Called with the optimizer; returns a scheduler of its learning rate, torch's or one like it, which is
-            stepped at the start of every epoch but the first. `ReduceLROnPlateau` is given −val/elbo, after each
-            validation.
+            stepped at the start of every epoch but the first. A number of epochs that it is not given (`T_max=None`) is
+            that of the run. `ReduceLROnPlateau` is given −val/elbo, after each validation.
         steps: How optimizer steps are executed, see `aevb.training.steps`: `eager`; `recorded`, faster with the same
             bits; `compiled`, faster still once they are compiled, with results that differ by rounding; or `auto`:
             recorded, on a GPU captured in CUDA graphs. What is not possible falls back, and the log says why.
@@ -142,8 +143,9 @@ class AEVB(Checked, CheckedBatches):
             self.averaged.optimizers = optimizers
         if self.make_schedule is None:
             return optimizers if len(optimizers) > 1 else optimizers[0]
+        make_schedule = with_length(self.make_schedule, epochs=1)  # until `span_run` knows it
         try:
-            return optimizers, [self.make_schedule(optimizer) for optimizer in optimizers]
+            return optimizers, [make_schedule(optimizer) for optimizer in optimizers]
         except (TypeError, ValueError) as error:
             message = str(error)
             raise ConfigError(message if message.startswith("schedule.") else f"schedule: {message}") from error
@@ -174,6 +176,7 @@ class AEVB(Checked, CheckedBatches):
         self.count_data(self.trainer.train_dataloader)
         self.check_loader(self.trainer.train_dataloader)
         self.adapt_to_data()
+        span_run(self.trainer, self.make_schedule, self.max_samples, self.scheduled_epoch)
         self.trainer.should_stop = self.done
         steps = [TrainingStep(self, m.vae.p, m.vae.q, m.objective, number) for number, m in enumerate(self.members)]
         self.runners = [make_runner(self.steps, step) for step in steps]
