@@ -34,7 +34,9 @@ def test_narrowed_arguments_exist(name):
     if signature := signature_of(name):
         assert NARROWED[name].keys() <= signature.parameters.keys()
     else:
-        schedulers = [f"lr_scheduler.{cls}" for cls in ("StepLR", "CosineAnnealingLR", "ReduceLROnPlateau")]
+        schedulers = [
+            f"lr_scheduler.{cls}" for cls in ("StepLR", "CosineAnnealingLR", "PolynomialLR", "ReduceLROnPlateau")
+        ]
         classes = ["Adadelta", "Adagrad", "Adam", "RMSprop", "Rprop", "SGD", *schedulers]
         known = [signature_of(f"{name}.{cls}").parameters for cls in classes]
         assert NARROWED[name].keys() <= set().union(*known)

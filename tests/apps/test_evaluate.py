@@ -226,7 +226,7 @@ def test_the_file_of_compression_is_decoded_by_the_loaded_model(tmp_path):
     pytest.importorskip("constriction")
     from aevb.tasks.compress import decompress
 
-    folder = make_run(tmp_path / "run", "data.binarization=threshold")
+    folder = make_run(tmp_path / "run", *PAPER, "data.binarization=threshold")
     call(f"run={folder.path}", "limit=5", "task=compress")
     (entry,) = results(folder, "tasks")
     picture, file = entry["pictures"]
