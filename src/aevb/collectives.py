@@ -34,11 +34,11 @@ def sum_over_processes(values: Tensor) -> None:
 def sums_over_processes(tensors: Sequence[Tensor], of_first: Sequence[Tensor] = ()) -> list[Tensor]:
     """The sums of tensors over all processes of a run, then the tensors of its first process; by one reduction.
 
-    In a run of one process they are what is given.
+    In a run of one process, the tensors themselves.
 
     Args:
         tensors: Of the same shapes and type in every process.
-        of_first: The same.
+        of_first: As `tensors`; only those of the first process count.
     """
     if not (is_available() and is_initialized()):
         return [*tensors, *of_first]

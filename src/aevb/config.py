@@ -224,9 +224,9 @@ def missing_module(target: str) -> str:
 
 
 def latent_maps(shape: Any, channels: Any, halvings: Any) -> ListConfig | None:
-    """Dimensions of each layer of latent maps over an image; None where its shape is not known, or what does not fit.
+    """Dimensions of each layer of latent maps over an image.
 
-    The parts themselves say what does not fit.
+    None where its shape is not known, or where the arguments do not fit, which the parts of the model refuse.
     """
     if shape is None:
         return None

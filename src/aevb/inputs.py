@@ -76,7 +76,7 @@ def as_condition(
 ) -> Tensor | None:
     """Conditions c (B, *condition_shape) on the device and of the type of `like`, one for each of `count` datapoints.
 
-    None where the model takes none, or does without, and none is given.
+    None where the model takes no condition, or an optional one is not given.
     """
     if condition_shape is None:
         if values is not None:
@@ -101,7 +101,7 @@ def block_of_conditions(
 ) -> Tensor | None:
     """c of a batch (x, y, c) that a loader yields, as (K, B, *condition_shape) for its block x (K, B, *data_shape).
 
-    None where a model does without, and there is none.
+    None where an optional condition is not given.
     """
     c = batch[2] if isinstance(batch, tuple | list) and len(batch) > 2 else None
     if isinstance(c, Tensor) and c.ndim == len(condition_shape) + 2:

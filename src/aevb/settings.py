@@ -6,7 +6,7 @@ The types of a class's arguments are those of its signature, see `aevb.signature
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -27,15 +27,6 @@ from aevb.types import (
 HYDRA_KEYS = {"_target_": str, "_partial_": bool, "_args_": list, "_convert_": str, "_recursive_": bool}
 
 
-class Problem(NamedTuple):
-    """An invalid value."""
-
-    message: str
-    """One line that starts with the key."""
-    is_reference: bool = False
-    """Whether the value is an interpolation; a problem of the key that it refers to is reported first."""
-
-
 def validate(config: DictConfig, program: str, has_data: bool = False) -> None:
     """Validate a composed configuration.
 
@@ -47,9 +38,8 @@ def validate(config: DictConfig, program: str, has_data: bool = False) -> None:
     Raises:
         ConfigError: an unknown key or an invalid value; one line that starts with the key.
     """
-    problems = [*problems_of_keys(config, SCHEMAS[program], program)]
-    if problems:
-        raise ConfigError(min(problems, key=lambda problem: problem.is_reference).message)
+    for interpolations in (False, True):  # a wrong value is reported where it is set, not where it is referred to
+        check_keys(config, SCHEMAS[program], program, interpolations)
     if program == "train":
         require_end(config)
         require_members(config)
@@ -59,17 +49,17 @@ def validate(config: DictConfig, program: str, has_data: bool = False) -> None:
         raise ConfigError("estimators must name at least one, such as [elbo]")
 
 
-def problems_of_keys(config: DictConfig, schema: Mapping[str, Any], program: str) -> Iterator[Problem]:
-    """The problems of all top-level keys."""
+def check_keys(config: DictConfig, schema: Mapping[str, Any], program: str, interpolations: bool) -> None:
+    """Raise a `ConfigError` for the first top-level key that is unknown, missing or invalid."""
     for name in map(str, config):
         if name not in schema:
-            yield Problem(unknown_key(name, program))
+            raise ConfigError(unknown_key(name, program))
     for name, kind in schema.items():
         if name in config.keys():  # noqa: SIM118 - `in config` is False for missing values
-            yield from problems_of(config, name, name, kind)
+            check_value(config, name, name, kind, interpolations)
         elif not (isinstance(kind, Part | Parts) and kind.or_absent):
             choice = f"; choose one by {name}=<name>" if isinstance(kind, Part) else ""
-            yield Problem(f"{name} must be given, but is not in the configuration{choice}")
+            raise ConfigError(f"{name} must be given, but is not in the configuration{choice}")
 
 
 def unknown_key(name: str, program: str) -> str:
@@ -82,90 +72,83 @@ def unknown_key(name: str, program: str) -> str:
     return f"{name} is not a setting of {program}.py{did_you_mean(name, SCHEMAS[program])}"
 
 
-def problems_of(node: DictConfig, name: str, key: str, kind: Any, is_ours: bool = True) -> Iterator[Problem]:
-    """The problems of the value of a key.
+def check_value(node: DictConfig, name: str, key: str, kind: Any, interpolations: bool, is_ours: bool = True) -> None:
+    """Raise a `ConfigError` for an invalid value of a key, or of one below it.
 
     Args:
         node: The node that has the key.
         name: The key within the node.
         key: The full key.
         kind: `Part`, `Parts`, `Refused`, a dict of a section's keys, or an annotation.
+        interpolations: Whether values that are interpolations are checked, too.
         is_ours: Whether the annotation is from this package, where any class without plain values means a part.
     """
-    is_reference = OmegaConf.is_interpolation(node, name)
+    is_interpolation = OmegaConf.is_interpolation(node, name)
+    if is_interpolation and not interpolations:
+        return
     if isinstance(kind, Refused):
-        yield Problem(f"{key} {kind}; drop it")
-        return
+        raise ConfigError(f"{key} {kind}; drop it")
     if OmegaConf.is_missing(node, name):
-        yield Problem(f"{key} must be given: {REQUIRED.get(key, f'{key}=…')}")
-        return
+        raise ConfigError(f"{key} must be given: {REQUIRED.get(key, f'{key}=…')}")
     try:
         value = node[name]
     except OmegaConfBaseException as error:
-        yield Problem(f"{key}: {first_line(error)}")
-        return
+        raise ConfigError(f"{key}: {first_line(error)}") from error
     if isinstance(value, DictConfig) and value._is_none():
         value = None
     if isinstance(kind, dict):
-        yield from problems_of_section(value, key, kind)
+        check_section(value, key, kind, interpolations)
     elif isinstance(kind, Parts):
-        yield from problems_of_parts(value, key)
+        check_parts(value, key, interpolations)
     elif isinstance(value, DictConfig) and "_target_" in value:
-        if not is_reference:
-            yield from problems_of_part(value, key)
+        if not is_interpolation:
+            check_part(value, key, interpolations)
         if not isinstance(kind, Part) and not takes_objects(kind):
-            yield Problem(f"{key} must be a plain value, got the part {value._get_node('_target_')}", is_reference)
+            raise ConfigError(f"{key} must be a plain value, got the part {value._get_node('_target_')}")
     elif isinstance(kind, Part):
         if not (value is None and kind.or_null):
             choice = "" if "." in key else f"; choose one by {key}=<name>"
             null = " or null" if kind.or_null else ""
-            yield Problem(f"{key} must be a part with a _target_{null}, got {shown(value)}{choice}")
+            raise ConfigError(f"{key} must be a part with a _target_{null}, got {shown(value)}{choice}")
     elif simplified(kind) is Opaque:
         if is_ours:
-            yield Problem(f"{key} must be a part with a _target_, got {shown(value)}", is_reference)
-    elif not (is_reference and value is None):  # filled in by the run, such as data.shape
-        try:
-            check(value, kind, key)
-        except ConfigError as error:
-            yield Problem(str(error), is_reference)
+            raise ConfigError(f"{key} must be a part with a _target_, got {shown(value)}")
+    elif not (is_interpolation and value is None):  # filled in by the run, such as data.shape
+        check(value, kind, key)
 
 
-def problems_of_section(value: Any, key: str, kinds: Mapping[str, Any]) -> Iterator[Problem]:
-    """The problems of a section, all of whose keys are required."""
+def check_section(value: Any, key: str, kinds: Mapping[str, Any], interpolations: bool) -> None:
+    """Check a section, all of whose keys are required."""
     if not isinstance(value, DictConfig):
-        yield Problem(f"{key} must have {' and '.join(f'{key}.{name}' for name in kinds)}, got {shown(value)}")
-        return
+        raise ConfigError(f"{key} must have {' and '.join(f'{key}.{name}' for name in kinds)}, got {shown(value)}")
     for name in map(str, value):
         if name not in kinds:
-            yield Problem(f"{key}.{name} is not a setting{did_you_mean(name, kinds)}")
+            raise ConfigError(f"{key}.{name} is not a setting{did_you_mean(name, kinds)}")
     for name, kind in kinds.items():
-        if name in value.keys():  # noqa: SIM118
-            yield from problems_of(value, name, f"{key}.{name}", kind)
-        else:
-            yield Problem(f"{key}.{name} must be given, but is not in the configuration")
+        if name not in value.keys():  # noqa: SIM118
+            raise ConfigError(f"{key}.{name} must be given, but is not in the configuration")
+        check_value(value, name, f"{key}.{name}", kind, interpolations)
 
 
-def problems_of_parts(value: Any, key: str) -> Iterator[Problem]:
-    """The problems of a mapping of names to parts."""
+def check_parts(value: Any, key: str, interpolations: bool) -> None:
+    """Check a mapping of names to parts."""
     if not isinstance(value, DictConfig):
-        yield Problem(f"{key} must be a mapping of names to parts, got {shown(value)}")
-        return
+        raise ConfigError(f"{key} must be a mapping of names to parts, got {shown(value)}")
     for name in map(str, value):
-        yield from problems_of(value, name, f"{key}.{name}", Part(or_null=True))
+        check_value(value, name, f"{key}.{name}", Part(or_null=True), interpolations)
 
 
-def problems_of_part(node: DictConfig, key: str) -> Iterator[Problem]:
-    """The problems of a node with a `_target_`, by the signature of its class, and of the parts in it."""
+def check_part(node: DictConfig, key: str, interpolations: bool) -> None:
+    """Check a node with a `_target_` by the signature of its class, and the parts in it."""
     for name, kind in HYDRA_KEYS.items():
         if name in node:
-            yield from problems_of(node, name, f"{key}.{name}", kind)
+            check_value(node, name, f"{key}.{name}", kind, interpolations)
     target = str(node._get_node("_target_"))
     signature = signature_of(target)
     if signature is None:
         hint = did_you_mean(target, names_near(target))
         if hint or target.startswith("aevb.") or source(target.partition(".")[0]) is None:
-            yield Problem(f"{key}._target_: there is no {target}{hint or missing_module(target)}")
-            return
+            raise ConfigError(f"{key}._target_: there is no {target}{hint or missing_module(target)}")
         signature = Signature(target, is_open=True)
     kinds = dict(signature.parameters)
     for prefix, narrowed in NARROWED.items():
@@ -176,15 +159,15 @@ def problems_of_part(node: DictConfig, key: str) -> Iterator[Problem]:
         if name in HYDRA_KEYS:
             continue
         if name in kinds:
-            yield from problems_of(node, name, f"{key}.{name}", kinds[name], is_ours)
+            check_value(node, name, f"{key}.{name}", kinds[name], interpolations, is_ours)
         elif signature.is_open:
-            yield from problems_of(node, name, f"{key}.{name}", Any, is_ours=False)
+            check_value(node, name, f"{key}.{name}", Any, interpolations, is_ours=False)
         else:
             others = [
                 other for other, kind in kinds.items() if not (isinstance(kind, Refused) or other in signature.required)
             ]
             hint = did_you_mean(name, others) or f"; it has {', '.join(others) or 'none'}"
-            yield Problem(f"{key}.{name} is not a setting of {signature.name.rpartition('.')[2]}{hint}")
+            raise ConfigError(f"{key}.{name} is not a setting of {signature.name.rpartition('.')[2]}{hint}")
 
 
 def require_end(config: DictConfig) -> None:

@@ -31,7 +31,7 @@ class MemberLoader(BatchLoader):
             loader.give_back(minibatches)
 
     def state_dict(self) -> dict[str, Any]:
-        """The state of the first member's loader, with the number of members: the others stand where it does."""
+        """The state of the first member's loader, with the number of members: all loaders are at one position."""
         return {**self.loaders[0].state_dict(), "members": len(self.loaders)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

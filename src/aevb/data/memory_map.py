@@ -86,4 +86,4 @@ class MemoryMapped(InMemoryDataModule):
 
 
 WIDE = ("u2", "u4", "u8", "f16")
-"""NumPy's types that torch reckons with in part, or lacks."""
+"""NumPy's types that torch supports in part, or not at all."""

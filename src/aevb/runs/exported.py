@@ -4,7 +4,7 @@ config.json          model, data, results, command: what is known of it
 model.safetensors    weights
 README.md            model card
 samples.png          means of p(x|z), z ~ p(z)
-encoder.*, decoder.* graphs of torch.export and ONNX, where they were asked for
+encoder.*, decoder.* graphs of torch.export and ONNX, with `formats`
 """
 
 import json

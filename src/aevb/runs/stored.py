@@ -34,8 +34,10 @@ DATA_SETS = (
     "EMNIST",
     "FashionMNIST",
     "FreyFace",
+    "JSB",
     "KMNIST",
     "MNIST",
+    "Melodies",
     "Omniglot",
     "SVHN",
 )

@@ -38,7 +38,7 @@ def validation_loader(trainer: pl.Trainer) -> Any:
 
 
 def first(loader: Any, module: AEVB, n: int) -> Split:
-    """The first n datapoints of a loader, and what comes with them; torch's generator is as before afterwards."""
+    """The first n datapoints of a loader, with labels and conditions; the state of torch's generator is restored."""
     shape, weight = module.vae.p.data_shape, module.vae.p.head.layer.weight
     batches: Any = loader
     if isinstance(loader, BatchLoader):
