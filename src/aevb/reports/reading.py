@@ -41,7 +41,6 @@ class Run:
     """The contents of a run folder."""
 
     folder: RunFolder
-    config: DictConfig
     overrides: dict[str, str]
     """Overrides of the command, by key."""
     status: dict[str, Any]
@@ -49,6 +48,16 @@ class Run:
     """The finite values of metrics.csv, by name."""
     evaluation: list[dict[str, Any]]
     """The entries of evaluation.json, less those of one member among several."""
+    data: str
+    """The class of the data set."""
+    objective: str
+    """The class of the objective."""
+    latent_dim: int
+    train_size: int | None
+    """Number of training datapoints; None: all."""
+    seed: int
+    seeds: int
+    """Seeds trained at once."""
 
     @property
     def name(self) -> str:
@@ -56,33 +65,9 @@ class Run:
         return str(self.folder.path)
 
     @property
-    def data(self) -> str:
-        """The class of the data set."""
-        return self._target("data")
-
-    @property
-    def objective(self) -> str:
-        """The class of the objective."""
-        return self._target("objective")
-
-    @property
-    def latent_dim(self) -> int:
-        return whole(self.config.model.latent_dim, "model.latent_dim")
-
-    @property
-    def train_size(self) -> int | None:
-        """Number of training datapoints; None: all."""
-        value = OmegaConf.select(self.config, "data.train_size")
-        return None if value is None else whole(value, "data.train_size")
-
-    @property
-    def seed(self) -> int:
-        return whole(self.config.seed, "seed")
-
-    @property
-    def seeds(self) -> int:
-        """Seeds trained at once."""
-        return whole(self.config.get("seeds") or 1, "seeds")
+    def samples(self) -> int:
+        """Training samples evaluated."""
+        return int(self.status.get("samples", 0))
 
     def curve(self, metric: str) -> list[Statistics]:
         """A metric over this run's seeds; of two values at the same number of samples the later."""
@@ -92,11 +77,6 @@ class Run:
             for samples, mean in dict(self.metrics.get(metric, [])).items()
         ]
 
-    @property
-    def samples(self) -> int:
-        """Training samples evaluated."""
-        return int(self.status.get("samples", 0))
-
     def last(self, metric: str) -> float | None:
         """The last value of a metric: in the results of the run, else in metrics.csv."""
         results = self.status.get("results") or {}
@@ -105,15 +85,18 @@ class Run:
             value = self.metrics[metric][-1][1]
         return None if value is None else float(value)
 
-    def _target(self, node: str) -> str:
-        target = self.config[node]._target_
-        if not isinstance(target, str) or not all(part.isidentifier() for part in target.split(".")):
-            raise ConfigError(f"{node}._target_ must be the name of a class, got {target!r}")
-        return target.rsplit(".", 1)[-1]
+
+def class_of(config: DictConfig, section: str) -> str:
+    """The name of the class of a section, without its module."""
+    target = config[section]._target_
+    if not isinstance(target, str) or not all(part.isidentifier() for part in target.split(".")):
+        raise ConfigError(f"{section}._target_ must be the name of a class, got {target!r}")
+    return target.rsplit(".", 1)[-1]
 
 
-def whole(value: object, key: str) -> int:
-    """The value if it is a whole number, else a ConfigError."""
+def whole(config: DictConfig, key: str) -> int:
+    """A setting if it is a whole number, else a ConfigError."""
+    value = OmegaConf.select(config, key)
     if not isinstance(value, int) or isinstance(value, bool):
         raise ConfigError(f"{key} must be a whole number, got {value!r}")
     return value
@@ -149,19 +132,23 @@ def find(patterns: Sequence[str]) -> tuple[list[Run], list[Skipped]]:
 def read(path: Path) -> Run:
     """The run in a folder; a ConfigError where it is incomplete, damaged, or of another program."""
     folder = RunFolder(path)
-    run = Run(
-        folder,
-        folder.config(),
-        overrides(folder),
-        folder.status(),
-        metrics(folder.metrics_file),
-        [entry for entry in read_evaluation(path)["entries"] if entry.get("member") is None],
-    )
+    config = folder.config()
+    files = overrides(folder), folder.status(), metrics(folder.metrics_file)
+    entries = [entry for entry in read_evaluation(path)["entries"] if entry.get("member") is None]
     try:
-        _ = run.data, run.objective, run.latent_dim, run.train_size, run.seed, run.seeds, run.samples
+        return Run(
+            folder,
+            *files,
+            entries,
+            data=class_of(config, "data"),
+            objective=class_of(config, "objective"),
+            latent_dim=whole(config, "model.latent_dim"),
+            train_size=None if config.data.get("train_size") is None else whole(config, "data.train_size"),
+            seed=whole(config, "seed"),
+            seeds=1 if config.get("seeds") is None else whole(config, "seeds"),
+        )
     except Exception as error:
         raise ConfigError(f"is not a run of aevb: {first_line(error)}") from error
-    return run
 
 
 def metrics(path: Path) -> dict[str, Points]:

@@ -27,7 +27,7 @@ def labels(runs: Sequence[Run], ignore: Sequence[str] = ()) -> dict[str, str]:
     names = {}
     for run in runs:
         parts = [f"{key}={given[run.name][key]}" for key in varying if key in given[run.name]]
-        names[run.name] = " ".join(parts) or f"{run.config.data._target_.rsplit('.', 1)[-1]}, {run.objective}"
+        names[run.name] = " ".join(parts) or f"{run.data}, {run.objective}"
     return names
 
 
