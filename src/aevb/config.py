@@ -5,6 +5,7 @@ import math
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -163,23 +164,18 @@ def resolve(target: str) -> Any:
     return None
 
 
+@cache
 def unique_folder(path: str) -> str:
     """Create the folder `path`, or `path-2`, `path-3` … if it exists; later calls return the same folder."""
-    if path not in _made_folders:
-        candidate, number = Path(path), 1
-        candidate.parent.mkdir(parents=True, exist_ok=True)
-        while True:
-            try:
-                candidate.mkdir()
-                break
-            except FileExistsError:
-                number += 1
-                candidate = Path(f"{path}-{number}")
-        _made_folders[path] = str(candidate)
-    return _made_folders[path]
-
-
-_made_folders: dict[str, str] = {}
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    candidate, number = path, 1
+    while True:
+        try:
+            Path(candidate).mkdir()
+            return candidate
+        except FileExistsError:
+            number += 1
+            candidate = f"{path}-{number}"
 
 
 def option_groups(choices: Iterable[str]) -> str:

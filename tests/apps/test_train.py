@@ -327,12 +327,12 @@ def test_the_papers_data_train(run_train, model, data):
 
 
 def test_folders_of_runs_started_in_one_second_differ(tmp_path):
-    from aevb.config import _made_folders, unique_folder
+    from aevb.config import unique_folder
 
     path = str(tmp_path / "date" / "time-digits-bernoulli")
     first = unique_folder(path)
     assert unique_folder(path) == first
-    _made_folders.clear()  # as another process
+    unique_folder.cache_clear()  # as another process
     assert unique_folder(path) == f"{path}-2"
 
 
