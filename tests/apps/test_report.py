@@ -87,7 +87,7 @@ def test_report_of_real_runs_is_complete_and_needs_nothing_beside_it(run_train, 
 
 
 def test_unloadable_run_is_skipped_with_its_name(run_train, run_report, tmp_path, capsys):
-    folder, _ = run_train(*TINY)
+    folder, _ = run_train(*TINY, "model.latent_dim=2")
     folder.best_checkpoint.write_bytes(b"damaged")
     path = run_report(f"runs={folder.path}", "parts=[figure4,table]")
     assert "figure4: " in capsys.readouterr().out
