@@ -6,9 +6,9 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
-from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 from hydra.core.global_hydra import GlobalHydra
@@ -152,16 +152,11 @@ def is_within(name: str, prefixes: Sequence[str]) -> bool:
 
 def resolve(target: str) -> Any:
     """The class or function with a dotted name; None where there is none."""
-    parts = target.split(".")
-    for split in range(len(parts) - 1, 0, -1):
-        try:
-            found: Any = import_module(".".join(parts[:split]))
-        except ImportError:
-            continue
-        for part in parts[split:]:
-            found = getattr(found, part, None)
-        return found if hasattr(found, "__qualname__") and hasattr(found, "__module__") else None
-    return None
+    try:
+        found = resolve_name(target)
+    except (ImportError, AttributeError, ValueError):
+        return None
+    return found if hasattr(found, "__qualname__") and hasattr(found, "__module__") else None
 
 
 @cache
