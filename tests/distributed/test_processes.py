@@ -11,12 +11,13 @@ import time
 import numpy as np
 import pytest
 import torch
+from lightning_fabric.plugins.environments.lightning import find_free_network_port
 
 import aevb
 from aevb.config import instantiate
 from aevb.data import Array
 from aevb.distributed import processes
-from aevb.distributed.processes import first_failure, free_port, read_report, report_error, train_together
+from aevb.distributed.processes import first_failure, read_report, report_error, train_together
 from aevb.errors import ConfigError, Interrupted, NonFiniteLossError, Pruned, Stopped, WorkerFailedError
 from aevb.objectives import elbo
 from aevb.runs.folder import RunFolder
@@ -197,7 +198,12 @@ def test_processes_of_torchrun_share_one_folder(machines, tmp_path):
     if machines == 1:
         start += ["--standalone"]
     else:
-        start += ["--nnodes=2", "--rdzv-backend=c10d", f"--rdzv-endpoint=127.0.0.1:{free_port()}", "--rdzv-id=test"]
+        start += [
+            "--nnodes=2",
+            "--rdzv-backend=c10d",
+            f"--rdzv-endpoint=127.0.0.1:{find_free_network_port()}",
+            "--rdzv-id=test",
+        ]
     shape = [f"trainer.devices={2 // machines}", f"trainer.num_nodes={machines}"]
     run = [str(ROOT / "train.py"), *TWO, *shape, *SMALL, "max_samples=1300"]
     agents = [torchrun(tmp_path / "sub", *start, *run) for _ in range(machines)]

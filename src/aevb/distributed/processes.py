@@ -9,7 +9,6 @@ import contextlib
 import os
 import pickle
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -18,6 +17,8 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType
+
+from lightning_fabric.plugins.environments.lightning import find_free_network_port
 
 from aevb.errors import EXPECTED, Interrupted, WorkerFailedError, first_line
 from aevb.files import atomic_write
@@ -46,7 +47,7 @@ def train_together(folder: Path, size: int, samples: int) -> None:
         ConfigError, NonFiniteLossError, Interrupted, Pruned: the error of the first worker to fail.
         WorkerFailedError: another error or a signal ended a worker; the message gives its rank and the cause.
     """
-    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": str(size)}
+    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(find_free_network_port()), "WORLD_SIZE": str(size)}
     workers: list[subprocess.Popen[bytes]] = []
     with tempfile.TemporaryDirectory() as errors, contextlib.ExitStack() as stack:
         stack.callback(kill, workers)
@@ -82,13 +83,6 @@ def threads(size: int) -> int:
     """Threads for each of `size` processes on the cores of this one."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1  # not on macOS
     return max(1, cores // size)
-
-
-def free_port() -> int:
-    """An unused port of this machine."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
 
 
 @contextlib.contextmanager
