@@ -56,7 +56,7 @@ class EMNIST(PublishedDataModule):
     | byclass | 697,932 | 116,323 | 62 |
     | bymerge | 697,932 | 116,323 | 47 |
     | digits | 240,000 | 40,000 | 10 |
-    | letters | 124,800 | 20,800 | 26, numbered from 1 |
+    | letters | 124,800 | 20,800 | 26 |
     | mnist | 60,000 | 10,000 | 10 |
 
     The last training images, as many as there are for the test, are for validation. The archive of all subsets is
@@ -88,5 +88,7 @@ class EMNIST(PublishedDataModule):
         with zipfile.ZipFile(io.BytesIO(content["gzip.zip"])) as archive:
             names = [f"gzip/emnist-{self.subset}-{part.replace('t10k', 'test')}.gz" for part in PARTS]
             x, y, x_test, y_test = (idx(archive.read(name)) for name in names)
+        first = int(self.subset == "letters")  # the others are numbered from 0
+        y, y_test = y - first, y_test - first
         # The images are stored column by column.
         return self.hold_out(images(x.transpose(0, 2, 1), y), images(x_test.transpose(0, 2, 1), y_test))

@@ -1,5 +1,7 @@
 """Labels as conditions: one-hot vectors, of which some may be hidden."""
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -10,17 +12,26 @@ MAX_CLASSES = 10_000
 _LABELS = 4  # apart from other draws by the same seed
 
 
-def count_classes(y: Tensor) -> int:
+def count_classes(y: Tensor, others: Sequence[Tensor] = ()) -> int:
     """The number of classes of the training labels y (N,), which are 0, 1, …
 
+    A class that no datapoint has, be it one of the `others`, is one too many: it would have a share of a uniform p(y).
+
     Raises:
-        ValueError: they are no classes.
+        ValueError: they are no classes, or some classes do not occur.
     """
     lowest, highest = int(y.min()), int(y.max())
     if lowest < 0 or highest >= MAX_CLASSES:
         raise ValueError(
             f"data.condition=labels needs classes numbered from 0 to at most {MAX_CLASSES - 1:,}, "
             f"got labels from {lowest:,} to {highest:,}"
+        )
+    found = torch.cat([y, *others]).unique()
+    missing = sorted({*range(highest + 1)} - {*found.tolist()})
+    if missing:
+        raise ValueError(
+            f"data.condition=labels needs classes numbered from 0 without gaps, and none of the datapoints has the label "
+            f"{missing[0]}; number them by numpy.unique(y, return_inverse=True)[1]"
         )
     return highest + 1
 

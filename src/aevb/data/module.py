@@ -323,7 +323,7 @@ class InMemoryDataModule(Checked, pl.LightningDataModule, ABC):
             raise ValueError("data.condition must be null: the data have conditions of their own; got labels")
         if len(ys) < len(splits):
             raise ValueError("data.condition=labels needs labels, and the data have none")
-        classes = count_classes(ys[0])
+        classes = count_classes(ys[0], ys[1:])
         cs = [one_hot(y, classes, name) for y, name in zip(ys, splits._fields, strict=True)]
         if self.num_labels is not None:
             cs[0] = hide(cs[0], balanced(ys[0], self.num_labels, self.split_seed))
