@@ -52,7 +52,7 @@ def test_labels_are_one_hot_and_in_range():
     with pytest.raises(ValueError, match=r"^data\.condition=labels needs classes .*, got labels from -1 to 2$"):
         count_classes(torch.tensor([-1, 2]))
     assert count_classes(torch.tensor([0, 3]), [torch.tensor([2, 1])]) == 4
-    with pytest.raises(ValueError, match=r"without gaps, and none of the datapoints has the label 0; number them by"):
+    with pytest.raises(ValueError, match=r"without gaps, and no datapoint has the label 0; number them by"):
         count_classes(torch.tensor([1, 2, 3]), [torch.tensor([1])])
 
 

@@ -30,7 +30,7 @@ def count_classes(y: Tensor, others: Sequence[Tensor] = ()) -> int:
     missing = sorted({*range(highest + 1)} - {*found.tolist()})
     if missing:
         raise ValueError(
-            f"data.condition=labels needs classes numbered from 0 without gaps, and none of the datapoints has the label "
+            f"data.condition=labels needs classes numbered from 0 without gaps, and no datapoint has the label "
             f"{missing[0]}; number them by numpy.unique(y, return_inverse=True)[1]"
         )
     return highest + 1

@@ -73,8 +73,10 @@ class LocalELBO(Estimator):
             what = f"{self.key('family')}={self.family}"
             require_real(vae.p.prior.support, what, "encoder")
             require_no_padding(vae.p.prior(), what, "encoder")
-        if vae.p.prior.support == "among codes":
-            raise ConfigError(f"{self.name} follows the gradient of the bound, which codes have not; use elbo")
+        if vae.p.prior.support in ("among codes", "one-hot"):
+            raise ConfigError(
+                f"{self.name} follows the gradient of the bound, and z is {vae.p.prior.support}; use elbo"
+            )
         parameters, distribution = LOCAL[self.family](vae.q, x)
         trace = self.optimize(vae, x, parameters, distribution)
         with torch.no_grad():
