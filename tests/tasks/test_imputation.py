@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from aevb.data.module import Split
-from aevb.likelihoods import DiscretizedLogisticMixture
+from aevb.likelihoods import DiscretizedLogisticMixture, Multinomial
 from aevb.tasks import Denoise, Inpaint, SuperResolution
 from aevb.tasks.chain import KnownPixels
 from aevb.tasks.imputation import compared, nearest, psnr, uniform_noise
@@ -115,3 +115,12 @@ def test_missing_values_are_restored_given_the_condition_of_their_datapoint():
     )
     torch.testing.assert_close(restored.flatten(1)[:, 3:], expected, atol=0.05, rtol=0)
     assert acceptance == pytest.approx(1)
+
+
+def test_values_that_depend_on_each_other_given_z_are_not_restored_one_by_one():
+    x = torch.ones(4, 1, 2, 2)
+    for task in (Inpaint(num_steps=1), Denoise(num_steps=1)):
+        with pytest.raises(
+            ValueError, match="images are restored by a likelihood that is a product over the values of x"
+        ):
+            task.run(small_model((1, 2, 2), likelihood=Multinomial), Split(x), Split(x), rows=10)

@@ -34,6 +34,7 @@ class KnownPixels:
         self.x, self.observed = x, observed
 
     def __call__(self, likelihood: Distribution) -> Restored:
+        require_product(likelihood)
         draw, mean = likelihood.sample()[0], likelihood.mean[0]
         return Restored(torch.where(self.observed, self.x, draw), torch.where(self.observed, self.x, mean))
 
@@ -54,13 +55,22 @@ class NoisyPixels:
         self.x, self.share, self.noise_density = x, share, noise_density
 
     def __call__(self, likelihood: Distribution) -> Restored:
-        if not isinstance(likelihood, Independent) or likelihood.base_dist.event_shape:
-            raise ValueError("task=denoise needs a likelihood that is a product over the values of x")
-        density = (1 - self.share) * likelihood.base_dist.log_prob(self.x)[0].exp()
+        density = (1 - self.share) * require_product(likelihood).log_prob(self.x)[0].exp()
         kept_probability = (density / (density + self.share * self.noise_density)).nan_to_num(1.0)
         kept = torch.rand_like(kept_probability) < kept_probability
         mean = torch.lerp(likelihood.mean[0], self.x, kept_probability)
         return Restored(torch.where(kept, self.x, likelihood.sample()[0]), mean)
+
+
+def require_product(likelihood: Distribution) -> Distribution:
+    """The distribution of each value of x, where they are independent given z.
+
+    Raises:
+        ValueError: they are not.
+    """
+    if not isinstance(likelihood, Independent) or likelihood.base_dist.event_shape:
+        raise ValueError("images are restored by a likelihood that is a product over the values of x, this one is not")
+    return likelihood.base_dist
 
 
 @torch.no_grad()
