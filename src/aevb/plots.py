@@ -193,6 +193,7 @@ def heat_maps(groups: Mapping[str, Tensor], dimensions: int, caption: str = "") 
         axes.set(yticks=[])
         axes.set_title(title, fontsize="medium")
     panels[-1].set_xlabel("dimension of x")
+    panels[-1].xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     figure.suptitle(caption, fontsize="medium")
     figure.colorbar(ScalarMappable(scale), ax=list(panels), extend="both", label="value")
     return figure
@@ -305,14 +306,14 @@ def latent_bars(variance: Tensor, kl: Tensor | None, threshold: float, caption: 
     return figure
 
 
-def kl_bars(kls: Sequence[float], part: str) -> Figure:
-    """The KL of each part of z, such as a layer or a step, in nats."""
+def kl_bars(kls: Sequence[float], part: str, total: float) -> Figure:
+    """The KL of each part of z, such as a layer or a step, in nats, and that of all, on average over datapoints."""
     figure = Figure(figsize=(6, 2.6), dpi=120, layout="constrained")
     axes = figure.add_subplot()
     axes.bar(range(1, len(kls) + 1), kls)
     axes.set(ylabel="KL in nats", xlabel=part)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set_title(f"{sum(kls):.2f} nats in all", fontsize="medium")
+    axes.set_title(f"{total:.2f} nats in all", fontsize="medium")
     return figure
 
 

@@ -68,6 +68,15 @@ def test_information_near_its_limit_is_reported_as_a_bound():
     assert "at least 3.91 are information about x (50 datapoints can show 3.91), and at most" in found.words[1]
 
 
+def test_means_are_coloured_by_the_first_of_several_labels():
+    x, y = normal_data(30), torch.arange(30) % 3
+    of_one, of_two = (
+        run(Latents(), collapsed_model(2), x, labels).pictures for labels in (y, torch.stack([y, 2 * y], 1))
+    )
+    colours = [pictures["means"].axes[0].collections[-1].get_array().tolist() for pictures in (of_one, of_two)]
+    assert colours == [y.tolist()] * 2
+
+
 def test_padding_of_sequences_is_in_no_variance():
     """Of steps t with the means [(t + 1) a, 7], a ~ N(0, 1), over the datapoints that have the step."""
     torch.manual_seed(0)
@@ -151,4 +160,5 @@ def test_the_kl_of_each_step_is_over_the_sequences_that_have_it():
     steps = found.results["kl_per_step"]
     assert len(steps) == 3  # no sequence has a fourth step
     assert steps[0] + 0.5 * (steps[1] + steps[2]) == pytest.approx(found.results["kl"], rel=0.1)
-    assert set(found.pictures) == {"per_dimension", "per_step", "means"}
+    assert set(found.pictures) == {"per_dimension", "per_step"}  # padding has no means
+    assert found.pictures["per_step"].axes[0].get_title() == f"{found.results['kl']:.2f} nats in all"

@@ -96,11 +96,11 @@ class Latents(Task):
             }
             words += parts_in_words(len(z), kl_used, kl_used - information, information)
         figure = plots.latent_bars(variance, kl_per_dimension, self.threshold, f"{int(active.sum())} active units")
-        pictures = {"per_dimension": figure} | bars({"layer": layers, "step": steps})
-        if len(active) > 1:
+        pictures = {"per_dimension": figure} | bars({"layer": layers, "step": steps}, kl)
+        if len(active) > 1 and not (data.c is not None and vae.condition_is_optional):  # of padding there are no means
             what = "means of $q(z|x)$" if data.c is None else "means of $q(z|x, c)$"
             where = f"{len(data.x):,} datapoints"
-            pictures["means"] = scatter_of_means(encoded_means(vae, data), data.y, what, where, self.projection)
+            pictures["means"] = scatter_of_means(encoded_means(vae, data), data.classes, what, where, self.projection)
         return TaskResult(results, words, pictures)
 
 
@@ -161,9 +161,9 @@ def parts_in_words(count: int, kl: float, kl_aggregate: float, information: floa
     ]
 
 
-def bars(kls: Mapping[str, list[float] | None]) -> dict[str, Figure]:
+def bars(kls: Mapping[str, list[float] | None], total: float) -> dict[str, Figure]:
     """A picture `per_<part>` of the KL of each layer or step, for those that the model has."""
-    return {f"per_{part}": plots.kl_bars(values, part) for part, values in kls.items() if values is not None}
+    return {f"per_{part}": plots.kl_bars(values, part, total) for part, values in kls.items() if values is not None}
 
 
 def posteriors_and_priors(vae: VAE, data: Split, batch: int = 1000) -> Iterator[tuple[Distribution, Distribution]]:

@@ -1,8 +1,10 @@
 """Every callback under a trainer with plain loaders and no data module."""
 
 import csv
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
@@ -106,3 +108,21 @@ def test_examples_are_the_first_datapoints(loader: Any, count: int, labels: Any)
 def test_total_is_known_for_loaders_with_a_length(loader: Any, total: int | None) -> None:
     module, trainer = fit([], loader, limit_train_batches=1)
     assert total_samples(trainer, module) == total
+
+
+def test_runs_have_the_pictures_that_suit_their_data(run_train: Any, tmp_path: Path) -> None:
+    """Labels of several factors, sequences, and sequences of which some is padding, of whose z there are no means."""
+    np.savez(tmp_path / "x.npz", x=np.eye(4, dtype=bool)[np.arange(80) % 4].reshape(20, 4, 4))
+    np.savez(tmp_path / "padded.npz", x=np.ones((20, 4, 4), bool), lengths=np.arange(20) % 3 + 2)
+    steps = ["model=deep_markov", "model.step_dim=2", "model.posterior.width=4", "data=array", "data.batch_size=10"]
+    settings = {
+        "factors": ["data=sprites", "data.side=8", "data.positions=2", "model.latent_dim=2"],
+        "sequences": [*steps, f"data.path={tmp_path}/x.npz", "data.sequences=true"],
+        "padded": [*steps, f"data.path={tmp_path}/padded.npz"],
+    }
+    always = ["reconstructions", "samples", "samples_drawn"]
+    expected = {"factors": ["latents", "manifold", *always], "sequences": ["latents", *always], "padded": always}
+    for name, overrides in settings.items():
+        few = ["callbacks.images.num_samples=4", "callbacks.images.num_reconstructions=2"]
+        folder, _ = run_train(*overrides, *few, "hidden=[5]", "max_samples=100", "logger=none", folder=tmp_path / name)
+        assert [path.stem.partition("_")[2] for path in sorted(folder.images.glob("*.png"))] == expected[name]

@@ -15,6 +15,7 @@ from torch import Tensor
 from aevb import plots
 from aevb.data import CSV, Split
 from aevb.distributions.chain import Chain
+from aevb.distributions.sequence import Steps
 from aevb.estimators.runner import rows_at_once
 from aevb.networks import condition_shape_of
 from aevb.tasks.base import encoded_means
@@ -113,11 +114,11 @@ class Images(Periodic):
         pairs = plots.paired(("data", "reconstruction"), plots.reduced(x), reconstructions)
         caption = f"{NAMES[split]} and means of p(x|z), z ~ q(z|x), {after}"
         yield "reconstructions", plots.show(pairs, shape, caption, low, high)
-        if vae.p.latent_dim < 2:
+        if vae.p.latent_dim < 2 or (c is not None and vae.condition_is_optional):  # of padding there are no means
             return
         data = examples(trainer, module, split, 5000)
         means = encoded_means(vae, data)
-        is_plain = vae.p.prior.support == "real" and c is None and not isinstance(vae.p.prior(), Chain)
+        is_plain = vae.p.prior.support == "real" and c is None and not isinstance(vae.p.prior(), Chain | Steps)
         plane = plane_of_means(means, self.manifold_size) if is_plain else None
         if plane is not None:
             points, over = plane
@@ -125,7 +126,7 @@ class Images(Periodic):
             caption = f"means of p(x|z) over {over}, {after}"
             yield "manifold", plots.manifold(decoded(points), shape, caption, low, high, names)
         what, where = f"means of q(z|x{given})", f"{NAMES[split]}, {after}"
-        yield "latents", scatter_of_means(means, data.y, what, where)
+        yield "latents", scatter_of_means(means, data.classes, what, where)
 
     def samples(self, trainer: pl.Trainer, module: AEVB) -> tuple[list[str], int, Tensor, Tensor | None]:
         """Titles of rows, the length of a row, draws z ~ p(z), (N, latent_dim), and their conditions, if any."""
