@@ -142,6 +142,7 @@ def test_the_option_of_a_data_module_is_its_own():
         (X, {"hidden": [0]}, r"^model\.encoder\.hidden must be a list of positive sizes .*, got \[0\]$"),
         (X, {"batch_size": 500}, r"^data\.batch_size must be at most 120, .*, got 500$"),
         (X, {"y": np.zeros(3, int)}, r"^data: the array needs one integer for each of the 150 in x"),
+        (X, {"overrides": ["objective=semi_supervised"]}, r"^data\.labels_per_batch needs data\.num_labels"),
         (X, {"overrides": ["logger=wandb"]}, r"^logger needs a run folder: use aevb\.train$"),
         (X, {"overrides": ["callbacks.images=null"]}, r"^callbacks\.images needs a run folder"),
         (X, {"overrides": ["seeds=2"]}, r"^seeds: fit returns one model"),

@@ -196,7 +196,10 @@ def array_module(config: DictConfig, given: dict[str, Any], batch_size: int | No
     settings = OmegaConf.to_container(config.data, resolve=True)
     assert isinstance(settings, dict)
     del settings["path"]
-    data: InMemoryDataModule = instantiate(OmegaConf.create({**settings, "_partial_": True}))(path=x, **arrays)
+    try:
+        data: InMemoryDataModule = instantiate(OmegaConf.create({**settings, "_partial_": True}))(path=x, **arrays)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
     return data
 
 
