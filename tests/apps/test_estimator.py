@@ -43,6 +43,19 @@ def test_results_are_those_of_the_model():
     assert estimator.sample(3).shape == (3, 5)
 
 
+@pytest.mark.parametrize(
+    "overrides", [["model/posterior=iaf"], ["model=ladder", "model.latent_dim=70"]], ids=["iaf", "ladder"]
+)
+def test_means_without_a_closed_form_are_of_draws(overrides):
+    """Within the error of 100 draws of many more, and the same ones each time."""
+    settings = {"hidden": [4], "max_epochs": 1, "overrides": overrides}
+    estimator = aevb.VAEEstimator(**settings, **({"latent_dim": 2} if "iaf" in overrides[0] else {})).fit(X)
+    means = estimator.transform(X)
+    assert np.array_equal(means, estimator.transform(X))
+    draws = estimator.vae_.encode(X[:, None, None]).sample((5000,)).numpy()
+    assert (np.abs(means - draws.mean(0)) < 6 * draws.std(0) / 10).all()
+
+
 def test_images_keep_their_shape():
     images = np.random.default_rng(0).random((40, 1, 4, 3))
     estimator = aevb.VAEEstimator("bernoulli", **SMALL).fit(images)

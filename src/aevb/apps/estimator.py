@@ -11,6 +11,7 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from aevb.apps.python import fit
+from aevb.tasks.base import posterior_mean
 from aevb.training.module import seed_noise
 
 ROWS = 1000
@@ -84,9 +85,12 @@ class VAEEstimator(TransformerMixin, BaseEstimator):
         return self
 
     def transform(self, X: Any) -> np.ndarray:  # noqa: N803
-        """Means of q(z|x), (N, latent_dim)."""
-        return self._by_rows(X, lambda x: self.vae_.encode(x).mean)
+        """Means of q(z|x), (N, latent_dim); of draws where they have no closed form, as those of several layers."""
+        with isolate_rng():
+            seed_noise(self.random_state, "transform")
+            return self._by_rows(X, lambda x: posterior_mean(self.vae_.encode(x)))
 
+    @torch.no_grad()
     def inverse_transform(self, X: Any) -> np.ndarray:  # noqa: N803
         """Means of p(x|z), in the shape of the training data: z (N, latent_dim) → (N, …)."""
         check_is_fitted(self)
@@ -116,6 +120,7 @@ class VAEEstimator(TransformerMixin, BaseEstimator):
         shape = self.vae_.p.data_shape
         return (shape[-1],) if shape[:2] == (1, 1) else shape
 
+    @torch.no_grad()
     def _by_rows(self, X: Any, function: Any) -> np.ndarray:  # noqa: N803
         check_is_fitted(self)
         X = validate_data(self, X, reset=False, allow_nd=True)  # noqa: N806
