@@ -4,12 +4,14 @@
 
 1. The tests that need a GPU (`pytest -m gpu`): graphs have the bits of eager steps, resumed runs those of uninterrupted
    ones, every part is captured.
-2. Images per second of the paper's MNIST model (784-500-20, minibatches of 100, Adagrad, random images): our eager,
+2. The noise of members (`seeds=R`): of their own generators, and of torch's in their state, bit for bit.
+3. Images per second of the paper's MNIST model (784-500-20, minibatches of 100, Adagrad, random images): our eager,
    captured and compiled steps and several runs together (`seeds=8`), a plain PyTorch loop without and with
    torch.compile, and JAX where it is installed.
 
-It prints PASS or FAIL for each, and ends with exit code 1 if one failed. `--device cpu` is a dry run of the second
-part.
+It prints PASS or FAIL for each, and ends with exit code 1 if one failed. `--device cpu` is a dry run without
+the first part. Where steps are not taken as a setting asks, the line above the failure says why; of members it names
+the first metrics, gradients or states that differ, and by how much.
 """
 
 import argparse
@@ -38,6 +40,7 @@ from aevb.objectives import SGVB
 from aevb.training.members import Members
 from aevb.training.module import AEVB
 from aevb.training.steps import compiled
+from aevb.training.steps.batched import drawing_from
 
 STEPS = {"eager": "eager", "auto": "captured", "compiled": "compiled"}
 """The setting, and what it is to be on a GPU."""
@@ -133,6 +136,25 @@ def tests() -> str:
     return done.stdout.splitlines()[-1]
 
 
+def noise(device: str) -> str:
+    """Compare the draws of two members by the operations of batched steps with those of steps in turn."""
+    generators = [torch.Generator(device).manual_seed(seed) for seed in (3, 4)]
+    empty = torch.empty(1, 100, 20, device=device)
+    for _ in range(2):
+        for generator in generators:
+            start = generator.get_state()
+            mine = torch.ops.aten.normal_functional(empty, generator=generator)
+            after = generator.get_state()
+            generator.set_state(start)
+            with drawing_from(generator):
+                alone = torch.empty_like(empty).normal_()
+            if not torch.equal(mine, alone):
+                raise RuntimeError(f"draws differ by {float((mine - alone).abs().max()):.1e}")
+            if not torch.equal(after, generator.get_state()):
+                raise RuntimeError("the generators are in other states afterwards")
+    return "the same bits"
+
+
 def ours(steps: str, arguments: argparse.Namespace, images: torch.Tensor, members: int = 1) -> str:
     """The speed of our steps; raises an error where they are not executed as the setting asks on a GPU."""
     fraction = PEERS["plain PyTorch"] if steps == "eager" else members
@@ -180,6 +202,7 @@ def main() -> int:
     passed = []
     if arguments.device == "cuda":
         passed.append(report("tests that need a GPU", tests))
+    passed.append(report("noise of members", partial(noise, arguments.device)))
     for precision in ("highest", "high") if arguments.device == "cuda" else ("highest",):
         torch.set_float32_matmul_precision(precision)
         for steps in STEPS if precision == "highest" else [steps for steps in STEPS if steps != "eager"]:

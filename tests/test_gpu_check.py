@@ -28,7 +28,7 @@ def gpu_check(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 def test_dry_run_passes(gpu_check: Any, capsys: pytest.CaptureFixture[str]) -> None:
     assert gpu_check.main() == 0
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("PASS")]
-    assert [line.split()[1] for line in lines] == ["steps=eager", "steps=auto", "seeds=2"]
+    assert [line.split()[1] for line in lines] == ["noise", "steps=eager", "steps=auto", "seeds=2"]
 
 
 def test_a_failed_check_is_shown(gpu_check: Any, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:

@@ -134,7 +134,6 @@ def test_waiting_steps_are_eager(caplog: Any) -> None:
     fitting.assert_near(waiting, train("eager", objective=Waiting))
 
 
-@pytest.mark.xfail(reason="one step of all differs from those of each on an H200: members train in turn there")
 @pytest.mark.parametrize("optimizer", ["adagrad", "adam"])
 def test_graphs_of_all_members_have_the_steps_of_each(optimizer: str, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[BatchedInGraphs] = []

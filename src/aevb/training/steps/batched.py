@@ -145,7 +145,7 @@ class BatchedStep:
         self.parameters = [list(step.parts.parameters()) for step in steps]
         self.stacked = [stack_in_place(rows) for rows in zip(*tensors, strict=True)]
         mine = tuple(part[0] for part in inputs)
-        graph = trace(self.gradients_of_first, mine, tensors[0])
+        graph = trace(lambda inputs: metrics_and_gradients(steps[0], inputs), mine, tensors[0])
         try:
             with outside_autograd(mine[0].device):
                 functional = make_fx(functionalize(lambda *values: graph(*values)))(*mine, *tensors[0])
@@ -155,19 +155,6 @@ class BatchedStep:
             raise
         except Exception as error:  # of an operation that cannot be batched
             raise NoProgramError(first_line(error)) from error
-
-    def gradients_of_first(self, inputs: Inputs) -> tuple[Metrics, list[Tensor | None]]:
-        """The metrics of the first member and the gradients of its parameters."""
-        step = self.steps[0]
-        step.optimizer.zero_grad()
-        estimates = step.estimates(*inputs)
-        estimate = next(estimates)
-        estimate.loss.backward()
-        if next(estimates, None) is not None:
-            raise NoProgramError(f"{type(step.objective).__name__} takes several steps for a minibatch")
-        found = estimate.metrics(), [parameter.grad for parameter in self.parameters[0]]
-        step.optimizer.zero_grad()
-        return found
 
     def bare(self, inputs: Inputs, optimizer: Any) -> Metrics:
         """Take the step; returns the metrics, (R,) each."""
@@ -185,6 +172,32 @@ class BatchedStep:
     def state(self) -> list[Tensor]:
         """The tensors of all members, stacked and as rows, and the states of their optimizers."""
         return [*self.stacked, *(tensor for step in self.steps for tensor in step.state())]
+
+
+def metrics_and_gradients(step: TrainingStep, inputs: Inputs) -> tuple[Metrics, list[Tensor | None]]:
+    """The metrics of a minibatch and the gradients of a member's parameters."""
+    step.optimizer.zero_grad()
+    estimates = step.estimates(*inputs)
+    estimate = next(estimates)
+    estimate.loss.backward()
+    if next(estimates, None) is not None:
+        raise NoProgramError(f"{type(step.objective).__name__} takes several steps for a minibatch")
+    found = estimate.metrics(), [parameter.grad for parameter in step.parts.parameters()]
+    step.optimizer.zero_grad()
+    return found
+
+
+def named_gradients(step: TrainingStep, gradients: Sequence[Tensor | None]) -> dict[str, Tensor]:
+    """The gradients that exist, by the names of a member's parameters."""
+    names = [name for name, _ in step.parts.named_parameters()]
+    return {f"gradient of {name}": value for name, value in zip(names, gradients, strict=True) if value is not None}
+
+
+def everything_of(step: TrainingStep, inputs: Inputs) -> dict[str, Tensor]:
+    """The metrics of a minibatch, the gradients of a member's parameters, and its buffers, by name."""
+    metrics, gradients = metrics_and_gradients(step, inputs)
+    buffers = {f"buffer {number}": buffer.clone() for number, buffer in enumerate(step.parts.buffers())}
+    return metrics | named_gradients(step, gradients) | buffers
 
 
 def stack_in_place(rows: Sequence[Tensor]) -> Tensor:
@@ -274,7 +287,7 @@ class Batched:
             self.restore(before)
             recording = Recording(step, minibatch)
             self.restore(before)
-            self.require_agreement(before, minibatch, lambda: self.replay(recording, minibatch, rates))
+            self.require_agreement(step, before, minibatch, lambda: self.replay(recording, minibatch, rates))
         finally:
             self.restore(before)
             for each in self.steps:
@@ -286,23 +299,43 @@ class Batched:
         with outside_autograd(self.device):
             return recording(minibatch, rates)
 
-    def require_agreement(self, before: list[Tensor], minibatch: Inputs, take: Callable[[], Metrics]) -> None:
-        """Raise an error if the step of all members has not the results of each member's, up to rounding."""
-        metrics = take()
-        found = list(metrics.values()) + self.snapshot()[: -len(self.steps)]
+    def require_agreement(
+        self, step: BatchedStep, before: list[Tensor], minibatch: Inputs, take: Callable[[], Metrics]
+    ) -> None:
+        """Raise an error if the step of all members has not the results of each member's, up to rounding.
+
+        Metrics, gradients and buffers are compared with those of each member, and then the state after `take` with that
+        after the members' own optimizers have had the same gradients. For an optimizer may turn rounding into any
+        change: Adagrad's first step is as long for a small gradient as for a large one, and a small one may have
+        another sign.
+        """
+        with outside_autograd(self.device):
+            metrics, gradients = step.gradients(*minibatch, *step.stacked)
+        found = metrics | named_gradients(self.steps[0], gradients)
+        buffers = zip(*([buffer.clone() for buffer in each.parts.buffers()] for each in self.steps), strict=True)
+        found |= {f"buffer {number}": torch.stack(rows) for number, rows in enumerate(buffers)}
         self.restore(before)
-        expected = list(self.in_turn(minibatch, lambda step, x: step.bare(x, step.optimizer)).values())
-        zeros = [torch.zeros_like(value) for value in expected]
-        expected += self.snapshot()[: -len(self.steps)]
-        for name, *tensors in zip([*metrics, *self.names()], expected, found, [*zeros, *before], strict=False):
-            if not nearly_equal(*tensors):
-                difference, change = (
-                    (tensors[0] - tensors[1]).double().norm(),
-                    (tensors[0] - tensors[2]).double().norm(),
-                )
-                raise NoProgramError(
-                    f"one step of all differs from those of each ({name}: by {difference / change:.1e} of its change)"
-                )
+        expected = self.in_turn(minibatch, everything_of)
+        scale = torch.cat([value.flatten() for name, value in expected.items() if name.startswith("gradient")]).norm()
+        different = []
+        for name, values in expected.items():
+            of_gradient = scale if name.startswith("gradient") else None
+            for member, (one, other) in enumerate(zip(values, found[name], strict=True)):
+                if not nearly_equal(one, other, torch.zeros_like(one), of_gradient):
+                    difference = (one.double() - other.double()).norm() / one.double().norm()
+                    different.append(f"{name} of member {member}: by {difference:.1e}")
+        self.restore(before)
+        with outside_autograd(self.device):
+            BatchedStep.bare(step, minibatch, None)
+        own = self.snapshot()
+        self.restore(before)
+        take()
+        for name, *states in zip(self.names(), own, self.snapshot(), before, strict=False):
+            if not nearly_equal(*states):
+                difference, change = ((states[0].double() - each.double()).norm() for each in states[1:])
+                different.append(f"{name}: by {difference / change:.1e} of its change")
+        if different:
+            raise NoProgramError(f"one step of all differs from those of each ({'; '.join(different[:3])})")
 
     def names(self) -> Iterator[str]:
         """Of the tensors of the members' states."""

@@ -235,7 +235,7 @@ class BatchedInGraphs(Batched):
             step = MembersStep(self.steps, minibatch, self.generators)
             self.restore(before)
             rates = rate_tensors(step)
-            self.require_agreement(before, minibatch, lambda: step.bare(minibatch, UpdateOfMembers(step, rates)))
+            self.require_agreement(step, before, minibatch, lambda: step.bare(minibatch, UpdateOfMembers(step, rates)))
         finally:
             self.restore(before)
             for each in self.steps:

@@ -210,11 +210,14 @@ def bitwise_equal(expected: Tensor, found: Tensor) -> bool:
     return expected.dtype == found.dtype and same
 
 
-def nearly_equal(expected: Tensor, found: Tensor, before: Tensor) -> bool:
-    """Whether two tensors were changed alike, up to rounding and to `TOLERANCE` of the change."""
+def nearly_equal(expected: Tensor, found: Tensor, before: Tensor, scale: Tensor | None = None) -> bool:
+    """Whether two tensors were changed alike, up to rounding and to `TOLERANCE` of the change.
+
+    `scale` is the norm that rounding is relative to; None: that of the tensor.
+    """
     if not expected.is_floating_point() or not expected.isfinite().all():
         return bitwise_equal(expected, found)
-    rounding = 10 * torch.finfo(expected.dtype).eps * expected.norm()
+    rounding = 10 * torch.finfo(expected.dtype).eps * (expected.norm() if scale is None else scale)
     allowed = TOLERANCE * (expected - before).norm() + rounding
     return expected.dtype == found.dtype and bool((expected - found).norm() <= allowed)
 
