@@ -81,8 +81,8 @@ class PublishedDataModule(InMemoryDataModule):
 
     def hold_out(self, train: Split, test: Split) -> Splits:
         """The splits, where no validation set is published: it is the last of the training datapoints."""
-        rows, size = torch.arange(len(train.x)), self.num_val or len(test.x)
-        return Splits(train.take(rows[:-size]), train.take(rows[-size:]), test)
+        size = self.num_val or len(test.x)
+        return Splits(train.take(slice(None, -size)), train.take(slice(-size, None)), test)
 
     def _content(self, file: File) -> bytes:
         path = self.folder / file.name
