@@ -133,7 +133,9 @@ def test_unknown_flag_is_one_line(monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("argument", "extra"),
     {
+        "data=documents": "documents",
         "hydra/launcher=joblib": "joblib",
+        "logger=mlflow": "mlflow",
         "logger=tensorboard": "tensorboard",
         "sweep=learning_rate": "optuna",
         "task=compress": "compress",

@@ -39,8 +39,12 @@ FOLDERS = {"data.path", "hydra.run.dir", "hydra.sweep.dir", "output", "paths.dat
 """Keys whose values are paths or names of folders, which may contain characters of Hydra's syntax."""
 
 EXTRAS = {
+    "data=anndata": ("anndata", "anndata"),
+    "data=documents": ("lda", "documents"),
+    "data=huggingface": ("datasets", "huggingface"),
     "hydra/launcher=joblib": ("hydra_plugins.hydra_joblib_launcher", "joblib"),
     "hydra/sweeper=optuna": ("hydra_plugins.hydra_optuna_sweeper", "optuna"),
+    "logger=mlflow": ("mlflow", "mlflow"),
     "logger=tensorboard": ("tensorboard", "tensorboard"),
     "sweep=learning_rate": ("hydra_plugins.hydra_optuna_sweeper", "optuna"),
     "task=compress": ("constriction", "compress"),
