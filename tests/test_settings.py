@@ -92,6 +92,11 @@ BAD = {
     "optimizer._target_=5": "optimizer._target_ must be a text, got 5",
     "optimizer._target_=nothing.Here": "optimizer._target_: there is no nothing.Here",
     "optimizer._partial_=yess": "optimizer._partial_ must be true or false, got 'yess'",
+    "model/prior=conditional_gaussian": "model.prior: ConditionalGaussian needs a model that takes a condition, such "
+    "as model=conditional; or choose another model/prior",
+    "model=vq model/prior=standard_normal": "model.latent_dim is by default model.prior.code_dim, which StandardNormal "
+    "does not have; set model.latent_dim, or choose other parts of the model",
+    "model=music_vae data=digits": "model.likelihood: RecurrentTokens needs data of a number of bars, data=melodies",
     "data.seed=${nothing}": "data.seed: Interpolation key 'nothing' not found",
     "model.latent_dim=${metric}": "model.latent_dim must be a whole number from 1 to 10,000,000, got 'val/elbo'",
     "+colour=red": "colour is not a setting of train.py",

@@ -97,6 +97,14 @@ SCHEMAS: dict[str, dict[str, Any]] = {
 REQUIRED = {"run": "run=<run folder>, or the folder of a sweep", "runs": "runs=<run folder, folder of runs, or glob>"}
 """Keys without a default, and how to set them."""
 
+LACKING = {
+    "model.condition_shape": "a model that takes a condition, such as model=conditional",
+    "model.latent_dims": "a model of several layers, such as model=ladder",
+    "model.step_dim": "a model of sequences, such as model=deep_markov",
+    "data.bars": "data of a number of bars, data=melodies",
+}
+"""Settings of some models and data sets that parts refer to, and what those parts need."""
+
 RENAMED = {
     "record_steps": "steps=recorded or steps=eager",
     "compile_steps": "steps=compiled",

@@ -4,6 +4,7 @@ The types of a class's arguments are those of its signature, see `aevb.signature
 """
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from aevb.config import missing_module
 from aevb.errors import ConfigError, first_line
-from aevb.schemas import DATA_PATHS, NARROWED, RENAMED, REQUIRED, SCHEMAS, Part, Parts, Refused
+from aevb.schemas import DATA_PATHS, LACKING, NARROWED, RENAMED, REQUIRED, SCHEMAS, Part, Parts, Refused
 from aevb.signatures import Signature, names_near, signature_of, source
 from aevb.types import (
     Opaque,
@@ -93,7 +94,7 @@ def check_value(node: DictConfig, name: str, key: str, kind: Any, interpolations
     try:
         value = node[name]
     except OmegaConfBaseException as error:
-        raise ConfigError(f"{key}: {first_line(error)}") from error
+        raise ConfigError(unresolved(node, key, first_line(error))) from error
     if isinstance(value, DictConfig) and value._is_none():
         value = None
     if isinstance(kind, dict):
@@ -115,6 +116,19 @@ def check_value(node: DictConfig, name: str, key: str, kind: Any, interpolations
             raise ConfigError(f"{key} must be a part with a _target_, got {shown(value)}")
     elif not (is_interpolation and value is None):  # filled in by the run, such as data.shape
         check(value, kind, key)
+
+
+def unresolved(node: DictConfig, key: str, message: str) -> str:
+    """The message for a value of a node that refers to a setting that another part lacks."""
+    found = re.search(r"Interpolation key '(\w+(?:\.\w+)*)' not found", message)
+    owner = found and OmegaConf.select(node._get_root(), found[1].rpartition(".")[0], throw_on_missing=False)
+    if not found or "_target_" not in node or not isinstance(owner, DictConfig) or "_target_" not in owner:
+        return f"{key}: {message}"
+    part, name = key.rpartition(".")[0], str(node["_target_"]).rpartition(".")[2]
+    if found[1] in LACKING:
+        return f"{part}: {name} needs {LACKING[found[1]]}; or choose another {part.replace('.', '/')}"
+    other = str(owner["_target_"]).rpartition(".")[2]
+    return f"{key} is by default {found[1]}, which {other} does not have; set {key}, or choose other parts of the model"
 
 
 def check_section(value: Any, key: str, kinds: Mapping[str, Any], interpolations: bool) -> None:

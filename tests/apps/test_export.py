@@ -6,6 +6,7 @@ import re
 import numpy as np
 import pytest
 import torch
+import yaml
 from omegaconf import OmegaConf
 
 import aevb
@@ -82,13 +83,25 @@ def test_card_says_how_to_use_a_model_with_its_condition(trained, tmp_path, caps
     assert names["q"].batch_shape == (16,)
 
 
-def test_card_of_a_run_from_python_names_no_command(tmp_path):
+def test_card_of_a_run_from_python_names_the_settings_that_differ(tmp_path):
     settings = ["data=digits", "max_samples=500", "logger=none", "callbacks.images=null", "model.encoder.hidden=[8]"]
-    run = aevb.train(aevb.compose([*settings, f"hydra.run.dir={tmp_path}/run"]))
+    config = aevb.compose([*settings, "schedule=cosine", f"paths.data={tmp_path}/x", f"hydra.run.dir={tmp_path}/run"])
+    config.model.initialization = "xavier"
+    run = aevb.train(config)
     exported(run)
     card = (run / "exported" / "README.md").read_text()
-    assert card.rstrip().endswith("by `aevb.train`; config.json has the settings.")
-    assert "aevb train" not in card
+    (block,) = re.findall(r"```yaml\n(.*?)```", card, re.DOTALL)
+    assert yaml.safe_load(block) == {
+        "model.encoder.hidden": [8],
+        "model.decoder.hidden": [8],
+        "model.initialization": "xavier",
+        "schedule._target_": "torch.optim.lr_scheduler.CosineAnnealingLR",
+        "schedule._partial_": True,
+        "schedule.eta_min": 0.0,
+        "max_samples": 500,
+    }
+    assert "```bash" not in card
+    assert json.loads((run / "exported" / "config.json").read_text())["changed"] == yaml.safe_load(block)
 
 
 def test_one_member_of_several_seeds_is_exported(trained, tmp_path):

@@ -49,6 +49,12 @@ def compose_unchecked(overrides: Sequence[str], config_dir: str | Path | None = 
         return composed("train", found, "train")
 
 
+def options_of(target: str) -> list[str]:
+    """The options of `data` of a class."""
+    files = sorted((conf_folder() / "data").glob("*.yaml"))
+    return [file.stem for file in files if f"_target_: {target}\n" in file.read_text("utf-8")]
+
+
 def without_hydra(config: DictConfig) -> DictConfig:
     """A configuration without its `hydra` node; its run folder, of the same name, is created at first use."""
     folder = config.hydra.run._get_node("dir")._value()

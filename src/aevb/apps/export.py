@@ -10,6 +10,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from aevb import __version__, plots
+from aevb.apps.compose import compose_unchecked, options_of
 from aevb.apps.graphs import write_graphs
 from aevb.console import show
 from aevb.errors import ConfigError
@@ -26,6 +27,8 @@ log = logging.getLogger("aevb")
 
 LOCAL = ("hydra.", "paths.", "data.root", "data.path", "data.urls", "logger", "resume")
 """Settings that say where things are on the machine of the run; they are not exported."""
+OF_TRAINING = ("data", "model", "objective", "optimizer", "schedule", "trainer", "max_samples", "ema_decay", "seeds")
+"""Settings, and sections of them, by which a card tells the training of a run that no command started."""
 NUM_SAMPLES, COLUMNS = 60, 10
 CARD = jinja2.Template((Path(__file__).parent / "model_card.md.jinja").read_text("utf-8"), trim_blocks=True)
 
@@ -82,6 +85,7 @@ def describe(run: RunFolder, samples: int, checkpoint: str, member: int) -> dict
         "samples": samples,
         "date": (status.get("ended") or status.get("started") or "")[:10],
         "command": command and [override for override in command if not override.lstrip("+~").startswith(LOCAL)],
+        "changed": changed(settings) if command is None else {},
         "results": results if is_measured else {},
         "estimates": [
             {key: entry.get(key) for key in ("estimator", "split", "datapoints", "value", "standard_error")}
@@ -89,6 +93,33 @@ def describe(run: RunFolder, samples: int, checkpoint: str, member: int) -> dict
             if entry.get("value") is not None
         ],
     }
+
+
+def changed(settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings of a training, by key, that differ from those of `train.py` with the same data set."""
+    found = flat({name: settings.get(name) for name in OF_TRAINING})
+    found = {
+        key: value for key, value in found.items() if not key.startswith((*LOCAL, "data.shape", "model.data_shape"))
+    }
+    differences = []
+    for option in options_of(settings.get("data", {}).get("_target_", "")) or ["array"]:
+        config = compose_unchecked([f"data={option}"])
+        nodes = {name: config[name] for name in OF_TRAINING}
+        plain = {
+            name: OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
+            for name, node in nodes.items()
+        }
+        defaults = flat(plain)
+        differences.append({key: value for key, value in found.items() if value != defaults.get(key)})
+    return min(differences, key=len)
+
+
+def flat(node: Any, key: str = "") -> dict[str, Any]:
+    """The values of nested mappings, by full key."""
+    if not isinstance(node, dict):
+        return {key: node}
+    parts = (flat(value, f"{key}.{name}".lstrip(".")) for name, value in node.items())
+    return {key: value for part in parts for key, value in part.items()}
 
 
 def draw(vae: VAE, path: Path, seed: int, classes: int | None) -> None:

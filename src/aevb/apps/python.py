@@ -15,7 +15,7 @@ from pytorch_lightning.utilities.seed import isolate_rng
 from aevb.apps.assembly import build_module, fill_in, make_module, plain_trainer, quiet_lightning
 from aevb.apps.command import Command
 from aevb.apps.command_line import parse_override
-from aevb.apps.compose import compose_unchecked, without_hydra
+from aevb.apps.compose import compose_unchecked, options_of, without_hydra
 from aevb.apps.train import fit_in_processes, open_run
 from aevb.config import conf_folder, instantiate
 from aevb.console import LineHandler
@@ -213,9 +213,7 @@ def require_likelihood(name: str) -> None:
 
 def option_of(data: pl.LightningDataModule | None) -> str:
     """The option of `data` whose settings suit a data module: its own, or that of arrays."""
-    target = f"_target_: aevb.data.{type(data).__name__}\n"
-    files = sorted((conf_folder() / "data").glob("*.yaml"))
-    return next((file.stem for file in files if target in file.read_text()), "array")
+    return next(iter(options_of(f"aevb.data.{type(data).__name__}")), "array")
 
 
 def validate_values(config: DictConfig, has_data: bool = False) -> None:
