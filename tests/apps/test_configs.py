@@ -76,6 +76,8 @@ def test_choice_composes_and_can_be_built(choice, tmp_path, monkeypatch):
         overrides += [f"{'model/prior' if group == 'model/posterior' else 'model/posterior'}={PARTNERS[name]}"]
         overrides += ["model.latent_dim=20"] if "concrete" in (name, PARTNERS[name]) else []
         overrides += ["model.latent_dim=64", "model.encoder.hidden=[16]"] if name in ("codes", "quantized") else []
+    if choice == "model=semi_supervised":
+        overrides += ["objective=semi_supervised"]
     if choice == "objective=semi_supervised":
         overrides += ["model=semi_supervised", "model.condition_shape=[10]"]
     if choice == "data=encoded":

@@ -23,7 +23,8 @@ class SemiSupervised(Objective):
 
     and the loss is their negative mean over the data minus α times the mean of log q(y|x) over those with a label. Here
     L and U are bounds, the negatives of the source's. Where minibatches have another share of labels than the data
-    (`data.labels_per_batch`), both kinds are weighted so that means are those over the data.
+    (`data.labels_per_batch`), both kinds are weighted so that means are those over the data. That of log q(y|x) is over
+    the labels of the minibatch, 0 where it has none, which lessens α where some have none.
 
     The model is given the labels as one-hot conditions, NaN for those that are hidden, and has a classifier q(y|x).
     In validation and test labels are not used: the bound is U(x), comparable with that of a model without labels.
