@@ -32,6 +32,7 @@ for restart_below in (0.0, 0.5):
     found[str(restart_below)] = codebook(restart_below, H.chunk(2, dim=1)[rank]).codebook.tolist()
 with open(f"{sys.argv[1]}/{rank}.json", "w") as file:
     json.dump(found, file)
+dist.destroy_process_group()  # gloo's threads may otherwise outlive it, and abort the process
 """
 
 

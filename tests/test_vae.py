@@ -230,7 +230,7 @@ def test_draws_given_a_condition_have_its_mean():
         (None, r"^the model needs a condition of shape \[3\] for each of the 4 datapoints, but none is given$"),
         (torch.zeros(4, 2), r"^the model needs a condition of shape \[3\] .*, got c of shape \(4, 2\)$"),
         (torch.zeros(3, 3), r"^the model needs a condition of shape \[3\] .*, got c of shape \(3, 3\)$"),
-        (torch.full((4, 3), torch.nan), r"^c must be finite, got nan in 12 of 12 values$"),
+        (torch.full((4, 3), torch.nan), r"^c must be finite, but is NaN for 4 of 4 datapoints"),
     ],
 )
 def test_a_condition_is_checked(c, message):

@@ -20,7 +20,8 @@ CONF = Path(__file__).parents[2] / "conf" / "data"
 def config(name: str, **values):
     """One file of conf/data and those it is based on, with what the rest of the configuration would give it."""
     file = OmegaConf.load(CONF / f"{name}.yaml")
-    bases = [config(base) for base in file.pop("defaults", []) if base != "_self_"]
+    names = [base for base in file.pop("defaults", []) if isinstance(base, str)]  # not what it chooses of other groups
+    bases = [config(base) for base in names if base != "_self_"]
     return OmegaConf.merge(*bases, file, {"seed": 3, "paths": {"data": "somewhere"}}, values)
 
 

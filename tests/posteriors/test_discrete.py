@@ -75,7 +75,7 @@ def test_relaxed_draws_are_asked_for_where_there_are_none():
     vae = discrete(temperature=None)
     with pytest.raises(ConfigError, match="draws of one-hot z have no gradient"):
         SGVB(weight_prior=False)(vae.p, vae.q, X)
-    with pytest.raises(ConfigError, match="draws of one-hot z have no gradient"):
+    with pytest.raises(ConfigError, match="z is one-hot; use elbo"):
         LocalELBO(num_steps=2).estimate(discrete().eval(), X, 10)
 
 

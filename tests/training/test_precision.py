@@ -14,7 +14,7 @@ from aevb.priors import Flow, StandardNormal
 from aevb.training.module import AEVB
 from aevb.training.precision import set_matmul_precision
 
-from ..small import quiet_trainer, small_model
+from ..small import PAPER, quiet_trainer, small_model
 
 PRECISIONS = ["64-true", "bf16-true", "bf16-mixed", "16-mixed"]
 TINY = ["logger=none", "callbacks.progress=null", "model.encoder.hidden=[16]", "data.train_size=200"]
@@ -23,7 +23,7 @@ TINY = ["logger=none", "callbacks.progress=null", "model.encoder.hidden=[16]", "
 @pytest.mark.slow
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_a_run_lives_through_all_its_stages(run_train, precision):
-    folder, _ = run_train(*TINY, f"trainer.precision={precision}", "max_samples=1000")
+    folder, _ = run_train(*PAPER, *TINY, f"trainer.precision={precision}", "max_samples=1000")
     run_train(f"resume={folder.path}", "max_samples=2000", folder=folder.path)
     status = folder.status()
     assert (status["state"], status["samples"]) == ("finished", 2000)

@@ -10,6 +10,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from aevb.config import conf_folder
+from aevb.errors import ConfigError
 from aevb.runs.folder import RunFolder
 from aevb.runs.stored import PLACES, absolute
 
@@ -38,6 +39,8 @@ class Command:
         """The command for which Hydra composed `config`."""
         hydra, config = HydraConfig.get(), with_absolute_places(config)
         is_job = hydra.mode == RunMode.MULTIRUN
+        if is_job and config.resume is not None:  # swept over; the sweep itself refuses one for all its jobs
+            raise ConfigError("resume: the same command again continues a sweep; drop resume, or -m")
         for logger in config.logger.values() if is_job else ():
             if logger is not None and "group" in logger:
                 # Stored with the run, so that a job that is resumed alone keeps it.

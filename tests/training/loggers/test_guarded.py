@@ -130,7 +130,7 @@ def test_mlflow_has_metrics_and_pictures_in_a_folder(run_train, monkeypatch):
     mlflow = pytest.importorskip("mlflow")
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
-    folder, elbo = run_train("logger=mlflow", *TINY[:3])
+    folder, elbo = run_train("logger=mlflow", "model.latent_dim=2", *TINY[:3])
     client = mlflow.MlflowClient(f"file:{folder.path}/mlruns")
     (run,) = client.search_runs([client.get_experiment_by_name("aevb").experiment_id])
     assert run.data.metrics["val/elbo"] == pytest.approx(elbo)
