@@ -32,7 +32,8 @@ for restart_below in (0.0, 0.5):
     found[str(restart_below)] = codebook(restart_below, H.chunk(2, dim=1)[rank]).codebook.tolist()
 with open(f"{sys.argv[1]}/{rank}.json", "w") as file:
     json.dump(found, file)
-dist.destroy_process_group()  # gloo's threads may otherwise outlive it, and abort the process
+dist.destroy_process_group()
+os._exit(0)  # on a busy machine, a thread of torch's that still runs at the end of the interpreter aborts the process
 """
 
 
