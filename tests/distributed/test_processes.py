@@ -22,7 +22,7 @@ from aevb.errors import ConfigError, Interrupted, NonFiniteLossError, Pruned, St
 from aevb.objectives import elbo
 from aevb.runs.folder import RunFolder
 from aevb.runs.load import weights_of_members
-from aevb.training.module import seed_noise
+from aevb.training.noise import seed_noise
 
 from ..compare import assert_same_end, weights
 from ..conftest import ROOT

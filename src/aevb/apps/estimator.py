@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from aevb.apps.python import fit
 from aevb.tasks.base import posterior_mean
-from aevb.training.module import seed_noise
+from aevb.training.noise import seed_noise
 
 ROWS = 1000
 """Datapoints at a time."""

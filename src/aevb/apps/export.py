@@ -20,7 +20,7 @@ from aevb.runs.exported import write
 from aevb.runs.folder import RunFolder
 from aevb.runs.load import load_members
 from aevb.settings import validate
-from aevb.training.module import seed_noise
+from aevb.training.noise import seed_noise
 from aevb.vae import VAE
 
 log = logging.getLogger("aevb")

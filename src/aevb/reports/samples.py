@@ -13,7 +13,7 @@ from aevb.reports.figures import DATA, Item, grouped
 from aevb.reports.reading import Run, Skipped
 from aevb.reports.table import Row
 from aevb.runs.load import load_run
-from aevb.training.module import seed_noise
+from aevb.training.noise import seed_noise
 from aevb.vae import VAE
 
 

@@ -4,13 +4,9 @@ import copy
 from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
-import torch
-from torch import Tensor
 
 from aevb.data import BatchLoader
-
-Noise = list[Tensor]
-"""States of the random generators of a rank: of the CPU, and of the GPU if it has one; of several members in turn."""
+from aevb.training.noise import Noise, gather_noise
 
 
 class End(NamedTuple):
@@ -45,24 +41,3 @@ def end_of_training(trainer: pl.Trainer, unused: int, noise: Noise) -> End | Non
         for name, by in shift.items():
             counts[name] += by
     return End(loop, gather_noise(trainer, noise) if is_cut else [])
-
-
-def current_noise(device: torch.device) -> Noise:
-    """The states of the generators of this process."""
-    return [torch.get_rng_state(), *([torch.cuda.get_rng_state(device)] if device.type == "cuda" else [])]
-
-
-def gather_noise(trainer: pl.Trainer, noise: Noise) -> list[Noise]:
-    """The states of the generators of every rank, on every rank."""
-    if trainer.world_size == 1:
-        return [noise]
-    gathered: list[Any] = [None] * trainer.world_size
-    torch.distributed.all_gather_object(gathered, noise)
-    return gathered
-
-
-def restore_noise(noise: Noise, device: torch.device) -> None:
-    """Set the generators to these states."""
-    torch.set_rng_state(noise[0])
-    if device.type == "cuda" and len(noise) > 1:
-        torch.cuda.set_rng_state(noise[1], device)

@@ -15,8 +15,8 @@ from aevb.distributed.strategy import DataParallel
 from aevb.errors import ConfigError
 from aevb.runs.metrics import over_members
 from aevb.training.averaging import AveragedWeights
-from aevb.training.extension import Noise, current_noise, restore_noise
-from aevb.training.module import AEVB, evaluation, seed_noise
+from aevb.training.module import AEVB, evaluation
+from aevb.training.noise import Noise, current_noise, restore_noise, seed_noise
 from aevb.training.steps import Inputs
 from aevb.training.steps.batched import Batched
 from aevb.training.steps.capture import CudaGraphs

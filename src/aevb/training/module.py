@@ -1,10 +1,9 @@
 """`AEVB`: algorithm 1 of the paper as a `LightningModule`."""
 
-import hashlib
 import logging
 import math
 from collections.abc import Callable
-from functools import cache, partial
+from functools import partial
 from typing import Any, Self
 
 import pytorch_lightning as pl
@@ -20,8 +19,9 @@ from aevb.objectives import Estimate, Objective
 from aevb.training.averaging import AveragedWeights, averaging
 from aevb.training.batches import CheckedBatches
 from aevb.training.clock import Clock
-from aevb.training.extension import End, Noise, current_noise, end_of_training, restore_noise
+from aevb.training.extension import End, end_of_training
 from aevb.training.hparams import hparams_of
+from aevb.training.noise import Noise, current_noise, restore_noise, seed_noise
 from aevb.training.optimizers import fitting_form
 from aevb.training.readings import Readings, require_finite
 from aevb.training.schedules import span_run, with_length
@@ -391,19 +391,3 @@ class AEVB(Checked, CheckedBatches):
 def evaluation(module: AEVB, x: Tensor, c: Tensor | None = None) -> Estimate:
     """The objective's estimate for validation and test: x (B, *data_shape), c (B, *condition_shape)."""
     return module.objective.evaluate(module.vae.p.given(c), module.vae.q.given(c), x)
-
-
-def seed_noise(*key: int | str) -> None:
-    """Seed torch's generators, on all devices, by a hash of the key."""
-    seed = int.from_bytes(hashlib.blake2b(repr(key).encode(), digest_size=4).digest())
-    # torch.manual_seed takes a millisecond, for a stack trace of each missing kind of device.
-    if torch.cuda.is_initialized():
-        torch.cuda.manual_seed_all(seed)
-        torch.default_generator.manual_seed(seed)
-    elif has_accelerator():
-        torch.manual_seed(seed)
-    else:
-        torch.default_generator.manual_seed(seed)
-
-
-has_accelerator = cache(torch.accelerator.is_available)  # which opens a library at each call

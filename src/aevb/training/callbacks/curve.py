@@ -13,7 +13,8 @@ from aevb.objectives.monte_carlo_em import evaluation_mode
 from aevb.training.callbacks.metrics import log_metrics
 from aevb.training.callbacks.periodic import LogSpaced, Periodic
 from aevb.training.examples import examples, splits
-from aevb.training.module import AEVB, evaluation, seed_noise
+from aevb.training.module import AEVB, evaluation
+from aevb.training.noise import seed_noise
 from aevb.types import Count
 
 

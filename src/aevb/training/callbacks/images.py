@@ -23,7 +23,8 @@ from aevb.tasks.projection import plane_of_means, scatter_of_means
 from aevb.training.callbacks.periodic import Every, Periodic
 from aevb.training.examples import NAMES, examples, splits
 from aevb.training.loggers.guarded import GuardedLogger, log_image
-from aevb.training.module import AEVB, seed_noise
+from aevb.training.module import AEVB
+from aevb.training.noise import seed_noise
 from aevb.types import Count, Size
 
 
