@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aevb.networks.spatial import ConvPyramid, GaussianMaps, LastMaps, latent_maps, map_sizes
+from aevb.networks.spatial import ConvPyramid, GaussianMaps, LastMaps, latent_maps, map_sizes, map_widths
 from aevb.priors import ConvTopDown
 
 SIDES = st.integers(1, 9)
@@ -20,14 +20,14 @@ def test_maps_have_the_sizes_of_halvings_rounded_up() -> None:
 
 
 @settings(max_examples=15, deadline=None)
-@given(height=SIDES, width=SIDES, first=st.integers(0, 1), second=st.integers(1, 2))
-def test_parts_fit_every_image_size(height: int, width: int, first: int, second: int) -> None:
+@given(height=SIDES, width=SIDES, first=st.integers(0, 1), second=st.integers(1, 2), growth=st.integers(1, 2))
+def test_parts_fit_every_image_size(height: int, width: int, first: int, second: int, growth: int) -> None:
     shape, halvings, channels = (2, height, width), [first, second], [1, 3]
     if second > math.ceil(math.log2(max(height, width))):
         return
     shapes = latent_maps(shape, channels, halvings)
     latent_dim = sum(map(math.prod, shapes))
-    prior = ConvTopDown(latent_dim, shape, channels, halvings, width=4)
+    prior = ConvTopDown(latent_dim, shape, channels, halvings, width=4, growth=growth)
     decoder = LastMaps(latent_dim, shape, halvings, width=4)
     p = torch.nn.Module()
     p.prior = prior
@@ -37,12 +37,25 @@ def test_parts_fit_every_image_size(height: int, width: int, first: int, second:
     assert prior().log_prob(z).shape == (2, 5)
     assert decoder(z).shape == (2, 5, *decoder.out_shape)
     assert decoder.out_shape == (4, height, width)
-    encoder = ConvPyramid(shape, halvings, width=4)
+    encoder = ConvPyramid(shape, halvings, width=4, growth=growth)
     assert encoder(torch.rand(3, *shape)).shape == (3, *encoder.out_shape)
 
 
 def test_encoder_gives_the_maps_of_different_sizes_once() -> None:
     assert ConvPyramid((1, 8, 8), [1, 1, 2], width=4).out_shape == (4 * 16 + 4 * 4,)
+
+
+def test_channels_grow_with_each_halving_after_the_first_layer() -> None:
+    assert map_widths(16, 2, [1, 2, 2, 4]) == [16, 32, 32, 128]
+    encoder = ConvPyramid((1, 8, 8), [1, 2, 3], width=4, growth=3)
+    assert encoder.out_shape == (4 * 16 + 12 * 4 + 36,)
+    first = [stage[1 if level else 0] for level, stage in enumerate(encoder.stages)]
+    assert [(layer.in_channels, layer.out_channels) for layer in first] == [(1, 4), (4, 4), (4, 12), (12, 36)]
+    prior = ConvTopDown(16 + 4 + 1, (1, 8, 8), [1, 1, 1], [1, 2, 3], width=4, growth=3)
+    states = [prior.start[None]]
+    for layer in (2, 1, 0):
+        states.append(prior.next_state(layer, states[-1], torch.randn(1, prior.latent_dims[layer])))
+    assert [tuple(h.shape[1:]) for h in states] == [(36, 1, 1), (12, 2, 2), (4, 4, 4), (4, 4, 4)]
 
 
 def test_gaussian_without_blocks_is_linear() -> None:

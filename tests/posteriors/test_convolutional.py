@@ -88,14 +88,14 @@ def test_exact_posterior_is_contained(posterior: Any) -> None:
     assert abs((bound - log_marginal).mean()) < 0.02
 
 
-SMALL: dict[str, Any] = {"latent_channels": (1, 2), "halvings": (1, 2), "width": 4}
+SMALL: dict[str, Any] = {"latent_channels": (1, 2), "halvings": (1, 2), "width": 4, "growth": 2}
 
 
 def small(top: Any = priors.StandardNormal, posterior: Any = ConvTopDown, encoder: Any = None) -> VAE:
     return VAE(
         latent_dim=16 + 8,
         data_shape=(1, 8, 8),
-        encoder=encoder or partial(ConvPyramid, halvings=(1, 2), width=4),
+        encoder=encoder or partial(ConvPyramid, halvings=(1, 2), width=4, growth=2),
         posterior=partial(posterior, data_shape=(1, 8, 8), **SMALL),
         prior=partial(priors.ConvTopDown, data_shape=(1, 8, 8), top=top, **SMALL),
         decoder=partial(LastMaps, halvings=(1, 2), width=4),
@@ -128,6 +128,6 @@ def test_top_layer_has_any_prior(top: Any) -> None:
 
 def test_encoder_must_give_the_maps() -> None:
     with pytest.raises(
-        ValueError, match=r"needs an encoder that gives maps of the shapes \[\(4, 4, 4\), \(4, 2, 2\)\]"
+        ValueError, match=r"needs an encoder that gives maps of the shapes \[\(4, 4, 4\), \(8, 2, 2\)\]"
     ):
         small(encoder=partial(MLPEncoder, hidden=[7]))

@@ -56,6 +56,14 @@ def latent_maps(data_shape: Shape, latent_channels: Sizes, halvings: Halvings) -
     return [(c, *size) for c, size in zip(latent_channels, sizes, strict=True)]
 
 
+def map_widths(width: int, growth: int, halvings: Sequence[int]) -> list[int]:
+    """Channels of the map of each layer: `width` next to the data, and `growth` times as many after each halving.
+
+    Small maps are cheap: with a growth of 2 a convolution costs the same at every size, and has 4 times the weights.
+    """
+    return [width * growth ** (count - halvings[0]) for count in halvings]
+
+
 class ZeroConv2d(nn.Conv2d):
     """A convolution whose weights start at zero, whatever the initialization of the model's other layers."""
 
@@ -101,14 +109,15 @@ class ConvPyramid(Backbone):
     A 3x3 convolution, then for each halving one of stride 2, each followed by residual blocks. There is no
     normalization.
 
-    Shapes: (..., C, H, W) → (..., Σ width H_k W_k), the maps at the different sizes of `halvings`, flattened.
+    Shapes: (..., C, H, W) → (..., Σ C_k H_k W_k), the maps at the different sizes of `halvings`, flattened.
 
     Args:
         data_shape: Shape (C, H, W) of one image.
         halvings: How often the sides of the image are halved for each layer, see `map_sizes`.
-        width: Channels of each map.
+        width: Channels of the map next to the data, and of those before it.
         blocks: Residual blocks at each size.
         activation: A name from `aevb.networks.ACTIVATIONS`.
+        growth: How many times the channels at each further halving, see `map_widths`.
     """
 
     def __init__(
@@ -118,20 +127,24 @@ class ConvPyramid(Backbone):
         width: Size = 32,
         blocks: CountOrZero = 1,
         activation: Activation = "silu",
+        growth: Size = 1,
     ) -> None:
         super().__init__()
         sizes = dict(zip(halvings, map_sizes(data_shape, halvings), strict=True))
         self.emitted = set(sizes)
         self.stages = nn.ModuleList()
-        for level in range(max(halvings) + 1):
-            first = nn.Conv2d(width if level else data_shape[0], width, 3, stride=2 if level else 1, padding=1)
+        levels = range(max(halvings) + 1)
+        widths = [width, *map_widths(width, growth, [max(level, halvings[0]) for level in levels])]
+        for level in levels:
+            before, width = widths[level : level + 2]
+            first = nn.Conv2d(before if level else data_shape[0], width, 3, stride=2 if level else 1, padding=1)
             # The image's own size is the most expensive; without latent variables there, it has one convolution.
             count = blocks if level or 0 in sizes else 0
             between = [ACTIVATIONS[activation]()] if level else []
             self.stages.append(
                 nn.Sequential(*between, first, *(ResidualBlock(width, activation) for _ in range(count)))
             )
-        self.out_shape = (sum(width * math.prod(size) for size in sizes.values()),)
+        self.out_shape = (sum(widths[level + 1] * math.prod(size) for level, size in sizes.items()),)
 
     def forward(self, x: Tensor) -> Tensor:
         h, maps = x, []
@@ -164,7 +177,7 @@ class LastMaps(Backbone):
         latent_dim: Dimensions of z.
         data_shape: Shape (C, H, W) of one image.
         halvings: Of each layer, see `map_sizes`.
-        width: Channels of the state.
+        width: Channels of the state after the last layer.
         activation: A name from `aevb.networks.ACTIVATIONS`.
     """
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from aevb.networks.base import Activation
-from aevb.networks.spatial import GaussianMaps, latent_maps, over_maps
+from aevb.networks.spatial import GaussianMaps, latent_maps, map_widths, over_maps
 from aevb.posteriors.hierarchical import FromState, product
 from aevb.types import CountOrZero, Halvings, Shape, Size, Sizes
 
@@ -27,9 +27,10 @@ class ConvTopDown(FromState):
         data_shape: Shape (C, H, W) of one image.
         latent_channels: C_1, …, C_L; z_1 is next to the data.
         halvings: How often the image's sides are halved, rounded up, to those of z_1, …, z_L.
-        width: Channels of the prior's state and of the encoder's maps.
+        width: Channels of the prior's state and of the encoder's map next to the data.
         blocks: Residual blocks of each g_l.
         activation: A name from `aevb.networks.ACTIVATIONS`.
+        growth: How many times the channels at each further halving, as the prior's.
     """
 
     def __init__(
@@ -42,18 +43,23 @@ class ConvTopDown(FromState):
         width: Size = 32,
         blocks: CountOrZero = 1,
         activation: Activation = "silu",
+        growth: Size = 1,
     ) -> None:
         shapes = latent_maps(data_shape, latent_channels, halvings)
         super().__init__(in_features, latent_dim, [math.prod(shape) for shape in shapes])
-        self.maps = {count: (width, *shape[1:]) for count, shape in zip(halvings, shapes, strict=True)}
+        widths = map_widths(width, growth, halvings)
+        self.maps = {count: (w, *shape[1:]) for count, w, shape in zip(halvings, widths, shapes, strict=True)}
         if sum(map(math.prod, self.maps.values())) != in_features:
             raise ValueError(
                 f"needs an encoder that gives maps of the shapes {list(self.maps.values())}, {in_features} features do "
-                "not fit; use model/encoder=pyramid with the same halvings and width"
+                "not fit; use model/encoder=pyramid with the same halvings, width and growth"
             )
         self.halvings = tuple(halvings)
-        self.features = nn.ModuleList(nn.Conv2d(width, width, kernel_size=1) for _ in shapes)
-        self.updates = nn.ModuleList(GaussianMaps(width, channels, blocks, activation) for channels in latent_channels)
+        self.features = nn.ModuleList(nn.Conv2d(width, width, kernel_size=1) for width in widths)
+        self.updates = nn.ModuleList(
+            GaussianMaps(width, channels, blocks, activation)
+            for width, channels in zip(widths, latent_channels, strict=True)
+        )
 
     def features_of(self, h: Tensor) -> Sequence[Tensor]:
         parts = h.split([math.prod(shape) for shape in self.maps.values()], dim=-1)
