@@ -1,6 +1,7 @@
 """Compilation beside training: steps are recorded meanwhile, and a run never waits for it."""
 
 import logging
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -46,6 +47,12 @@ class Wait(pl.Callback):
                 self.processes[-1].join()
 
 
+def uncompiled(graph: Any, *others: Any) -> Any:
+    if multiprocessing.parent_process() is not None:
+        time.sleep(1.0)  # in the copy, so that it does not end within the block that starts it
+    return graph
+
+
 def fit(compile_graph: Callable[..., Any], monkeypatch: Any, *callbacks: pl.Callback, steps: str = "compiled") -> Any:
     monkeypatch.setattr(compiled, "compile_graph", compile_graph)
     return train(SGVB(), partial(small_model, SHAPE), "adagrad", steps, callbacks=list(callbacks))
@@ -54,14 +61,31 @@ def fit(compile_graph: Callable[..., Any], monkeypatch: Any, *callbacks: pl.Call
 def test_steps_are_recorded_while_they_are_compiled(monkeypatch, caplog) -> None:
     caplog.set_level(logging.INFO, "aevb")
     wait = Wait()
-    found = fit(lambda graph, arguments: graph, monkeypatch, wait)
+    found = fit(uncompiled, monkeypatch, wait)
     runner = found[1].runner
     assert type(runner.program).__name__ == "Compilation"
     assert type(runner.fallback.program).__name__ == "Recording"
     assert len(set(wait.processes)) == 1
     lines = [line for line in caplog.messages if line.startswith("training steps")]
     assert lines == ["training steps are recorded while they are compiled", "training steps are compiled"]
-    assert_near(found, fit(lambda graph, arguments: graph, monkeypatch, steps="eager"))
+    assert_near(found, fit(uncompiled, monkeypatch, steps="eager"))
+
+
+def test_the_copy_compiles_for_the_threads_of_training(monkeypatch, tmp_path) -> None:
+    """Kernels for another number of threads are other kernels, and would be compiled again when steps switch."""
+
+    def note(graph: Any, arguments: Any, threads: int) -> Any:
+        with (tmp_path / "threads").open("a") as file:
+            file.write(f"{threads}\n")
+        return graph
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        fit(note, monkeypatch, Wait())
+    finally:
+        torch.set_num_threads(threads)
+    assert (tmp_path / "threads").read_text().split() == ["2", "2"]
 
 
 def refuse(*arguments: Any) -> None:
@@ -122,7 +146,7 @@ def test_a_compilation_without_an_error() -> None:
 def test_deterministic_runs_compile_at_once(monkeypatch) -> None:
     monkeypatch.setattr(torch, "are_deterministic_algorithms_enabled", lambda: True)
     wait = Wait(block=1000)
-    found = fit(lambda graph, arguments: graph, monkeypatch, wait)
+    found = fit(uncompiled, monkeypatch, wait)
     assert type(found[1].runner.program).__name__ == "Compilation"
     assert not wait.processes
 

@@ -438,7 +438,7 @@ def test_a_resumed_run_has_the_bits_of_an_uninterrupted_one(graphs: EmulatedGrap
 def test_programs_are_captured(
     options: dict[str, Any], graphs: EmulatedGraphs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(compiled, "compile_graph", lambda program, arguments: program)
+    monkeypatch.setattr(compiled, "compile_graph", lambda program, *others: program)
     results = [
         fitting.train(SGVB(), MODEL, "adam", steps, options=options, schedule=fitting.HALVED)
         for steps in ("compiled", "eager")
@@ -455,7 +455,7 @@ def test_blocks_are_captured_without_a_compiler(
         raise RuntimeError("no compiler")
 
     caplog.set_level(logging.INFO, "aevb")
-    monkeypatch.setattr(compiled, "compile_graph", lambda program, arguments: missing)
+    monkeypatch.setattr(compiled, "compile_graph", lambda *arguments: missing)
     results = [fitting.train(SGVB(), MODEL, "adagrad", steps) for steps in ("compiled", "eager")]
     assert "training steps are captured, not compiled: no compiler" in caplog.messages
     assert results[0][1].runner.active.name == "captured"
@@ -463,7 +463,7 @@ def test_blocks_are_captured_without_a_compiler(
 
 
 def test_wrong_programs_are_not_captured(graphs: EmulatedGraphs, monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
-    def wrong(program: Any, arguments: Any) -> Any:
+    def wrong(program: Any, *others: Any) -> Any:
         def run(x: Tensor, *state: Tensor) -> Any:
             metrics = program(x, *state)
             state[0].mul_(1.01)

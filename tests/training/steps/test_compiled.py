@@ -56,7 +56,7 @@ def test_steps_are_recorded_where_there_is_no_compiler(monkeypatch, caplog) -> N
         raise RuntimeError("no compiler")
 
     caplog.set_level(logging.INFO, "aevb")
-    monkeypatch.setattr(compiled, "compile_graph", lambda graph, arguments: missing)
+    monkeypatch.setattr(compiled, "compile_graph", lambda *arguments: missing)
     found = train(SGVB(), partial(small_model, SHAPE), "adagrad", "compiled")
     assert [line for line in caplog.messages if "step" in line] == [
         "training steps are recorded, not compiled: no compiler"
@@ -67,7 +67,7 @@ def test_steps_are_recorded_where_there_is_no_compiler(monkeypatch, caplog) -> N
 
 @pytest.mark.parametrize("optimizer", ["adagrad", "sgd", "plain_sgd"])
 def test_steps_are_recorded_where_compiled_ones_differ(optimizer: str, monkeypatch, caplog) -> None:
-    def wrong(graph: Any, arguments: Any) -> Callable[..., Any]:
+    def wrong(graph: Any, *others: Any) -> Callable[..., Any]:
         def run(x: Tensor, *state: Tensor) -> Any:
             before = [tensor.clone() for tensor in state]
             metrics = graph(x, *state)

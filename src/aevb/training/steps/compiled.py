@@ -115,6 +115,7 @@ class Compilation:
         optimizer = unfused(step.optimizer, self.learning_rates)
         self.graph = trace(lambda inputs: step.bare(inputs, optimizer), inputs, self.state)
         self.inputs = inputs
+        self.threads = torch.get_num_threads()  # of training; a copy of the process that compiles has one
         self.run: Callable[..., Metrics]
         if device.type == "cpu":
             use_onednn(self.graph)
@@ -122,7 +123,7 @@ class Compilation:
     def compile_graph(self) -> Callable[..., Metrics]:
         """The program, which is in the compiler's cache on disk then."""
         with outside_autograd(self.inputs[0].device):
-            return compile_graph(self.graph, [*self.inputs, *self.state])
+            return compile_graph(self.graph, [*self.inputs, *self.state], self.threads)
 
     def compile(self) -> Self:
         """Make the program, and take a step by it."""
@@ -147,12 +148,12 @@ class Compilation:
         return metrics
 
 
-def compile_graph(graph: fx.GraphModule, arguments: list[Any]) -> Callable[..., Metrics]:
+def compile_graph(graph: fx.GraphModule, arguments: list[Any], threads: int) -> Callable[..., Metrics]:
     """The program of a graph, without the guards of torch.compile on each argument: `Verified` checks the settings."""
     from torch._inductor import compile  # heavy
 
     # torch's noise, and 16-bit numbers rounded wherever they are in an eager step
     options: dict[str, Any] = {"fallback_random": True, "emulate_precision_casts": True}
-    options["cpp.threads"] = torch.get_num_threads()
+    options["cpp.threads"] = threads
     program: Callable[..., Metrics] = compile(graph, arguments, options=options)
     return program
