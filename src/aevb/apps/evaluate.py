@@ -31,6 +31,7 @@ from aevb.runs.status import now
 from aevb.runs.stored import PLACES, relocate, resolved
 from aevb.settings import validate
 from aevb.tasks import Task, TaskResult
+from aevb.training.steps.products import fast_products
 from aevb.vae import VAE
 
 log = logging.getLogger("aevb")
@@ -92,6 +93,7 @@ class Trained(NamedTuple):
     rows: int
 
 
+@fast_products()
 def evaluate_run(config: DictConfig, folder: RunFolder, work: list[Estimator] | Task) -> None:
     """Apply a task, or all estimators, to one run; each result is written at once."""
     require_own_files(folder.path)

@@ -29,6 +29,7 @@ from aevb.settings import validate
 from aevb.training.callbacks.best import KeepBest
 from aevb.training.module import AEVB
 from aevb.training.precision import set_matmul_precision
+from aevb.training.steps.products import fast_products
 from aevb.types import did_you_mean, shown
 from aevb.vae import VAE
 
@@ -244,7 +245,7 @@ def isolated(config: DictConfig, verbose: bool = True) -> Iterator[None]:
     levels = [logger.level for logger in lightning]
     precision, level, handler = torch.get_float32_matmul_precision(), log.level, LineHandler()
     shows_log = verbose and not log.hasHandlers()
-    with isolate_rng(), warnings.catch_warnings():
+    with isolate_rng(), warnings.catch_warnings(), fast_products():
         quiet_lightning()
         set_matmul_precision(config.matmul_precision, config.trainer.get("precision", "32-true"))
         if shows_log:

@@ -48,6 +48,7 @@ from aevb.training.limits import ended_by
 from aevb.training.loggers import GuardedLogger
 from aevb.training.module import AEVB
 from aevb.training.precision import set_matmul_precision
+from aevb.training.steps.products import fast_products
 
 log = logging.getLogger("aevb")
 
@@ -139,6 +140,7 @@ def follow() -> None:
             fit_and_test(folder.config(), folder)
 
 
+@fast_products()
 def fit_and_test(config: DictConfig, folder: RunFolder) -> None:
     """Train, test with the best weights, and write the results; called in every rank."""
     quiet_lightning()

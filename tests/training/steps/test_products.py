@@ -11,7 +11,23 @@ from aevb.training.steps import products
 
 pytestmark = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="torch has no oneDNN here")
 
-ONEDNN = set(products.FASTER.values())
+
+@pytest.fixture(params=[True, False])
+def faster(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Whether oneDNN is faster; all products are large."""
+    monkeypatch.setattr(products, "is_faster", lambda: request.param)
+    monkeypatch.setattr(products, "SIZE", 100)
+    return bool(request.param)
+
+
+@pytest.fixture
+def by_onednn(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The products that oneDNN has computed."""
+    calls: list[str] = []
+    for name in ("mm", "addmm"):
+        compute = getattr(products, name)
+        monkeypatch.setattr(products, name, lambda *given, n=name, c=compute: calls.append(n) or c(*given))
+    return calls
 
 
 def operands(dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor, Tensor]:
@@ -41,24 +57,64 @@ def traced(*arguments: Tensor) -> Any:
     return make_fx(both)(*arguments)
 
 
-@pytest.mark.parametrize("faster", [True, False])
-def test_the_faster_product_is_used(faster: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(products, "seconds", lambda compute, _: 1.0 if (compute in ONEDNN) == faster else 2.0)
+def test_the_faster_product_is_used_in_graphs(faster: bool) -> None:
     graph = traced(*operands())
     assert products.use_onednn(graph) == (2 if faster else 0)
     torch.testing.assert_close(graph(*operands()), (torch.mm(*operands()[1:]), torch.addmm(*operands())))
 
 
-def test_a_small_gain_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(products, "seconds", lambda compute, _: 1.0 if compute in ONEDNN else 1.2)
-    assert products.use_onednn(traced(*operands())) == 0
+def test_the_faster_product_is_used_by_torch(faster: bool, by_onednn: list[str]) -> None:
+    bias, a, b = operands()
+    layer = torch.nn.Linear(3, 7)
+    with products.fast_products():
+        with products.fast_products():  # as `aevb.train` within `aevb.fit` would
+            found = torch.mm(a, b), torch.addmm(bias, a, b), layer(a)
+        gradient = torch.autograd.grad(found[2].sum(), layer.weight)[0]
+    assert by_onednn == (["mm", "addmm", "addmm", "mm"] if faster else [])
+    torch.testing.assert_close(found, (torch.mm(a, b), torch.addmm(bias, a, b), layer(a)))
+    torch.testing.assert_close(gradient, a.sum(0).expand(7, 3))
+    assert len(by_onednn) == (4 if faster else 0)
 
 
-def test_other_precisions_are_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(products, "seconds", lambda compute, _: 1.0 if compute in ONEDNN else 2.0)
-    assert products.use_onednn(traced(*operands(torch.float64))) == 0
+@pytest.mark.parametrize("faster", [True], indirect=True)
+def test_other_products_are_those_of_torch(faster: bool, by_onednn: list[str]) -> None:
+    bias, a, b = operands(torch.float64)
+    small = operands()[1][:, :2], operands()[2][:2]
+    matrix = torch.ones(5, 7)
+    expected = (
+        torch.mm(a, b),
+        torch.addmm(bias, a, b),
+        torch.mm(*small),
+        torch.addmm(matrix, *operands()[1:]),
+        torch.addmm(*operands(), beta=2, alpha=3),
+    )
+    with products.fast_products():
+        found = (
+            torch.mm(a, b),
+            torch.addmm(bias, a, b),
+            torch.mm(*small),
+            torch.addmm(matrix, *operands()[1:]),
+            torch.addmm(*operands(), beta=2, alpha=3),
+        )
+        with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+            torch.mm(a, a)
+        with pytest.raises(RuntimeError, match="must be a matrix"):
+            torch.mm(a[0], b)
+    assert all(torch.equal(*pair) for pair in zip(expected, found, strict=True))
+    assert not by_onednn
+    assert products.use_onednn(traced(bias, a, b)) == 0
 
 
-def test_products_are_timed() -> None:
-    _, a, b = operands()
-    assert 0 < products.seconds(torch.mm, [a, b]) < 0.1
+@pytest.mark.parametrize(
+    ("processor", "expected"),
+    [
+        ({"cpu_name": "AMD EPYC", "avx512_f": True}, True),
+        ({"cpu_name": "AMD EPYC", "avx512_f": False}, False),
+        ({"cpu_name": "Intel(R) Xeon(R)", "avx512_f": True}, False),
+        ({"architecture": "aarch64"}, False),
+    ],
+)
+def test_onednn_is_for_processors_of_amd(processor: dict[str, Any], expected: bool, monkeypatch: Any) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: processor)
+    monkeypatch.setattr(torch.backends.mkl, "is_available", lambda: True)
+    assert products.is_faster.__wrapped__() is expected

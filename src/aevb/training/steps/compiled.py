@@ -94,8 +94,8 @@ class Compilation:
     """Forward pass, backward pass and update as one compiled program.
 
     The operations are traced as for a `Recording`, those of the optimizer in its unfused form, and Inductor fuses the
-    elementwise ones. Matrix products on a CPU are by oneDNN where that is faster. Sums may be taken in another order,
-    so that results differ from the eager step's by rounding; the noise is the same.
+    elementwise ones. Large matrix products on a CPU are by oneDNN where that is faster. Sums may be taken in another
+    order, so that results differ from the eager step's by rounding; the noise is the same.
 
     Args:
         step: It is executed, here and in `compile`; the caller restores the state afterwards.

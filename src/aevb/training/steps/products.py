@@ -1,10 +1,13 @@
-"""Matrix products of a compiled step by oneDNN, where it is faster than the library that torch calls.
+"""Matrix products on AMD's processors by oneDNN.
 
-That is MKL, made for Intel's processors; on those of AMD, oneDNN can be twice as fast. Results differ by rounding.
+torch calls MKL, Intel's library, which does not use AVX-512 there: oneDNN takes half as long. Results differ by
+rounding.
 """
 
-import time
-from collections.abc import Callable
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import torch
@@ -12,10 +15,8 @@ from torch import Tensor, fx
 
 aten = torch.ops.aten
 
-MARGIN = 1.25
-"""How many times faster a product must be; less is within the noise of the measurement."""
-
-TRIALS = 30
+SIZE = 10_000_000
+"""Multiplications of a product from which on oneDNN is used: a call of it takes some µs longer."""
 
 library = torch.library.Library("aevb", "DEF")
 library.define("mm(Tensor a, Tensor b) -> Tensor")
@@ -46,45 +47,71 @@ def shape_of_addmm(bias: Tensor, a: Tensor, b: Tensor) -> Tensor:
     return a.new_empty(a.shape[0], b.shape[1])
 
 
-FASTER = {aten.mm.default: torch.ops.aevb.mm.default, aten.addmm.default: torch.ops.aevb.addmm.default}
+BY_ONEDNN = {aten.mm.default: torch.ops.aevb.mm.default, aten.addmm.default: torch.ops.aevb.addmm.default}
+
+
+@cache
+def is_faster() -> bool:
+    """Whether oneDNN is there, and the processor one of AMD's with AVX-512."""
+    found = torch.cpu.get_capabilities()
+    has_avx512 = found.get("avx512_f", False) and str(found.get("cpu_name", "")).startswith("AMD")
+    return has_avx512 and torch.backends.mkldnn.is_available() and torch.backends.mkl.is_available()
+
+
+def is_large(a: Any, b: Any) -> bool:
+    """Whether a product is one of large float32 matrices, given as tensors or by their metadata."""
+    if a.dtype != torch.float32 or b.dtype != torch.float32 or not len(a.shape) == len(b.shape) == 2:
+        return False
+    return bool(a.shape[0] * a.shape[1] * b.shape[1] >= SIZE)
+
+
+@contextmanager
+def fast_products() -> Iterator[None]:
+    """Let torch compute large products of float32 matrices on the CPU by oneDNN, where that is faster.
+
+    For all of a training or an evaluation, so that eager and recorded steps have the same bits.
+    """
+    if not is_faster():
+        yield
+        return
+    override = torch.library.Library("aten", "IMPL")
+    try:
+        with warnings.catch_warnings(action="ignore", category=UserWarning):  # of an override
+            override.impl("mm", mm_of_torch, "CPU")
+            override.impl("addmm", addmm_of_torch, "CPU")
+        yield
+    finally:
+        override._destroy()
+
+
+def mm_of_torch(a: Tensor, b: Tensor) -> Tensor:
+    if is_large(a, b):
+        return mm(a, b)
+    product: Tensor = aten.mm.out(a, b, out=a.new_empty(0))
+    return product
+
+
+def addmm_of_torch(bias: Tensor, a: Tensor, b: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
+    if beta == alpha == 1 and bias.ndim == 1 and bias.dtype == torch.float32 and is_large(a, b):
+        return addmm(bias, a, b)
+    product: Tensor = aten.addmm.out(bias, a, b, beta=beta, alpha=alpha, out=a.new_empty(0))
+    return product
 
 
 def use_onednn(graph: fx.GraphModule) -> int:
-    """Replace products of float32 matrices in a graph for a CPU, where oneDNN is faster; returns their number."""
-    if not torch.backends.mkldnn.is_available():
+    """Replace large products in a graph for a CPU, where oneDNN is faster; returns their number.
+
+    A compiler calls torch's other variants of them, which write to given memory.
+    """
+    if not is_faster():
         return 0
-    faster: dict[tuple[object, ...], bool] = {}
     replaced = 0
     for node in graph.graph.nodes:
-        if node.target not in FASTER or node.kwargs:
+        if node.target not in BY_ONEDNN or node.kwargs:
             continue
-        operands = [operand.meta["tensor_meta"] for operand in node.args]
-        key = (node.target, *((each.shape, each.stride) for each in operands))
-        if key not in faster:
-            faster[key] = is_faster(node.target, [like(each) for each in operands])
-        if faster[key]:
-            node.target = FASTER[node.target]
+        *bias, a, b = (operand.meta["tensor_meta"] for operand in node.args)
+        if is_large(a, b) and all(len(each.shape) == 1 for each in bias):
+            node.target = BY_ONEDNN[node.target]
             replaced += 1
     graph.recompile()
     return replaced
-
-
-def like(meta: "fx.passes.shape_prop.TensorMetadata") -> Tensor:
-    return torch.empty_strided(meta.shape, meta.stride, dtype=meta.dtype).fill_(0.5)
-
-
-def is_faster(target: Any, operands: list[Tensor]) -> bool:
-    """Whether oneDNN computes a product in less time, by `MARGIN`."""
-    if any(operand.dtype != torch.float32 for operand in operands):
-        return False
-    return MARGIN * seconds(FASTER[target], operands) < seconds(target, operands)
-
-
-def seconds(compute: Callable[..., Tensor], operands: list[Tensor]) -> float:
-    """The least time of some trials."""
-    times = []
-    for _ in range(TRIALS):
-        start = time.perf_counter()
-        compute(*operands)
-        times.append(time.perf_counter() - start)
-    return min(times)
