@@ -52,10 +52,11 @@ BY_ONEDNN = {aten.mm.default: torch.ops.aevb.mm.default, aten.addmm.default: tor
 
 @cache
 def is_faster() -> bool:
-    """Whether oneDNN is there, and the processor one of AMD's with AVX-512."""
+    """Whether torch has both libraries, and the processor is one of AMD's with AVX-512."""
+    if not (torch.backends.mkl.is_available() and torch.backends.mkldnn.is_available()):
+        return False
     found = torch.cpu.get_capabilities()
-    has_avx512 = found.get("avx512_f", False) and str(found.get("cpu_name", "")).startswith("AMD")
-    return has_avx512 and torch.backends.mkldnn.is_available() and torch.backends.mkl.is_available()
+    return bool(found.get("avx512_f")) and str(found.get("cpu_name")).startswith("AMD")
 
 
 def is_large(a: Any, b: Any) -> bool:
