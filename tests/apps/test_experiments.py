@@ -124,7 +124,11 @@ EXPERIMENTS = {
     | {"data._target_": "aevb.data.MNIST", "model.likelihood._target_": "aevb.likelihoods.Bernoulli"},
     "m1_m2_mnist": KINGMA_2014
     | FEW_LABELS
-    | {"data._target_": "aevb.runs.encoded.Encoded", "model.likelihood._target_": "aevb.likelihoods.Gaussian"},
+    | {
+        "data._target_": "aevb.runs.encoded.Encoded",
+        "model.likelihood._target_": "aevb.likelihoods.Gaussian",
+        "model.latent_dim": 10,
+    },
     "conditional_mnist": {
         "data.condition": "labels",
         "data.binarization": "dynamic",
