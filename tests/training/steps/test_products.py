@@ -78,31 +78,32 @@ def test_the_faster_product_is_used_by_torch(faster: bool, by_onednn: list[str])
 
 @pytest.mark.parametrize("faster", [True], indirect=True)
 def test_other_products_are_those_of_torch(faster: bool, by_onednn: list[str]) -> None:
-    bias, a, b = operands(torch.float64)
-    small = operands()[1][:, :2], operands()[2][:2]
-    matrix = torch.ones(5, 7)
-    expected = (
-        torch.mm(a, b),
-        torch.addmm(bias, a, b),
-        torch.mm(*small),
-        torch.addmm(matrix, *operands()[1:]),
-        torch.addmm(*operands(), beta=2, alpha=3),
-    )
+    bias, a, b = operands()
+    double = operands(torch.float64)
+
+    def others() -> list[Tensor]:
+        return [
+            torch.mm(*double[1:]),
+            torch.addmm(*double),
+            torch.mm(a[:, :2], b[:2]),
+            torch.addmm(torch.ones(5, 7), a, b),
+            torch.addmm(torch.ones(1), a, b),
+            torch.addmm(bias, a, b, beta=2, alpha=3),
+        ]
+
+    expected = others()
     with products.fast_products():
-        found = (
-            torch.mm(a, b),
-            torch.addmm(bias, a, b),
-            torch.mm(*small),
-            torch.addmm(matrix, *operands()[1:]),
-            torch.addmm(*operands(), beta=2, alpha=3),
-        )
+        assert all(map(torch.equal, expected, others()))
+        wide = torch.ones(20, 30)
         with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
-            torch.mm(a, a)
+            torch.mm(wide, wide)
+        with pytest.raises(RuntimeError, match="expanded size"):
+            torch.addmm(torch.ones(4), a, b)
         with pytest.raises(RuntimeError, match="must be a matrix"):
             torch.mm(a[0], b)
-    assert all(torch.equal(*pair) for pair in zip(expected, found, strict=True))
     assert not by_onednn
-    assert products.use_onednn(traced(bias, a, b)) == 0
+    assert products.use_onednn(traced(*double)) == 0
+    assert products.use_onednn(traced(torch.ones(1), a, b)) == 1  # the product without a bias
 
 
 @pytest.mark.parametrize(

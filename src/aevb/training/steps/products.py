@@ -59,11 +59,15 @@ def is_faster() -> bool:
     return bool(found.get("avx512_f")) and str(found.get("cpu_name")).startswith("AMD")
 
 
-def is_large(a: Any, b: Any) -> bool:
-    """Whether a product is one of large float32 matrices, given as tensors or by their metadata."""
-    if a.dtype != torch.float32 or b.dtype != torch.float32 or not len(a.shape) == len(b.shape) == 2:
+def is_large(a: Any, b: Any, *bias: Any) -> bool:
+    """Whether a product is one of large float32 matrices that fit, given as tensors or by their metadata.
+
+    torch reports what does not fit, and broadcasts a bias; oneDNN does neither.
+    """
+    if any(each.dtype != torch.float32 for each in (a, b, *bias)) or not len(a.shape) == len(b.shape) == 2:
         return False
-    return bool(a.shape[0] * a.shape[1] * b.shape[1] >= SIZE)
+    fit = a.shape[1] == b.shape[0] and all(each.shape == b.shape[1:] for each in bias)
+    return bool(fit and a.shape[0] * a.shape[1] * b.shape[1] >= SIZE)
 
 
 @contextmanager
@@ -93,7 +97,7 @@ def mm_of_torch(a: Tensor, b: Tensor) -> Tensor:
 
 
 def addmm_of_torch(bias: Tensor, a: Tensor, b: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
-    if beta == alpha == 1 and bias.ndim == 1 and bias.dtype == torch.float32 and is_large(a, b):
+    if beta == alpha == 1 and is_large(a, b, bias):
         return addmm(bias, a, b)
     product: Tensor = aten.addmm.out(bias, a, b, beta=beta, alpha=alpha, out=a.new_empty(0))
     return product
@@ -111,7 +115,7 @@ def use_onednn(graph: fx.GraphModule) -> int:
         if node.target not in BY_ONEDNN or node.kwargs:
             continue
         *bias, a, b = (operand.meta["tensor_meta"] for operand in node.args)
-        if is_large(a, b) and all(len(each.shape) == 1 for each in bias):
+        if is_large(a, b, *bias):
             node.target = BY_ONEDNN[node.target]
             replaced += 1
     graph.recompile()
