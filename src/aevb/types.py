@@ -37,6 +37,8 @@ Positive = Annotated[float, Gt(0)]
 NonNegative = Annotated[float, Ge(0)]
 Fraction = Annotated[float, Interval(gt=0, lt=1)]
 Share = Annotated[float, Interval(ge=0, le=1)]
+Rate = Annotated[float, Interval(ge=0, lt=1)]
+"""Of dropout."""
 
 
 def fit_memory(sizes: list[int]) -> list[int]:

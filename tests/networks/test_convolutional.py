@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 
 from aevb.networks import ConvDecoder, ConvEncoder
 from aevb.networks.convolutional import ResidualBlock, Upsample
@@ -24,6 +25,15 @@ def test_convolutional_backbones_fit_every_image_size(height, width, image_chann
     maps = decoder(torch.randn(3, 2, 2))
     assert maps.shape == (3, 2, *decoder.out_shape)
     assert decoder.out_shape == ([5, 3][layers - 1], height, width)
+
+
+def test_dropout_follows_each_convolution_and_each_fully_connected_layer():
+    torch.manual_seed(0)
+    encoder = ConvEncoder((1, 8, 8), channels=[3, 5], hidden=[6], dropout=0.5)
+    assert [layer.p for layer in encoder.modules() if isinstance(layer, nn.Dropout)] == [0.5] * 3
+    x = torch.rand(4, 1, 8, 8)
+    assert not torch.equal(encoder.train()(x), encoder(x))
+    assert torch.equal(encoder.eval()(x), encoder(x))
 
 
 @pytest.mark.parametrize("shape", [(1, 28, 20), (1, 8, 8), (1, 28, 28), (3, 32, 32), (1, 5, 7), (2, 1, 9)])

@@ -182,6 +182,7 @@ OTHER_MODELS = {
     "labels": ["model=conditional"],
     "few labels": ["model=semi_supervised", "objective=semi_supervised", "data.num_labels=20", "optimizer=adam"],
     "average": ["ema_decay=0.9"],
+    "dropout": ["model.encoder.dropout=0.3"],
 }  # fmt: skip
 
 

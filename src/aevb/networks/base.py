@@ -55,6 +55,11 @@ class FullPrecision(nn.Module):
         return super()._apply(at_least_float32, recurse)
 
 
+def activate(activation: Activation, dropout: float = 0.0) -> list[nn.Module]:
+    """The layers after a linear one: the activation, then dropout (Srivastava et al. 2014) if its rate is not 0."""
+    return [ACTIVATIONS[activation](), *([nn.Dropout(dropout)] if dropout else [])]
+
+
 def as_weights(x: Tensor, module: nn.Module) -> Tensor:
     """x in the dtype of the module's weights."""
     weight = next(module.parameters(), None)

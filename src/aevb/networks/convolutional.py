@@ -6,9 +6,9 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from aevb.networks.base import ACTIVATIONS, Activation, Backbone
+from aevb.networks.base import ACTIVATIONS, Activation, Backbone, activate
 from aevb.networks.mlp import MLP
-from aevb.types import Shape, Sizes
+from aevb.types import Rate, Shape, Sizes
 
 
 class ResidualBlock(nn.Module):
@@ -63,6 +63,8 @@ class ConvEncoder(Backbone):
         activation: A name from `ACTIVATIONS`.
         residual: Add a `ResidualBlock` after each convolution.
         condition_shape: Of a condition c, which the fully connected layers see; None: there is none.
+        dropout: Share of the values of each layer that are 0 in a training step; the others are scaled by
+            1 / (1 − dropout).
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class ConvEncoder(Backbone):
         activation: Activation = "tanh",
         residual: bool = False,
         condition_shape: Shape | None = None,
+        dropout: Rate = 0.0,
     ) -> None:
         super().__init__()
         channels = list(channels)
@@ -81,9 +84,9 @@ class ConvEncoder(Backbone):
         for fan_in, fan_out in pairwise([data_shape[0], *channels]):
             layers += [nn.Conv2d(fan_in, fan_out, kernel_size=3, stride=2, padding=1)]
             layers += [ResidualBlock(fan_out, activation)] if residual else []
-            layers += [ACTIVATIONS[activation]()]
+            layers += activate(activation, dropout)
         self.convolutions = nn.Sequential(*layers)
-        self.dense = MLP((channels[-1], *sizes[-1]), hidden, activation, condition_shape)
+        self.dense = MLP((channels[-1], *sizes[-1]), hidden, activation, condition_shape, dropout)
         self.condition_shape, self.out_shape = self.dense.condition_shape, self.dense.out_shape
 
     def forward(self, x: Tensor, c: Tensor | None = None) -> Tensor:

@@ -6,9 +6,9 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from aevb.networks.base import ACTIVATIONS, Activation, Backbone
+from aevb.networks.base import Activation, Backbone, activate
 from aevb.networks.condition import beside
-from aevb.types import Shape, Sizes
+from aevb.types import Rate, Shape, Sizes
 
 
 class MLP(Backbone):
@@ -25,6 +25,7 @@ class MLP(Backbone):
         hidden: Units of each layer.
         activation: A name from `ACTIVATIONS`.
         condition_shape: Of a condition c; None: there is none.
+        dropout: Share of each layer's units that are 0 in a training step; the others are scaled by 1 / (1 − dropout).
     """
 
     def __init__(
@@ -33,6 +34,7 @@ class MLP(Backbone):
         hidden: Sizes,
         activation: Activation,
         condition_shape: Shape | None = None,
+        dropout: Rate = 0.0,
     ) -> None:
         super().__init__()
         self.in_shape = tuple(in_shape)
@@ -41,7 +43,7 @@ class MLP(Backbone):
         sizes = [math.prod(self.in_shape) + extra, *hidden]
         layers: list[nn.Module] = []
         for fan_in, fan_out in pairwise(sizes):
-            layers += [nn.Linear(fan_in, fan_out), ACTIVATIONS[activation]()]
+            layers += [nn.Linear(fan_in, fan_out), *activate(activation, dropout)]
         self.layers = nn.Sequential(*layers)
         self.out_shape = (sizes[-1],)
 
@@ -60,8 +62,9 @@ class MLPEncoder(MLP):
         hidden: Sizes = (500,),
         activation: Activation = "tanh",
         condition_shape: Shape | None = None,
+        dropout: Rate = 0.0,
     ) -> None:
-        super().__init__(data_shape, hidden, activation, condition_shape)
+        super().__init__(data_shape, hidden, activation, condition_shape, dropout)
 
 
 class MLPDecoder(MLP):
