@@ -59,6 +59,14 @@ def test_resume_keeps_the_model(run_train):
         run_train(f"resume={folder.path}", "model.latent_dim=3", folder=folder.path)
 
 
+@pytest.mark.parametrize("key", ["schedule.T_max", "model.encoder.channels"])
+def test_settings_that_a_run_may_have_and_the_default_has_not_are_kept_too(key, command, run_train):
+    folder, _ = run_train(*TINY)
+    process = command(f"resume={folder.path}", f"{key}=5")
+    assert process.returncode == 2
+    assert process.stderr == f"error: {key}: a resumed run keeps its own; drop {key}=5, or start a new run\n"
+
+
 def test_resume_without_a_run_creates_nothing(command, tmp_path):
     process = command("resume=nowhere")
     assert process.returncode == 2

@@ -53,6 +53,9 @@ EXTRAS = {
 }
 """Arguments that need a library that is no dependency: its package, and the extra that installs it."""
 
+CHANGEABLE = ("allow", "callbacks", "logger", "max_samples", "resume", "steps", "sweep", "trainer")
+"""Sections that a command may change in a run that it resumes."""
+
 SWEPT_VALUES = 12
 """Values of a sweep that are checked before it starts; the others are checked when their jobs start."""
 
@@ -223,17 +226,26 @@ def composition_error(error: Exception, name: str, overrides: Sequence[Override]
         return one_line(error)
     keys = [*keys_of(config)]
     used = [group for group in groups if group in config.hydra.runtime.choices]
+    resumes = program == "train" and any(override.key_or_group == "resume" for override in overrides)
     for override in overrides:
         key = override.key_or_group
         if override.is_add() and key in keys and not override.is_force_add():
             return f"{key} is already in the configuration; write {override.input_line.lstrip('+')}"  # type: ignore[union-attr]
         if not (key in (used if key in groups else keys) or override.is_add() or override.is_force_add()):
+            if resumes and re.split("[./]", key)[0] in SCHEMAS[program].keys() - CHANGEABLE:
+                return keeps_its_own(override)  # that run may have the key
             return unknown_override(override, config, [*keys, *used], program)
         try:
             OmegaConf.create([override.value()] if isinstance(override.value(), str) else [])
         except GrammarParseError:
             return f"{key}: invalid interpolation: {override.input_line}; for the characters ${{ write \\${{"
     return one_line(error)
+
+
+def keeps_its_own(override: Override) -> str:
+    """The message for a setting that a command cannot change in a run that it resumes."""
+    key = override.key_or_group
+    return f"{key}: a resumed run keeps its own; drop {override.input_line}, or start a new run"
 
 
 def wrong_option(override: Override, loader: ConfigLoader) -> str | None:

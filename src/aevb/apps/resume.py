@@ -6,6 +6,7 @@ import uuid
 from omegaconf import DictConfig, OmegaConf
 
 from aevb.apps.command import Command
+from aevb.apps.command_line import CHANGEABLE, keeps_its_own
 from aevb.config import require_allowed
 from aevb.errors import ConfigError, OtherRunError
 from aevb.runs.data import load_stored_data
@@ -16,8 +17,6 @@ from aevb.sweeps.names import parse, root
 
 log = logging.getLogger("aevb")
 
-CHANGEABLE = ("allow", "callbacks", "logger", "max_samples", "resume", "steps", "sweep", "trainer")
-"""Sections that a command may change in a run that it resumes."""
 FILLED = ("data.shape", "model.likelihood.bounded", "optimizer.lr")
 """Settings that a run fills in where they are null or auto."""
 LIMITS = ("max_samples", "trainer.max_epochs", "trainer.max_steps", "trainer.max_time")
@@ -101,7 +100,7 @@ def merged(command: Command) -> DictConfig:
         elif key == "data" and names_file:
             continue  # data=array, which makes data.path known to Hydra
         elif not command.is_job:  # the settings of a job are compared in `require_same_settings`
-            raise ConfigError(f"{key}: a resumed run keeps its own; drop {override.input_line}, or start a new run")
+            raise ConfigError(keeps_its_own(override))
     config, notes = with_changes(stored, command.config, changes)
     require_allowed(config, command.config.allow)
     for note in notes:
