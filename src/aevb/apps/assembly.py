@@ -149,7 +149,8 @@ def check_fit(config: DictConfig, module: AEVB, data: InMemoryDataModule) -> Non
     x, _, c = data.examples("val", 2)
     try:
         with torch.no_grad():
-            deepcopy(module.objective)(module.vae.p.given(c), module.vae.q.given(c), x)  # may update running averages
+            objective, vae = deepcopy((module.objective, module.vae))  # a training step may update running averages
+            objective(vae.p.given(c), vae.q.given(c), x)
             estimate = evaluation(module, x, c)
     except ValueError as error:
         message = first_line(error)

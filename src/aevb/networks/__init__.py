@@ -1,6 +1,6 @@
 """Backbones of encoders and decoders (`model/encoder=`, `model/decoder=`), and the initialisation of their weights."""
 
-from aevb.networks.base import Backbone, FullPrecision, Part, as_weights
+from aevb.networks.base import Backbone, FullPrecision, Part, as_weights, evaluation_mode
 from aevb.networks.causal import CausalTransformer
 from aevb.networks.classifier import Classifier
 from aevb.networks.condition import beside, condition_shape_of, given
@@ -39,6 +39,7 @@ __all__ = [
     "as_weights",
     "beside",
     "condition_shape_of",
+    "evaluation_mode",
     "given",
     "initialize",
 ]

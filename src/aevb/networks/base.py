@@ -1,6 +1,7 @@
 """Base classes of backbones, and of modules that keep full precision."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Literal, Self
 
 import torch
@@ -64,3 +65,15 @@ def as_weights(x: Tensor, module: nn.Module) -> Tensor:
     """x in the dtype of the module's weights."""
     weight = next(module.parameters(), None)
     return x if weight is None else x.to(weight.dtype)
+
+
+@contextmanager
+def evaluation_mode(module: nn.Module) -> Iterator[None]:
+    """Put the module and its parts in evaluation mode; afterwards each is as it was."""
+    modes = [(part, part.training) for part in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for part, training in modes:
+            part.training = training

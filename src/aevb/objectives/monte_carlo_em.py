@@ -1,16 +1,16 @@
 """Monte Carlo EM with Hamiltonian Monte Carlo."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Annotated
 
 import torch
 from annotated_types import Interval
-from torch import Tensor, nn
+from torch import Tensor
 
 from aevb.distributions.sequence import require_no_padding
 from aevb.distributions.support import require_real
 from aevb.inference import hmc
+from aevb.networks import evaluation_mode
 from aevb.objectives.base import Estimate, Objective
 from aevb.types import LARGEST, Count, Fraction
 from aevb.vae import GenerativeModel, RecognitionModel
@@ -136,15 +136,3 @@ class MonteCarloEM(Objective):
         }
         elbo = log_likelihood - kl
         return Estimate(-elbo.mean(), elbo, log_likelihood, kl, extras)
-
-
-@contextmanager
-def evaluation_mode(module: nn.Module) -> Iterator[None]:
-    """Put the module and its parts in evaluation mode; afterwards each is as it was."""
-    modes = [(part, part.training) for part in module.modules()]
-    module.eval()
-    try:
-        yield
-    finally:
-        for part, training in modes:
-            part.training = training

@@ -13,6 +13,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 from aevb.data import BatchLoader, Split
+from aevb.networks import MLPEncoder
 from aevb.objectives import SGVB
 from aevb.training.callbacks import Checkpoint, Curve, Images, Interruption, Metrics, Progress, Status
 from aevb.training.callbacks.curve import mean_elbo
@@ -40,7 +41,9 @@ def labelled(rows: slice, **options: Any) -> DataLoader:
 def fit(callbacks: Any, loader: Any, validation: Any = None, **options: Any) -> tuple[AEVB, pl.Trainer]:
     torch.manual_seed(0)
     objective, max_samples = SGVB(weight_prior=False), options.pop("max_samples", None)
-    module = AEVB(small_model((1, 4, 4)), objective, torch.optim.Adagrad, max_samples=max_samples)
+    module = AEVB(
+        options.pop("model", None) or small_model((1, 4, 4)), objective, torch.optim.Adagrad, max_samples=max_samples
+    )
     trainer = quiet_trainer(**({"max_epochs": 2, "callbacks": callbacks} | options))
     trainer.fit(module, loader, validation)
     return module, trainer
@@ -67,6 +70,19 @@ def test_all_callbacks_run_and_do_not_disturb_training(tmp_path) -> None:
         rows = list(csv.DictReader(file))
     assert float([row["curve/val_elbo"] for row in rows if row["curve/val_elbo"]][-1]) < 0
     assert [row["samples"] for row in rows if row["val/elbo"]] == ["30", "60"]
+
+
+def test_pictures_are_of_the_model_without_dropout(tmp_path) -> None:
+    model = small_model((1, 4, 4))
+    model.q.encoder = MLPEncoder((1, 4, 4), hidden=[model.q.encoder.out_shape[0]], dropout=0.9)
+    images = Images(tmp_path, num_samples=4, num_reconstructions=20)
+    module, trainer = fit([images], labelled(slice(30)), labelled(slice(30, 50)), model=model)
+    assert module.vae.q.encoder.training
+    pictures = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    module.eval()
+    images.act(trainer, module)
+    assert {path: path.read_bytes() for path in pictures} == pictures
+    assert len(pictures) == 5
 
 
 def test_curve_is_of_the_datapoints_of_the_loaders() -> None:

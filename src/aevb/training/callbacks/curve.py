@@ -9,7 +9,7 @@ import torch
 from aevb.data import Split
 from aevb.estimators.base import Estimator
 from aevb.estimators.runner import rows_at_once, run
-from aevb.objectives.monte_carlo_em import evaluation_mode
+from aevb.networks import evaluation_mode
 from aevb.training.callbacks.metrics import log_metrics
 from aevb.training.callbacks.periodic import LogSpaced, Periodic
 from aevb.training.examples import examples, splits

@@ -17,7 +17,7 @@ from aevb.data import CSV, Split
 from aevb.distributions.chain import Chain
 from aevb.distributions.sequence import Steps
 from aevb.estimators.runner import rows_at_once
-from aevb.networks import condition_shape_of
+from aevb.networks import condition_shape_of, evaluation_mode
 from aevb.tasks.base import encoded_means
 from aevb.tasks.projection import plane_of_means, scatter_of_means
 from aevb.training.callbacks.periodic import Every, Periodic
@@ -75,7 +75,7 @@ class Images(Periodic):
             return
         self.folder.mkdir(exist_ok=True)
         seed_noise(module.seed, "images")
-        with module.averaged.in_place():
+        with module.averaged.in_place(), evaluation_mode(module):
             for what, picture in self.pictures(trainer, module):
                 path = self.folder / f"{module.samples_seen:09d}_{what}.png"
                 plots.save(picture, path)
