@@ -121,7 +121,13 @@ EXPERIMENTS = {
     },
     "m2_mnist": KINGMA_2014
     | FEW_LABELS
-    | {"data._target_": "aevb.data.MNIST", "model.likelihood._target_": "aevb.likelihoods.Bernoulli"},
+    | {
+        "data._target_": "aevb.data.MNIST",
+        "model.latent_dim": 5,
+        "model.classifier.backbone._target_": "aevb.networks.ConvEncoder",
+        "model.classifier.backbone.hidden": [128],
+        "model.likelihood._target_": "aevb.likelihoods.Bernoulli",
+    },
     "m1_m2_mnist": KINGMA_2014
     | FEW_LABELS
     | {
