@@ -75,7 +75,6 @@ KINGMA_2014 = {"model.latent_dim": 50, "model.encoder.activation": "softplus"}
 FEW_LABELS = {
     "data.num_labels": 100,
     "objective._target_": "aevb.objectives.SemiSupervised",
-    "model.classifier.backbone.hidden": [500],
     "model.encoder.hidden": [500],
     "model.decoder.hidden": [500],
 }
@@ -125,7 +124,6 @@ EXPERIMENTS = {
         "data._target_": "aevb.data.MNIST",
         "model.latent_dim": 5,
         "model.classifier.backbone._target_": "aevb.networks.ConvEncoder",
-        "model.classifier.backbone.hidden": [128],
         "model.likelihood._target_": "aevb.likelihoods.Bernoulli",
     },
     "m1_m2_mnist": KINGMA_2014

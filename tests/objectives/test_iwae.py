@@ -2,6 +2,7 @@
 
 import copy
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from aevb.posteriors import InverseAutoregressiveFlow, Posterior, SplineFlow
 from aevb.vae import GenerativeModel, RecognitionModel
 
 from ..ppca import PPCA, make_ppca
-from ..small import shared_model
+from ..small import shared_model, small_model
 from .gradients import assert_unbiased, exact_gradient, gradient_draws, phi, standard_errors_off, theta
 
 
@@ -150,6 +151,17 @@ def test_with_one_group_two_bounds_are_one_to_the_bit(one_latent: PPCA, gradient
 def test_a_combination_with_the_elbo_is_refused_where_the_gradient_is_that_of_the_bound_alone() -> None:
     with pytest.raises(ValueError, match=r"^elbo_weight must be 0 with gradient=dreg, got 0\.5; use gradient="):
         IWAE(gradient="dreg", elbo_weight=0.5)
+
+
+@pytest.mark.parametrize("gradient", ["stl", "dreg"])
+def test_dropout_in_q_is_refused_where_q_is_computed_twice(gradient: str) -> None:
+    vae = small_model((1, 4, 4), encoder=partial(MLPEncoder, hidden=[10], dropout=0.2))
+    with pytest.raises(
+        ValueError, match=f"^objective IWAE computes q\\(z\\|x\\) twice with gradient={gradient}, and dropout"
+    ):
+        IWAE(gradient=gradient).connect(vae.p, vae.q)
+    IWAE().connect(vae.p, vae.q)
+    IWAE(gradient=gradient).connect(vae.p, small_model((1, 4, 4)).q)
 
 
 def test_quadrature_agrees_that_double_reparameterization_is_unbiased(one_latent: PPCA) -> None:

@@ -32,6 +32,7 @@ from aevb.files import require_writable
 from aevb.schemas import RENAMED, SCHEMAS
 from aevb.settings import keys_of, unknown_key, validate
 from aevb.signatures import signature_of
+from aevb.sweeps.names import root
 from aevb.types import did_you_mean, shown
 
 FOLDERS = {"data.path", "hydra.run.dir", "hydra.sweep.dir", "output", "paths.data", "paths.run", "resume", "run",
@@ -214,9 +215,11 @@ def composition_error(error: Exception, name: str, overrides: Sequence[Override]
     loader = GlobalHydra.instance().config_loader()
     groups = [*groups_of(loader)]
     for override in overrides:
-        root = re.split("[./]", override.key_or_group)[0]
-        if root not in SCHEMAS[program] and (root in RENAMED or any(root in schema for schema in SCHEMAS.values())):
-            return unknown_key(root, program)
+        section = root(override)
+        if section not in SCHEMAS[program] and (
+            section in RENAMED or any(section in schema for schema in SCHEMAS.values())
+        ):
+            return unknown_key(section, program)
         if override.key_or_group in groups and not override.is_delete() and (problem := wrong_option(override, loader)):
             return problem
     chosen = [override.input_line or "" for override in overrides if override.key_or_group in groups]
@@ -232,7 +235,7 @@ def composition_error(error: Exception, name: str, overrides: Sequence[Override]
         if override.is_add() and key in keys and not override.is_force_add():
             return f"{key} is already in the configuration; write {override.input_line.lstrip('+')}"  # type: ignore[union-attr]
         if not (key in (used if key in groups else keys) or override.is_add() or override.is_force_add()):
-            if resumes and re.split("[./]", key)[0] in SCHEMAS[program].keys() - CHANGEABLE:
+            if resumes and root(override) in SCHEMAS[program].keys() - CHANGEABLE:
                 return keeps_its_own(override)  # that run may have the key
             return unknown_override(override, config, [*keys, *used], program)
         try:

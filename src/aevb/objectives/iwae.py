@@ -4,7 +4,7 @@ import math
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from aevb.distributions.kl import rsample_and_log_prob
 from aevb.objectives.base import Estimate, Objective, frozen, surrogate
@@ -12,6 +12,9 @@ from aevb.types import Share, Size
 from aevb.vae import GenerativeModel, RecognitionModel
 
 Gradient = Literal["reparameterized", "dreg", "stl"]
+
+
+DROPOUT = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
 
 
 class IWAE(Objective):
@@ -69,6 +72,14 @@ class IWAE(Objective):
         self.num_groups = num_groups
         self.elbo_weight = elbo_weight
         self.bound_of_p = bound_of_p
+
+    def connect(self, p: GenerativeModel, q: RecognitionModel) -> None:
+        """Check that q(z|x) is the same when `draw` computes it again."""
+        if self.gradient != "reparameterized" and any(isinstance(m, DROPOUT) and m.p > 0 for m in q.modules()):
+            raise ValueError(
+                f"objective IWAE computes q(z|x) twice with gradient={self.gradient}, and dropout differs in between; "
+                "use gradient=reparameterized, or no dropout in the encoder"
+            )
 
     def estimate(self, p: GenerativeModel, q: RecognitionModel, x: Tensor) -> Estimate:
         z, log_q = self.draw(p, q, x, self.gradient)
