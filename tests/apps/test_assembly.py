@@ -4,9 +4,12 @@ from types import SimpleNamespace
 
 import pytest
 from omegaconf import OmegaConf
+from torch import nn
 
-from aevb.apps.assembly import fill_in
+from aevb.apps.assembly import build_module, check_fit, fill_in
+from aevb.apps.compose import compose
 from aevb.errors import ConfigError
+from aevb.runs.data import load_data
 from aevb.runs.folder import RunFolder
 
 TINY = ["max_samples=2000", "model.encoder.hidden=[16]", "logger=none"]
@@ -36,6 +39,18 @@ def test_shapes_of_the_data_reach_the_parts_of_a_stored_model():
     assert config.data.shape == config.model.encoder.data_shape == config.model.data_shape == [1, 8, 8]
     assert config.model.prior == {"condition_shape": [10], "data_shape": [2]}
     assert config.model.likelihood.bounded is False
+
+
+def test_the_check_before_training_leaves_running_averages_alone():
+    config = compose(["logger=none"])
+    data = load_data(config)
+    fill_in(config, data)
+    module = build_module(config)
+    norm = nn.BatchNorm1d(module.vae.q.encoder.out_shape[0])
+    module.vae.q.encoder.layers.append(norm)
+    check_fit(config, module, data)
+    assert norm.training
+    assert norm.num_batches_tracked == 0
 
 
 def test_bad_trainer_leaves_no_wandb_run_open(run_train, tmp_path):

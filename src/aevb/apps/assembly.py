@@ -19,6 +19,7 @@ from aevb.data.module import require_equal_shares
 from aevb.distributed.strategy import trainer_options
 from aevb.distributed.world import rank
 from aevb.errors import ConfigError, first_line, is_out_of_memory
+from aevb.networks import evaluation_mode
 from aevb.runs.data import load_data
 from aevb.runs.folder import RunFolder
 from aevb.training.callbacks import AtomicCheckpointIO, Checkpoint, Interruption, Status
@@ -151,7 +152,8 @@ def check_fit(config: DictConfig, module: AEVB, data: InMemoryDataModule) -> Non
         with torch.no_grad():
             objective, vae = deepcopy((module.objective, module.vae))  # a training step may update running averages
             objective(vae.p.given(c), vae.q.given(c), x)
-            estimate = evaluation(module, x, c)
+            with evaluation_mode(module):
+                estimate = evaluation(module, x, c)
     except ValueError as error:
         message = first_line(error)
         raise ConfigError(message if message.startswith("objective") else f"objective: {message}") from error
