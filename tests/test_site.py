@@ -1,3 +1,5 @@
+import doctest
+import importlib
 import re
 import shutil
 import subprocess
@@ -12,6 +14,16 @@ import yaml
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 NOT_API = ("aevb.apps.",)  # programs
+
+
+EXAMPLES = sorted(file for file in (ROOT / "src").rglob("*.py") if ">>> " in file.read_text())
+
+
+@pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.stem)
+def test_the_examples_of_docstrings_do_what_they_say(file):
+    name = ".".join(file.relative_to(ROOT / "src").with_suffix("").parts)
+    found = doctest.testmod(importlib.import_module(name))
+    assert found.attempted and not found.failed
 
 
 class Anchors(HTMLParser):

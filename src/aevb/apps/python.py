@@ -82,7 +82,8 @@ def fit(
     are those of `conf/`.
 
     Example:
-        >>>         >>> x = np.random.default_rng(0).normal(size=(500, 20))
+        >>> import numpy as np
+        >>> x = np.random.default_rng(0).normal(size=(500, 20))
         >>> vae = fit(x, likelihood="gaussian", latent_dim=2, hidden=[16], max_epochs=2)
         >>> vae.encode(x).mean.shape
         torch.Size([500, 2])
