@@ -102,4 +102,12 @@ def test_models_that_it_cannot_sum_are_refused(vae):
         Enumeration(most=8).estimate(vae, X, 10)
     with pytest.raises(ConfigError, match="needs discrete latent variables, model/posterior=concrete"):
         Enumeration().estimate(small_model((1, 2, 2)), X.float(), 10)
-    assert math.isfinite(Enumeration(most=9).estimate(vae, X, 10).mean)
+
+
+def test_as_many_values_as_are_allowed_are_summed():
+    of_groups = {
+        "posterior": partial(posteriors.Concrete, categories=3),
+        "prior": partial(priors.Categorical, categories=3),
+    }
+    vae = small_model((1, 2, 2), latent_dim=15, **of_groups).eval()  # in floats, 5 log 3 > log 243
+    assert math.isfinite(Enumeration(most=3**5).estimate(vae, X.float(), 1000).mean)

@@ -1,6 +1,5 @@
 """The marginal likelihood of models with discrete latent variables, exactly."""
 
-import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -38,7 +37,7 @@ class Enumeration(Estimator):
         if not isinstance(posterior, OneHotGroups):
             raise ConfigError("estimators=[enumeration] needs discrete latent variables, model/posterior=concrete")
         groups, categories = posterior.logits.shape[-2:]
-        if groups * math.log(categories) > math.log(self.most):
+        if categories**groups > self.most:
             raise ConfigError(
                 f"{self.key('most')} must be at least {categories}^{groups}, the number of values of z, got "
                 f"{self.most:,}"
