@@ -1,7 +1,7 @@
 """Images of a shape whose factors of variation are known."""
 
 import math
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -41,9 +41,6 @@ class Sprites(InMemoryDataModule):
         kwargs: See `InMemoryDataModule`.
     """
 
-    FACTORS: ClassVar[tuple[str, ...]] = ("shape", "scale", "orientation", "x", "y")
-    SHAPES: ClassVar[tuple[str, ...]] = ("square", "ellipse", "heart")
-
     def __init__(
         self, side: AtLeastTwo = 32, scales: Count = 4, orientations: Count = 10, positions: Count = 8, **kwargs: Any
     ) -> None:
@@ -56,7 +53,7 @@ class Sprites(InMemoryDataModule):
     @property
     def factor_sizes(self) -> tuple[int, ...]:
         """The number of values of each factor."""
-        return len(self.SHAPES), self.scales, self.orientations, self.positions, self.positions
+        return len(SHAPES), self.scales, self.orientations, self.positions, self.positions
 
     def load(self) -> Splits:
         """Draw the images."""
@@ -79,7 +76,7 @@ class Sprites(InMemoryDataModule):
         cosine, sine = angle.cos().view(-1, 1, 1), angle.sin().view(-1, 1, 1)
         u, v = cosine * across + sine * up, cosine * up - sine * across
         drawn = torch.empty(u.shape, dtype=torch.bool)
-        for number, within in enumerate((square, ellipse, heart)):
+        for number, within in enumerate(SHAPES):
             chosen = shape == number
             drawn[chosen] = within(u[chosen], v[chosen])
         return drawn.unsqueeze(1)
@@ -104,3 +101,7 @@ def heart(u: Tensor, v: Tensor) -> Tensor:
     """Which points are within the curve (u² + v² − 1)³ = u² v³, scaled into the unit disc."""
     u, v = HEART * u, HEART * v
     return (u.square() + v.square() - 1) ** 3 <= u.square() * v**3
+
+
+SHAPES = (square, ellipse, heart)
+"""In the order of their labels."""
