@@ -33,7 +33,7 @@ def validate(config: DictConfig, program: str, has_data: bool = False) -> None:
 
     Args:
         config: Without the `hydra` node.
-        program: train, evaluate or report.
+        program: train, evaluate, report or export.
         has_data: Whether the data are at hand, whatever the configuration says of a file.
 
     Raises:

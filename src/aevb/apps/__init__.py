@@ -1,4 +1,4 @@
-"""The programs train.py, evaluate.py and report.py."""
+"""The programs train.py, evaluate.py, report.py and export.py, and their functions in Python."""
 
 import logging
 import os

@@ -13,7 +13,6 @@ from aevb.vae import GenerativeModel, RecognitionModel
 
 Gradient = Literal["reparameterized", "dreg", "stl"]
 
-
 DROPOUT = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
 
 

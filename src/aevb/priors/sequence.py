@@ -71,8 +71,7 @@ class Markov(OverSteps):
     W starts as the identity: each dimension may follow a linear or a nonlinear transition.
 
     Source: Krishnan, Shalit & Sontag, Structured inference networks for nonlinear state space models (2017), arXiv
-    1609.09869, section 5 (there the variance is a softplus; here its logarithm is
-    cut off at 4).
+    1609.09869, section 5 (there the variance is a softplus; here its logarithm is cut off at 4).
 
     Args:
         hidden: Units of the hidden layers of g and h.

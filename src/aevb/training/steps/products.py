@@ -92,6 +92,7 @@ def fast_products() -> Iterator[None]:
 def mm_of_torch(a: Tensor, b: Tensor) -> Tensor:
     if is_large(a, b):
         return mm(a, b)
+    # Not `aten.mm`, which is this function now.
     product: Tensor = aten.mm.out(a, b, out=a.new_empty(0))
     return product
 
