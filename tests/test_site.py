@@ -23,7 +23,8 @@ EXAMPLES = sorted(file for file in (ROOT / "src").rglob("*.py") if ">>> " in fil
 def test_the_examples_of_docstrings_do_what_they_say(file):
     name = ".".join(file.relative_to(ROOT / "src").with_suffix("").parts)
     found = doctest.testmod(importlib.import_module(name))
-    assert found.attempted and not found.failed
+    assert found.attempted
+    assert not found.failed
 
 
 class Anchors(HTMLParser):
