@@ -113,17 +113,16 @@ def test_examples_are_the_first_datapoints(loader: Any, count: int, labels: Any)
     assert y is None if labels is None else torch.equal(y, labels)
 
 
-@pytest.mark.parametrize(
-    ("loader", "total"),
-    [
-        (labelled(slice(35)), 70),
-        (BatchLoader(X[:35], batch_size=10, block_size=2), 60),
-        (DataLoader(Endless(), batch_size=10), None),
-    ],
-)
-def test_total_is_known_for_loaders_with_a_length(loader: Any, total: int | None) -> None:
-    module, trainer = fit([], loader, limit_train_batches=1)
-    assert total_samples(trainer, module) == total
+@pytest.mark.parametrize("limit", [{}, {"limit_train_batches": 1}], ids=["whole", "limited"])
+@pytest.mark.parametrize("loader", [labelled(slice(35)), BatchLoader(X[:35], batch_size=10, block_size=2)])
+def test_total_of_the_progress_bar_is_what_is_trained_on(loader: Any, limit: Any) -> None:
+    module, trainer = fit([], loader, **limit)
+    assert total_samples(trainer, module) == module.samples_seen > 0
+
+
+def test_total_of_data_without_a_length_is_not_known() -> None:
+    module, trainer = fit([], DataLoader(Endless(), batch_size=10), limit_train_batches=1)
+    assert total_samples(trainer, module) is None
 
 
 def test_runs_have_the_pictures_that_suit_their_data(run_train: Any, tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 import logging
 import time
-from contextlib import suppress
 from typing import Any
 
 import pytorch_lightning as pl
@@ -10,10 +9,10 @@ from rich import get_console
 from rich.progress import BarColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
-from aevb.data import BatchLoader
 from aevb.runs.metrics import over_members, value_and_error
 from aevb.training.callbacks.periodic import Throughput
 from aevb.training.module import AEVB
+from aevb.training.schedules import samples_per_epoch
 from aevb.types import Checked, NonNegative
 
 log = logging.getLogger("aevb")
@@ -90,9 +89,6 @@ def two_decimals(value: Any) -> str:
 def total_samples(trainer: pl.Trainer, module: AEVB) -> int | None:
     """Training samples of the whole run by `max_samples` and `max_epochs`; None: unlimited."""
     ends = [] if module.max_samples is None else [module.max_samples]
-    if trainer.max_epochs is not None and trainer.max_epochs >= 0:
-        loader: Any = trainer.train_dataloader
-        with suppress(TypeError, AttributeError):  # infinite data sets have no length
-            datapoints = loader.epoch_size if isinstance(loader, BatchLoader) else len(loader.dataset)
-            ends.append(trainer.max_epochs * datapoints)
+    if trainer.max_epochs not in (None, -1) and (samples := samples_per_epoch(trainer)):
+        ends.append(trainer.max_epochs * samples)
     return min(ends, default=None)
