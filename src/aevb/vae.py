@@ -215,6 +215,11 @@ class VAE(Checked, nn.Module):
             if isinstance(backbone, Backbone):  # any module with an out_shape will do
                 backbone.connect(self.p, self.q)
 
+    @property
+    def needs_condition(self) -> bool:
+        """Whether the model must be given a condition."""
+        return self.condition_shape is not None and not self.condition_is_optional
+
     def batch(self, x: Any) -> Tensor:
         """x (B, *data_shape) as the model takes it, on its device.
 

@@ -115,9 +115,7 @@ def evaluate_run(config: DictConfig, folder: RunFolder, work: list[Estimator] | 
     if isinstance(work, Task):
         print_entry(folder.path, perform(config, trained, work))
     else:
-        quantity = (
-            "log p(x)" if members[0].condition_shape is None or members[0].condition_is_optional else "log p(x|c)"
-        )
+        quantity = "log p(x|c)" if members[0].needs_condition else "log p(x)"
         print_entries(folder.path, [apply(config, trained, estimator) for estimator in work], quantity)
 
 
@@ -165,14 +163,14 @@ def apply(config: DictConfig, trained: Trained, estimator: Estimator) -> dict[st
 
 def perform(config: DictConfig, trained: Trained, task: Task) -> dict[str, Any]:
     """Apply a task to each member of a run; returns the entry in evaluation.json."""
-    vae, is_given = trained.members[0], trained.datapoints.c is not None
-    if vae.condition_shape is not None and (is_given or not vae.condition_is_optional) and not task.takes_condition:
-        lengths, condition = (
-            "sequences of unequal length, as this run's are",
-            "models that take a condition, as this run's does",
-        )
-        raise ConfigError(f"task={task.name} does not support {lengths if vae.condition_is_optional else condition}")
-    start, data, found = time.monotonic(), trained.datapoints, []
+    vae, data = trained.members[0], trained.datapoints
+    is_given = vae.condition_shape is not None and data.c is not None
+    if (is_given or vae.needs_condition) and not task.takes_condition:
+        kind = "sequences of unequal length, as this run's are"
+        if vae.needs_condition:
+            kind = "models that take a condition, as this run's does"
+        raise ConfigError(f"task={task.name} does not support {kind}")
+    start, found = time.monotonic(), []
     train = datapoints(trained.data, "train", task.train_limit).to(data.x.device)
     for vae in trained.members:
         torch.manual_seed(config.seed)

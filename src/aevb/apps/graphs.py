@@ -44,7 +44,7 @@ def write_graphs(vae: VAE, folder: Path, formats: Sequence[str]) -> list[str]:
     The batch has any size. ONNX graphs are compared with the model, by onnxruntime. Graphs take a condition where the
     model needs one; those of sequences are of full length.
     """
-    c = () if vae.condition_shape is None or vae.condition_is_optional else (torch.rand(3, *vae.condition_shape),)
+    c = (torch.rand(3, *(vae.condition_shape or ())),) if vae.needs_condition else ()
     inputs = {"encoder": torch.rand(3, *vae.p.data_shape), "decoder": torch.randn(3, vae.p.latent_dim)}
     modules: dict[str, nn.Module] = {"encoder": Encoder(vae), "decoder": Decoder(vae)}
     left_out = []

@@ -84,7 +84,7 @@ def pictures(
             continue
         if not plots.is_image(vae.p.data_shape):
             continue
-        if vae.condition_shape is not None and not vae.condition_is_optional:
+        if vae.needs_condition:
             skipped.append(Skipped(run.name, f"{item.name}: its model takes a condition"))
             continue
         seed_noise("report")
