@@ -19,6 +19,7 @@ from aevb.runs.evaluation import read_evaluation
 from aevb.runs.exported import write
 from aevb.runs.folder import RunFolder
 from aevb.runs.load import load_members
+from aevb.runs.stored import leaves
 from aevb.settings import validate
 from aevb.training.noise import seed_noise
 from aevb.vae import VAE
@@ -45,15 +46,14 @@ def export(config: DictConfig) -> None:
         require_own_files(output)
     about = describe(run, checkpoint["samples"], config.checkpoint, config.member)
     write(output, vae, about)
-    needs_condition = vae.condition_shape is not None and not vae.condition_is_optional
     is_given_labels = about["data"].get("condition") == "labels"
     classes = vae.condition_shape[0] if vae.condition_shape and is_given_labels else None
-    has_picture = not needs_condition or classes is not None
+    has_picture = not vae.needs_condition or classes is not None
     if has_picture:
         draw(vae, output / "samples.png", config.seed, classes)
     name = config.hub.rpartition("/")[2] if config.hub else run.path.resolve().name
     place = f"hf://{config.hub}" if config.hub else str(output)
-    condition = vae.condition_shape if needs_condition else None
+    condition = vae.condition_shape if vae.needs_condition else None
     card = CARD.render(name=name, place=place, has_picture=has_picture, condition=condition, classes=classes, **about)
     atomic_write(output / "README.md", card + "\n")
     if config.formats:
@@ -97,10 +97,9 @@ def describe(run: RunFolder, samples: int, checkpoint: str, member: int) -> dict
 
 def changed(settings: dict[str, Any]) -> dict[str, Any]:
     """The settings of a training, by key, that differ from those of `train.py` with the same data set."""
-    found = flat({name: settings.get(name) for name in OF_TRAINING})
-    found = {
-        key: value for key, value in found.items() if not key.startswith((*LOCAL, "data.shape", "model.data_shape"))
-    }
+    of_training = {name: settings.get(name) for name in OF_TRAINING}
+    unsaid = (*LOCAL, "data.shape", "model.data_shape")
+    found = {key: value for key, value in leaves(of_training, split_lists=False) if not key.startswith(unsaid)}
     differences = []
     for option in options_of(settings.get("data", {}).get("_target_", "")) or ["array"]:
         config = compose_unchecked([f"data={option}"])
@@ -109,17 +108,9 @@ def changed(settings: dict[str, Any]) -> dict[str, Any]:
             name: OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
             for name, node in nodes.items()
         }
-        defaults = flat(plain)
+        defaults = dict(leaves(plain, split_lists=False))
         differences.append({key: value for key, value in found.items() if value != defaults.get(key)})
     return min(differences, key=len)
-
-
-def flat(node: Any, key: str = "") -> dict[str, Any]:
-    """The values of nested mappings, by full key."""
-    if not isinstance(node, dict):
-        return {key: node}
-    parts = (flat(value, f"{key}.{name}".lstrip(".")) for name, value in node.items())
-    return {key: value for part in parts for key, value in part.items()}
 
 
 def draw(vae: VAE, path: Path, seed: int, classes: int | None) -> None:
