@@ -89,6 +89,22 @@ def test_members_are_evaluated_in_one_pass(tmp_path, capsys):
     assert {"active_units", "active_units_se"} <= entry["results"].keys()
 
 
+def test_standard_error_of_members_is_that_of_repeated_evaluations(tmp_path):
+    folder = make_run(tmp_path / "run", "seeds=4", "max_samples=500")
+    state = torch.load(folder.last_checkpoint, weights_only=True)
+    for name in [name for name in state["state_dict"] if name.startswith("others.")]:  # four times the same model
+        state["state_dict"][name] = state["state_dict"][name.split(".", 2)[2]]
+    torch.save(state, folder.last_checkpoint)
+    entries = []
+    for seed in range(0, 48, 4):
+        settings = "checkpoint=last", "limit=20", "estimators=[importance_sampling]", f"seed={seed}"
+        call(f"run={folder.path}", *settings, "estimators.importance_sampling.num_samples=5")
+        entries += results(folder)
+    spread = stdev([entry["value"] for entry in entries])
+    assert spread == pytest.approx(fmean([entry["standard_error"] for entry in entries]), rel=0.45)
+    assert spread == pytest.approx(fmean([entry["member_standard_error"] for entry in entries]), rel=0.45)
+
+
 def test_one_member_is_evaluated_alone(tmp_path, capsys):
     folder = make_run(tmp_path / "run", "seeds=3", "max_samples=500")
     for member in ("null", "1", "2"):

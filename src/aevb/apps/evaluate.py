@@ -142,12 +142,13 @@ def apply(config: DictConfig, trained: Trained, estimator: Estimator) -> dict[st
     except ValueError as error:  # labels may be hidden in training
         raise ConfigError(f"split={config.split}: {error}") from error
     for number, vae in enumerate(trained.members):
-        name = f"{estimator.name}-{fingerprint(about, trained, vae)}.npz"
+        seed = seed_of_noise(config, number)
+        name = f"{estimator.name}-{fingerprint(about | {'seed': seed}, trained, vae)}.npz"
         partials.append(PartialEstimates(trained.folder.path / "evaluation" / name))
         title = estimator.name if len(trained.members) == 1 else f"{estimator.name}, member {number}"
         try:
             with progress_bar(title, len(data.x)) as on_progress:
-                estimates, seconds = run(estimator, vae, data, trained.rows, config.seed, partials[-1], on_progress)
+                estimates, seconds = run(estimator, vae, data, trained.rows, seed, partials[-1], on_progress)
         except ValueError as error:  # the estimator is for other models
             raise ConfigError(str(error)) from error
         if number + 1 < len(trained.members):
@@ -172,8 +173,8 @@ def perform(config: DictConfig, trained: Trained, task: Task) -> dict[str, Any]:
         raise ConfigError(f"task={task.name} does not support {kind}")
     start, found = time.monotonic(), []
     train = datapoints(trained.data, "train", task.train_limit).to(data.x.device)
-    for vae in trained.members:
-        torch.manual_seed(config.seed)
+    for number, vae in enumerate(trained.members):
+        torch.manual_seed(seed_of_noise(config, number))
         try:
             found.append(task.of(trained.data).run(vae, data, train, trained.rows))
         except ValueError as error:
@@ -193,6 +194,11 @@ def perform(config: DictConfig, trained: Trained, task: Task) -> dict[str, Any]:
     }
     add_entry(trained.folder.path, "tasks", entry)
     return entry
+
+
+def seed_of_noise(config: DictConfig, number: int) -> int:
+    """The seed of the noise for the member of a number; with the same, errors of members would not be independent."""
+    return int(config.seed) + (number if config.member is None else int(config.member))
 
 
 def write_models(config: DictConfig, trained: Trained, found: Sequence[TaskResult]) -> Path:
