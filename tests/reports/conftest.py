@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
         seed: int = 0,
         seeds: int | None = None,
         train_size: int | None = None,
+        overrides: Sequence[str] = (),
         **status: Any,
     ) -> Path:
         folder = RunFolder(tmp_path / "runs" / name)
@@ -42,8 +43,8 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
             "seed": seed,
             "seeds": seeds,
         }
-        overrides = [f"data={data}", f"objective={objective}", f"model.latent_dim={latent_dim}", f"seed={seed}"]
-        folder.create(OmegaConf.create(config), [*overrides, "logger=none"])
+        given = [f"data={data}", f"objective={objective}", f"model.latent_dim={latent_dim}", f"seed={seed}"]
+        folder.create(OmegaConf.create(config), [*given, *overrides, "logger=none"])
         folder.write_status(**{"state": "finished", "samples": max(max(curve) for curve in curves.values())} | status)
         with folder.metrics_file.open("w", newline="") as file:
             writer = csv.DictWriter(file, ["samples", *curves])

@@ -89,6 +89,19 @@ def test_figure_2_has_a_row_for_each_data_set_and_a_panel_for_each_latent_dim(ma
     assert row["mean"] == pytest.approx(5 - 10 + 20 + 0.5)
 
 
+def test_a_panel_joins_seeds_but_not_settings(make_run, tmp_path):
+    for lr, offset in (("0.01", 0.0), ("0.1", 7.0)):
+        for seed in (0, 1):
+            curves = {f"curve/{split}_elbo": {10: offset + 2 * seed} for split in ("train", "test")}
+            make_run(f"{lr}-{seed}", curves, seed=seed, overrides=[f"optimizer.lr={lr}"])
+    item = bound(find([str(tmp_path / "runs")])[0])
+    found = {row["method"]: (row["mean"], row["seeds"]) for row in item.rows if row["split"] == "test"}
+    assert found == {"AEVB, optimizer.lr=0.01": (1.0, 2), "AEVB, optimizer.lr=0.1": (8.0, 2)}
+    assert len({line.get_color() for line in item.figure.axes[0].get_lines()}) == 2
+    (row,) = numbers(item).rows
+    assert row["AEVB, optimizer.lr=0.1 (test)_se"] == pytest.approx(1.0)
+
+
 def test_numbers_of_a_panel_are_those_of_its_last_common_samples(make_run, tmp_path):
     for objective, end in (("sgvb", 1000), ("wake_sleep", 100)):
         curves = {f"curve/{split}_elbo": {10: 1.0, 100: 2.0, end: end / 40} for split in ("train", "test")}

@@ -171,10 +171,11 @@ def draw_panels(
     figure = Figure(figsize=size, dpi=110, layout="constrained")
     grid = figure.subplots(len(lines), columns, squeeze=False, sharey="row")
     rows: list[Row] = []
+    colours = dict(COLOURS)
     for all_axes, line in zip(grid, lines, strict=True):
         found: list[Row] = []
         for axes, (where, title, runs) in zip(all_axes, line, strict=False):
-            found += draw_panel(axes, runs, what, where)
+            found += draw_panel(axes, runs, what, where, colours)
             axes.set_title(title, fontsize="medium")
         for axes in all_axes[len(line) :]:
             axes.set_axis_off()
@@ -207,16 +208,24 @@ def numbers(item: Item) -> Item:
     return Item(f"{item.name}_numbers", f"{item.title}, in numbers", caption, rows=found, show_rows=True)
 
 
-def draw_panel(axes: Axes, runs: Sequence[Run], what: str, where: Row) -> list[Row]:
-    """Draw `curve/train_<what>` and `curve/test_<what>` of each method, and return their data."""
+def draw_panel(axes: Axes, runs: Sequence[Run], what: str, where: Row, colours: dict[str, str]) -> list[Row]:
+    """Draw `curve/train_<what>` and `curve/test_<what>` of each method, and return their data.
+
+    A method whose runs differ in more than their seeds has a line for each of its settings. `colours` of lines by their
+    names, to which new ones are added, are those of all panels.
+    """
     rows: list[Row] = []
     for objective, group in grouped(runs, lambda run: run.objective).items():
         method = METHODS.get(objective, objective)
-        style = {"color": COLOURS[method]} if method in COLOURS else {}
-        for split, dashes in DASHES.items():
-            curve = over_seeds(run.curve(f"curve/{split}_{what}") for run in group)
-            draw(axes, curve, f"{method} ({split})", linestyle=dashes, **style)
-            rows += [where | {"method": method, "split": split} | at._asdict() for at in curve]
+        names = labels(group, ignore=("seed", "seeds", "objective", "model.latent_dim"))
+        for label in dict.fromkeys(names.values()):
+            same = [run for run in group if names[run.name] == label]
+            name = method if len(same) == len(group) else f"{method}, {label}"
+            colour = colours.setdefault(name, f"C{4 + len(colours) - len(COLOURS)}")
+            for split, dashes in DASHES.items():
+                curve = over_seeds(run.curve(f"curve/{split}_{what}") for run in same)
+                draw(axes, curve, f"{name} ({split})", linestyle=dashes, color=colour)
+                rows += [where | {"method": name, "split": split} | at._asdict() for at in curve]
     first, end = min(row["samples"] for row in rows), max(row["samples"] for row in rows)
     axes.set(xscale="log", xlabel="# training samples evaluated", xlim=(1e5 if end > 1e6 else first, None))
     axes.grid(alpha=0.3)
