@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from scipy.sparse import csr_array
 
 from aevb.inputs import as_batch, as_block, as_latents, block_of_conditions
 from aevb.likelihoods import Categorical, Gaussian, Likelihood, Poisson
@@ -36,6 +37,37 @@ def test_the_same_images_in_any_form_are_the_same_batch(x):
 def test_zeros_and_ones_of_any_type_are_zeros_and_ones(dtype):
     x = torch.tensor([[0, 1, 1], [1, 0, 0]])
     assert torch.equal(as_batch(x.to(dtype), (1, 1, 3), LIKE), x.view(2, 1, 1, 3).float())
+
+
+@pytest.mark.parametrize(
+    "x",
+    [
+        GREY.double().numpy().astype(">f8"),
+        GREY.numpy().astype(np.longdouble),
+        GREY.double().numpy()[::-1][::-1],
+        GREY.double().to_sparse(),
+        [*GREY.double()],
+        np.broadcast_to(GREY.double().numpy(), GREY.shape),  # read-only, as of a memory map
+    ],
+    ids=["big-endian", "longdouble", "reversed", "sparse tensor", "list of tensors", "read-only"],
+)
+@pytest.mark.filterwarnings("error")
+def test_arrays_that_torch_does_not_take_are_converted(x):
+    assert torch.equal(as_batch(x, (1, 4, 4), LIKE), GREY.float())
+
+
+def test_tables_and_sparse_matrices_are_converted():
+    pandas = pytest.importorskip("pandas")
+    x = torch.tensor([[0.0, 1.0, 2.0], [3.0, 0.0, 0.0]])
+    for values in (pandas.DataFrame(x.numpy(), columns=["a", "b", "c"]), csr_array(x.numpy())):
+        assert torch.equal(as_batch(values, (1, 1, 3), LIKE), x.view(2, 1, 1, 3))
+
+
+def test_masked_values_are_refused_and_a_mask_of_none_is_not():
+    x = np.ma.masked_greater(np.array([[0.0, 1.0, 2.0]]), 1)
+    with pytest.raises(ValueError, match=r"^x has masked values; fill them in, or leave out their rows$"):
+        as_batch(x, (3,), LIKE)
+    assert torch.equal(as_batch(x.filled(0), (3,), LIKE), as_batch(np.ma.masked_greater(x.filled(0), 9), (3,), LIKE))
 
 
 def test_a_model_in_double_precision_keeps_it():

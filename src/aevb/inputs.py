@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -22,16 +23,32 @@ def converted(x: Tensor, like: Tensor) -> Tensor:
     return (x if x.is_floating_point() else to_float(x)).to(like.dtype)
 
 
-def as_numbers(values: Any, name: str) -> Tensor:
-    """A tensor, a NumPy array or nested lists as a tensor of real numbers, or a ValueError that starts with `name`."""
+def as_array(values: Any, name: str) -> np.ndarray:
+    """An array, a table, a sparse matrix or nested lists as an array, or a ValueError that starts with `name`."""
+    if np.ma.is_masked(values):
+        raise ValueError(f"{name} has masked values; fill them in, or leave out their rows")
     try:
-        tensor = torch.as_tensor(values)
+        return np.asarray(values.toarray() if hasattr(values, "toarray") else values)
     except (TypeError, ValueError, RuntimeError):
         if isinstance(values, list | tuple) and len({len(part) for part in values if hasattr(part, "__len__")}) > 1:
             raise ValueError(
-                f"{name} has parts of unequal length; pad sequences to one length, and give their lengths as c"
+                f"{name} has parts of unequal length; pad sequences to one length, and give their lengths beside them"
             ) from None
         raise ValueError(f"{name} must be a tensor or an array of numbers, got {type(values).__name__}") from None
+
+
+def as_numbers(values: Any, name: str) -> Tensor:
+    """A tensor, or what `as_array` takes, as a tensor of real numbers, or a ValueError that starts with `name`."""
+    if isinstance(values, Tensor):
+        tensor = values if values.layout == torch.strided else values.to_dense()
+    else:
+        array = as_array(values, name)
+        dtype = np.dtype(float) if array.dtype == np.longdouble else array.dtype.newbyteorder("=")
+        try:
+            tensor = torch.from_numpy(np.require(array, dtype, ["C", "W"]))  # torch has no other strides and types
+        except TypeError:
+            kind = values.dtype if isinstance(values, np.ndarray) else type(values).__name__
+            raise ValueError(f"{name} must be a tensor or an array of numbers, got {kind}") from None
     if tensor.is_complex() or tensor.is_quantized:
         raise ValueError(f"{name} must hold real numbers, got {tensor.dtype}")
     return tensor

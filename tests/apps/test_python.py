@@ -124,7 +124,7 @@ def test_fit_leaves_no_trace(tmp_path, monkeypatch, capsys):
 
 
 def test_small_data_get_small_minibatches():
-    vae = aevb.fit(X[:12], latent_dim=2, hidden=[8], max_epochs=2)
+    vae = aevb.fit(X[:12], latent_dim=2, hidden=np.array([8]), max_epochs=2)
     assert vae.sample(2).shape == (2, 1, 6, 5)
 
 
@@ -151,7 +151,15 @@ def test_the_option_of_a_data_module_is_its_own():
         (X / np.nan, {}, r"^data: the array has values in x that are NaN, infinite or too large$"),
         (X.astype(float), {}, r"^likelihood Bernoulli needs data in \[0, 1\]"),
         (X.ravel(), {}, r"^data: the array must hold images \(N, H, W\).*; x is uint8 of shape \(4500,\)$"),
-        ([[1, 2], [3]], {}, r"^data: x and what comes with it must be arrays: "),
+        ([[1, 2], [3]], {}, r"^data: the array has parts of unequal length; pad sequences to one length"),
+        (None, {}, r"^data: the array must hold images .*; x is object of shape \(\)$"),
+        (X.astype(str), {}, r"^data: the array must hold uint8, .*; x is <U3; x\.astype\(float\) makes floats of"),
+        (np.ma.masked_equal(X, X[0, 0, 0]), {}, r"^data: the array has masked values; fill them in, or leave out"),
+        (torch.ones(20, 3, dtype=torch.complex64), {}, r"^data: the tensor must hold real numbers, got torch"),
+        (X, {"y": np.ma.masked_equal(np.arange(150) % 3, 1)}, r"^data: the array has masked values; "),
+        (X, {"c": 2.0, "overrides": ["model=regression"]}, r"^data: the array needs finite numbers for each of the"),
+        (X, {"c": np.full(150, 1e300), "overrides": ["model=regression"]}, r"^data: the array needs finite numbers"),
+        (X, {"hidden": 8}, r"^model\.encoder\.hidden must be a list of positive sizes .*, got 8$"),
         (X[:2], {}, r"^data: the array has only 2 datapoints, too few to split$"),
         (Digits(), {"batch_size": 5}, r"^batch_size: a data module has its own; drop it$"),
         (Digits(), {"c": X}, r"^c: a data module has its own; drop it$"),

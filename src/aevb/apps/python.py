@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig, OmegaConf
@@ -22,7 +23,7 @@ from aevb.console import LineHandler
 from aevb.data import InMemoryDataModule
 from aevb.data.array import as_array
 from aevb.distributed.devices import num_processes
-from aevb.errors import ConfigError, first_line
+from aevb.errors import ConfigError
 from aevb.files import require_writable
 from aevb.inputs import without_labels
 from aevb.settings import validate
@@ -115,7 +116,7 @@ def fit(
     data = x if isinstance(x, pl.LightningDataModule) else None
     settings = {
         "model.latent_dim": latent_dim,
-        "model.encoder.hidden": None if hidden is None else list(hidden),
+        "model.encoder.hidden": None if hidden is None else np.asarray(hidden).tolist(),
         "data.batch_size": batch_size,
         "optimizer.lr": learning_rate,
         "max_samples": max_samples,
@@ -184,11 +185,9 @@ def finish(trainer: pl.Trainer, module: AEVB, data: pl.LightningDataModule, best
 def array_module(config: DictConfig, given: dict[str, Any], batch_size: int | None) -> InMemoryDataModule:
     """The data module of arrays; without a `batch_size`, minibatches are no larger than the training set."""
     try:
-        arrays = {name: as_array(values) for name, values in given.items() if values is not None}
-    except ConfigError:
-        raise
+        arrays = {name: as_array(values) for name, values in given.items() if name == "x" or values is not None}
     except ValueError as error:
-        raise ConfigError(f"data: x and what comes with it must be arrays: {first_line(error)}") from error
+        raise ConfigError(str(error)) from error
     x = arrays.pop("x")
     if batch_size is None and x.ndim:
         held_out = (max(1, round(len(x) * config.data[f"{split}_fraction"])) for split in ("val", "test"))

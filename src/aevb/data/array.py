@@ -11,6 +11,7 @@ from torch import Tensor
 from aevb.data.numpy_file import read_arrays
 from aevb.data.own import OwnDataModule, SparseMatrix, dense, form
 from aevb.errors import ConfigError, first_line
+from aevb.inputs import as_numbers
 
 _LIKELY_CHANNELS = (1, 3, 4)
 _SPARSE = {"data", "format", "indices", "indptr", "shape"}
@@ -145,9 +146,9 @@ class Array(OwnDataModule):
         )
 
 
-def as_array(values: np.ndarray | Tensor | SparseMatrix) -> np.ndarray:
-    """A tensor of any device and precision as an array; NumPy has no bfloat16."""
+def as_array(values: Any) -> np.ndarray:
+    """A tensor of any device and precision as an array, NumPy has no bfloat16; or whatever else is one."""
     if isinstance(values, Tensor):
-        values = values.detach().cpu()
+        values = as_numbers(values, "data: the tensor").detach().cpu()
         return (values.float() if values.is_floating_point() else values).numpy()
     return dense(values, "data: the array")

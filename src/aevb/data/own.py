@@ -10,6 +10,7 @@ import torch
 from aevb.data.module import InMemoryDataModule, Split, Splits, split_at_random
 from aevb.data.numpy_file import MAX_MEMORY
 from aevb.errors import ConfigError
+from aevb.inputs import as_array
 from aevb.types import Fraction
 
 _MAX_INTEGER = 1 << 24
@@ -106,9 +107,11 @@ class OwnDataModule(InMemoryDataModule):
         if name not in arrays:
             return None
         c = arrays[name]
-        if len(c) != count or c.dtype.kind not in "iuf" or not np.isfinite(c).all():
+        with np.errstate(all="ignore"):
+            values = c.astype(np.float32) if c.dtype.kind in "iuf" else np.array(np.nan)
+        if values.shape[:1] != (count,) or not np.isfinite(values).all():
             raise self._error(f"needs finite numbers for each of the {count} in x{name[1:]}; {name} is {form(c)}")
-        return torch.from_numpy(c.astype(np.float32))
+        return torch.from_numpy(values)
 
     def _integers(self, arrays: Mapping[str, np.ndarray], name: str, of: str, count: int) -> np.ndarray | None:
         """The array under `name`, an integer for each datapoint; None where there is none."""
@@ -129,7 +132,8 @@ class OwnDataModule(InMemoryDataModule):
                 raise self._error(f"has integers beyond {_MAX_INTEGER:,} in {name}, which float32 would round")
             return x.astype(np.float32)
         if x.dtype not in (np.uint8, np.bool_):
-            raise self._error(f"must hold uint8, bool, integers or floats; {name} is {x.dtype}")
+            hint = f"; {name}.astype(float) makes floats of numbers" if x.dtype.kind in "OSU" else ""
+            raise self._error(f"must hold uint8, bool, integers or floats; {name} is {x.dtype}{hint}")
         if x.dtype == np.uint8 and x.max() == 1:
             raise self._error(f"has only 0 and 1 of 255 in {name}; save black and white as bool")
         return x
@@ -159,9 +163,7 @@ class SparseMatrix(Protocol):
 
 def dense(values: Any, place: str) -> np.ndarray:
     """A matrix as an array: a sparse one of scipy becomes dense, if that fits into memory."""
-    if not hasattr(values, "toarray"):
-        return np.asarray(values)
-    needed = 4 * int(np.prod(values.shape))
+    needed = 4 * int(np.prod(values.shape)) if hasattr(values, "toarray") else 0
     if needed > MAX_MEMORY:
         raise ConfigError(f"{place} has {needed:,} bytes when it is dense, more than fit into memory; select columns")
-    return np.asarray(values.toarray())
+    return as_array(values, place)
