@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -61,6 +62,19 @@ def test_images_keep_their_shape():
     estimator = aevb.VAEEstimator("bernoulli", **SMALL).fit(images)
     assert estimator.transform(images).shape == (40, 2)
     assert estimator.inverse_transform(np.zeros((7, 2))).shape == (7, 1, 4, 3)
+
+
+def test_bytes_are_scaled_as_in_training():
+    images = np.random.default_rng(0).integers(0, 256, (40, 6), dtype=np.uint8)
+    estimator = aevb.VAEEstimator("bernoulli", **SMALL).fit(images)
+    means = estimator.vae_.encode(torch.tensor(images)[:, None, None] / 255).mean
+    np.testing.assert_allclose(estimator.transform(images), means, rtol=1e-5, atol=1e-6)
+    assert np.isfinite(estimator.score(images))
+
+
+def test_the_latent_variables_have_names():
+    estimator = aevb.VAEEstimator(**SMALL).set_output(transform="pandas")
+    assert estimator.fit_transform(X).columns.tolist() == ["vaeestimator0", "vaeestimator1"]
 
 
 def test_it_is_part_of_pipelines_and_grid_searches():

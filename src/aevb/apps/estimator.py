@@ -6,11 +6,12 @@ from typing import Any, Self
 import numpy as np
 import torch
 from pytorch_lightning.utilities.seed import isolate_rng
-from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from aevb.apps.python import fit
+from aevb.inputs import as_numbers
 from aevb.tasks.base import posterior_mean
 from aevb.training.noise import seed_noise
 
@@ -18,7 +19,7 @@ ROWS = 1000
 """Datapoints at a time."""
 
 
-class VAEEstimator(TransformerMixin, BaseEstimator):
+class VAEEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """`aevb.fit` in scikit-learn's manners, for pipelines, grid searches and cross-validation.
 
     Example:
@@ -115,6 +116,12 @@ class VAEEstimator(TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         return self.vae_.sample(n_samples, mean=False).reshape(n_samples, *self._shape()).numpy()
 
+    @property
+    def _n_features_out(self) -> int:
+        """The number of columns of `transform`, which scikit-learn names."""
+        latent_dim: int = self.vae_.p.latent_dim
+        return latent_dim
+
     def _shape(self) -> tuple[int, ...]:
         """The shape of a datapoint as it came."""
         shape = self.vae_.p.data_shape
@@ -124,6 +131,6 @@ class VAEEstimator(TransformerMixin, BaseEstimator):
     def _by_rows(self, X: Any, function: Any) -> np.ndarray:  # noqa: N803
         check_is_fitted(self)
         X = validate_data(self, X, reset=False, allow_nd=True)  # noqa: N806
-        x = torch.tensor(X, dtype=torch.float32)
+        x = as_numbers(X, "X")  # which the model converts as it does in training: uint8 becomes [0, 1]
         x = x.view(len(x), *self.vae_.p.data_shape) if x.ndim == 2 else x
         return torch.cat([function(part) for part in x.split(ROWS)]).numpy()
