@@ -57,6 +57,20 @@ def test_folders_of_splits(tmp_path):
     assert dm.splits.test.y.tolist() == [0, 0, 0, 1, 1, 1]
 
 
+def test_classes_may_be_links_and_hidden_files_are_not_read(tmp_path):
+    save(tmp_path / "elsewhere" / "dogs" / "small", n=5)
+    save(tmp_path / "images" / "cats", n=5)
+    save(tmp_path / "images" / "cats" / ".ipynb_checkpoints", (3, 3), n=2)
+    save(tmp_path / "images" / ".thumbnails", (3, 3), n=2)
+    (tmp_path / "images" / "cats" / "._image0.png").write_bytes(b"of macOS")
+    (tmp_path / "images" / "dogs").symlink_to("../elsewhere/dogs")
+    (tmp_path / "elsewhere" / "dogs" / "loop").symlink_to("..")
+    dm = Folder(tmp_path / "images", **SMALL)
+    assert dm.shape == (1, 5, 4)
+    assert dm.classes == ["cats", "dogs"]
+    assert torch.cat([split.y for split in dm.splits]).bincount().tolist() == [5, 5]
+
+
 def test_images_are_cropped_and_scaled(tmp_path):
     for number, shape in enumerate([(8, 8), (16, 8), (8, 12), (9, 9), (20, 10)]):
         save(tmp_path, shape, name=f"of{number}")
@@ -100,6 +114,10 @@ def wrong(folder, what):
         return folder / "inner"
     if what == "sizes":
         save(folder, (7, 3), name="other")
+    if what == "sizes of classes":
+        folder = folder / "classes"
+        save(folder / "a")
+        save(folder / "b", (7, 3))
     if what == "beside":
         save(folder / "cats")
     if what == "text":
@@ -126,6 +144,7 @@ def wrong(folder, what):
         ("empty", r"has no images: files that end in \.bmp, .*"),
         ("no test", r"has no images in test: files that end in .*"),
         ("sizes", r"has images of 2 sizes \(image0.png of 5x4, other0.png of 7x3\); set data.size=\[H,W\]"),
+        ("sizes of classes", r"has images of 2 sizes \(a/image0.png of 5x4, b/image0.png of 7x3\); set data.size=.*"),
         ("beside", "has images beside the folders of its classes, such as image0.png"),
         ("text", "has x.png, which cannot be read: cannot identify image file .*"),
         ("cut", "has image0.png, which cannot be read: .*"),

@@ -28,7 +28,8 @@ class Folder(OwnDataModule):
         <path>/<class>/**/*.png          labels 0, 1, … in the order of the classes' names
         <path>/train/…, val/…, test/…    split already; each in one of the two ways above
 
-    What is not split is split by `val_fraction` and `test_fraction`.
+    What is not split is split by `val_fraction` and `test_fraction`. Files and folders whose names start with a dot are
+    not read, and of an animation or a stack only the first image is. A class may be a link to a folder.
 
     Args:
         path: The folder.
@@ -75,16 +76,19 @@ class Folder(OwnDataModule):
     def _files(self, folder: Path) -> dict[Path, str | None]:
         """The images in a folder, in order, and the names of their classes."""
         found: dict[Path, str | None] = {}
-        for file in sorted(folder.rglob("*")):
-            if file.suffix.lower() in SUFFIXES and file.is_file():
-                inner = file.relative_to(folder).parts
+        # `rglob` follows no links below its root, hence a root for each class.
+        tops = sorted(folder.iterdir())
+        for file in (file for top in tops for file in (sorted(top.rglob("*")) if top.is_dir() else [top])):
+            inner = file.relative_to(folder).parts
+            is_hidden = any(part.startswith(".") for part in inner)
+            if file.suffix.lower() in SUFFIXES and file.is_file() and not is_hidden:
                 found[file] = inner[0] if len(inner) > 1 else None
         if not found:
             raise self._error(f"has no images{f' in {folder.name}' if folder != self.path else ''}: files that end in "
                               f"{', '.join(SUFFIXES)}")  # fmt: skip
         if len({label is None for label in found.values()}) > 1:
             alone = next(file for file, label in found.items() if label is None)
-            raise self._error(f"has images beside the folders of its classes, such as {alone.name}")
+            raise self._error(f"has images beside the folders of its classes, such as {self._name(alone)}")
         return found
 
     def _form(self, files: list[Path]) -> tuple[bool, tuple[int, int]]:
@@ -93,14 +97,17 @@ class Folder(OwnDataModule):
         for file in files:
             with self._opened(file) as image:
                 if image.mode not in (*GREY, *COLOUR):
-                    raise self._error(f"has {file.name} with more than 8 bits a value ({image.mode}); use a .npy file")
+                    what = f"with more than 8 bits a value ({image.mode})"
+                    raise self._error(f"has {self._name(file)} {what}; use a .npy file")
                 modes[image.mode] += 1
                 height, width = image.height, image.width
                 if image.getexif().get(0x0112, 1) >= 5:  # turned by a quarter
                     height, width = width, height
                 sizes.setdefault((height, width), file)
         if self.size is None and len(sizes) > 1:
-            shown = ", ".join(f"{file.name} of {height}x{width}" for (height, width), file in list(sizes.items())[:3])
+            shown = ", ".join(
+                f"{self._name(file)} of {height}x{width}" for (height, width), file in list(sizes.items())[:3]
+            )
             raise self._error(f"has images of {len(sizes)} sizes ({shown}); set data.size=[H,W]")
         grey = self.colours == "grey" or (self.colours == "auto" and not any(mode in COLOUR for mode in modes))
         size = self.size or next(iter(sizes))
@@ -122,7 +129,11 @@ class Folder(OwnDataModule):
         except ConfigError:
             raise
         except Exception as error:  # errors of damaged files are not documented
-            raise self._error(f"has {file.name}, which cannot be read: {first_line(error)}") from error
+            raise self._error(f"has {self._name(file)}, which cannot be read: {first_line(error)}") from error
+
+    def _name(self, file: Path) -> Path:
+        """A file as messages name it."""
+        return file.relative_to(self.path)
 
 
 def upright(image: Image.Image, grey: bool, size: tuple[int, int] | None) -> np.ndarray:
