@@ -51,6 +51,12 @@ def test_a_density_changes_by_the_scales(table):
     torch.testing.assert_close(standard - dm.log_scale, in_units, rtol=1e-6, atol=1e-5)
 
 
+def test_a_column_without_a_name_may_be_left_out(tmp_path):
+    path = tmp_path / "x.csv"
+    path.write_text(",a,b\n" + "".join(f"{i},{i * i},{i % 3}\n" for i in range(20)))
+    assert CSV(path, columns=["a", "b"], **SMALL).shape == (1, 1, 2)
+
+
 def test_values_may_stay_as_they_are(table):
     dm = CSV(table, columns=["width"], standardize=False, **SMALL)
     assert dm.log_scale == 0
@@ -61,9 +67,10 @@ def test_values_may_stay_as_they_are(table):
 def test_other_delimiters_byte_order_marks_and_blank_lines(tmp_path):
     path = tmp_path / "x.tsv"
     path.write_text("\ufeffa\tb\n\n" + "\n".join(f"{i}\t{i * i}" for i in range(20)) + "\n\n", encoding="utf-8")
-    dm = CSV(path, delimiter="\t", **SMALL)
-    assert sum(len(split.x) for split in dm.splits) == 20
-    assert dm.columns == ["a", "b"]
+    for delimiter in ("\t", r"\t"):
+        dm = CSV(path, delimiter=delimiter, **SMALL)
+        assert sum(len(split.x) for split in dm.splits) == 20
+        assert dm.columns == ["a", "b"]
 
 
 LINES = ["a,b,kind"] + [f"{i},{i * i},{'xy'[i % 2]}" for i in range(20)]
@@ -79,6 +86,12 @@ LINES = ["a,b,kind"] + [f"{i},{i * i},{'xy'[i % 2]}" for i in range(20)]
         ({5: "4,nan,y"}, {"label": "kind"}, "has 'nan', which is no finite number, in line 6, column b; .*"),
         ({5: "4,5"}, {"label": "kind"}, "has 2 cells in line 6, and 3 columns"),
         ({0: "a,a,kind"}, {"label": "kind"}, "must name its columns in its first line, each once; it has a, a, kind"),
+        ({0: ",b,kind"}, {"label": "kind"}, "has a column without a name, .*; name it, or choose data.columns"),
+        (
+            {i: f"{i};2" for i in range(1, 21)} | {0: "a;b"},
+            {},
+            "has '1;2', .* or choose data.columns or data.delimiter",
+        ),
         ({i: f"{i},7,x" for i in range(1, 21)}, {"label": "kind"}, "has the same value in all training rows of b; .*"),
         ({i: f"{i},1e200,x" for i in range(1, 21)}, {"columns": ["b"], "standardize": False}, "has numbers too .*"),
     ],
@@ -96,7 +109,8 @@ def test_what_is_wrong_is_said_in_one_line(tmp_path, change, settings, message):
         (b"", "must name its columns in its first line, each once; it has none"),
         (b"a,b\n", "has 0 rows of 2 columns"),
         (b"a,b\n1,2\n3,4\n", "has only 2 datapoints, too few to split"),
-        (b"\xff\xfe\x00", "is no CSV file: .*"),
+        (b"\xff\xfe\x00", "must be in UTF-8; .*"),
+        (b'a,b\n1,"' + b"2" * 200_000, "is no CSV file: .*"),
     ],
 )
 def test_files_that_hold_no_table(tmp_path, content, message):

@@ -30,7 +30,7 @@ class CSV(OwnDataModule):
         columns: To read, in this order; None: all but the label.
         label: A column of class labels, of any values; None: there are none.
         standardize: As above; False: values as they are.
-        delimiter: Between cells.
+        delimiter: Between cells; "\\t" is a tab.
         kwargs: See `OwnDataModule` and `InMemoryDataModule`.
 
     Attributes:
@@ -48,6 +48,7 @@ class CSV(OwnDataModule):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        delimiter = delimiter.replace("\\t", "\t")  # as a shell passes it
         if len(delimiter) != 1:
             raise ValueError(f"data.delimiter must be one character, got {delimiter!r}")
         self.path = Path(path).expanduser()
@@ -82,7 +83,9 @@ class CSV(OwnDataModule):
                 return self._table(csv.reader(file, delimiter=self.delimiter))
         except OSError as error:
             raise self._error(f"cannot be read: {error.strerror or error}") from error
-        except (csv.Error, UnicodeDecodeError) as error:
+        except UnicodeDecodeError as error:
+            raise self._error(f"must be in UTF-8; {first_line(error)}") from error
+        except csv.Error as error:
             raise self._error(f"is no CSV file: {first_line(error)}") from error
 
     def _table(self, reader: Any) -> dict[str, np.ndarray]:
@@ -90,6 +93,10 @@ class CSV(OwnDataModule):
         if len(set(names)) < len(names) or not names:
             raise self._error(
                 f"must name its columns in its first line, each once; it has {', '.join(names) or 'none'}"
+            )
+        if self.columns is None and "" in names:
+            raise self._error(
+                "has a column without a name, as pandas writes the numbers of rows; name it, or choose data.columns"
             )
         if self.columns is None:
             self.columns = [name for name in names if name != self.label]
@@ -107,10 +114,10 @@ class CSV(OwnDataModule):
             rows.append([number(row[index]) for index in chosen])
             if not all(map(math.isfinite, rows[-1])):
                 index = next(index for index in chosen if not math.isfinite(number(row[index])))
+                other = " or data.delimiter" if len(names) == 1 else ""
                 what = f"{row[index]!r}, which is no finite number," if row[index].strip() else "an empty cell"
-                raise self._error(
-                    f"has {what} in line {reader.line_num}, column {names[index]}; mend it, or choose data.columns"
-                )
+                place = f"line {reader.line_num}, column {names[index]}"
+                raise self._error(f"has {what} in {place}; mend it, or choose data.columns{other}")
             if labelled is not None:
                 labels.append(row[labelled].strip())
         if not rows or not chosen:
