@@ -125,6 +125,24 @@ def test_vectors_become_heat_maps_with_the_scale_of_the_data():
     assert figure.get_suptitle() == "a caption"
 
 
+LONG = "means of p(x|z) over the plane of z, after 2,000,000 training samples"
+
+
+@pytest.mark.parametrize(
+    "figure",
+    [
+        plots.manifold(torch.rand(400, 1, 1, 1), (1, 1, 1), LONG),
+        plots.confusion(torch.eye(2), LONG),
+        plots.matrix(torch.rand(2, 2), "factor", "dimension of z", LONG),
+    ],
+    ids=["manifold", "confusion", "matrix"],
+)
+def test_a_caption_is_wrapped_into_a_small_picture(figure, tmp_path):
+    plots.save(figure, tmp_path / "x.png")
+    pixels = np.asarray(Image.open(tmp_path / "x.png").convert("L"))
+    assert (pixels[:60, [0, -1]] > 250).all()  # no letter is cut off at an edge
+
+
 def test_caption_and_titles_are_outside_of_the_images():
     x = torch.zeros(2, 1, 4, 4)
     plain = plots.show([("", x), ("", x)], (1, 4, 4))
@@ -206,4 +224,4 @@ def test_a_matrix_is_drawn_with_its_values():
     figure = plots.matrix(values, "factor", "dimension of z", "information")
     axes = figure.axes[0]
     np.testing.assert_array_equal(axes.images[0].get_array(), values)
-    assert (axes.get_xlabel(), axes.get_ylabel(), axes.get_title()) == ("dimension of z", "factor", "information")
+    assert (axes.get_xlabel(), axes.get_ylabel(), figure.get_suptitle()) == ("dimension of z", "factor", "information")

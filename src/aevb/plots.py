@@ -194,7 +194,7 @@ def heat_maps(groups: Mapping[str, Tensor], dimensions: int, caption: str = "") 
         axes.set_title(title, fontsize="medium")
     panels[-1].set_xlabel("dimension of x")
     panels[-1].xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    figure.suptitle(caption, fontsize="medium")
+    figure.suptitle(caption, fontsize="medium", wrap=True)
     figure.colorbar(ScalarMappable(scale), ax=list(panels), extend="both", label="value")
     return figure
 
@@ -240,7 +240,7 @@ def manifold(
         axes.set_title(f"$x_{{{number * per_value}}}$", fontsize="medium")
     figure.supxlabel(names[0], fontsize="medium")
     figure.supylabel(names[1], fontsize="medium")
-    figure.suptitle(caption, fontsize="medium")
+    figure.suptitle(caption, fontsize="medium", wrap=True)
     return figure
 
 
@@ -302,7 +302,7 @@ def latent_bars(variance: Tensor, kl: Tensor | None, threshold: float, caption: 
             fontsize=6 if len(order) > 20 else 8,
             rotation=90 if len(order) > 30 else 0,
         )
-    figure.suptitle(caption, fontsize="medium")
+    figure.suptitle(caption, fontsize="medium", wrap=True)
     return figure
 
 
@@ -330,7 +330,7 @@ def confusion(counts: Tensor, caption: str = "") -> Figure:
             axes.text(column, row, f"{count}" if count else "", color=colour, ha="center", va="center", fontsize=7)
         axes.set(xticks=range(classes), yticks=range(classes))
     axes.set(xlabel="class found", ylabel="class")
-    axes.set_title(caption, fontsize="medium")
+    figure.suptitle(caption, fontsize="medium", wrap=True)
     return figure
 
 
@@ -343,7 +343,7 @@ def matrix(values: Tensor, rows: str, columns: str, caption: str = "") -> Figure
     axes.set(xlabel=columns, ylabel=rows)
     if max(width, height) <= MAX_CLASSES:
         axes.set(xticks=range(width), yticks=range(height))
-    axes.set_title(caption, fontsize="medium")
+    figure.suptitle(caption, fontsize="medium", wrap=True)
     return figure
 
 
