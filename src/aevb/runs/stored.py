@@ -8,7 +8,7 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePath
-from typing import Any
+from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -139,8 +139,7 @@ def relocate(stored: DictConfig, run: str, data: str | None, file: str | None = 
         data: The folder of data sets, the new value of `data.root` where there is one; None: see `data_folder`.
         file: The new value of `data.path` where there is one; None: as stored.
     """
-    paths = stored.get("paths")
-    paths = paths if isinstance(paths, DictConfig) else {}
+    paths, settings = stored.get("paths") or {}, cast(Any, stored.get("data") or {})
     old_run, old_data = paths.get("run"), paths.get("data")
     data = absolute(data_folder(old_data) if data is None else data)
     stored.paths = {"data": data, "run": run}
@@ -149,10 +148,10 @@ def relocate(stored: DictConfig, run: str, data: str | None, file: str | None = 
         for key, value in leaves(content, section):
             if isinstance(value, str) and isinstance(old_run, str) and PurePath(value).is_relative_to(old_run):
                 OmegaConf.update(stored, key, str(Path(run, PurePath(value).relative_to(old_run))))
-    if isinstance(stored.get("data"), DictConfig) and "root" in stored.data:
-        stored.data.root = data
-    if file is not None and isinstance(stored.get("data"), DictConfig) and "path" in stored.data:
-        stored.data.path = absolute(file)
+    if "root" in settings:
+        settings.root = data
+    if file is not None and "path" in settings:
+        settings.path = absolute(file)
 
 
 def absolute(path: str) -> str:
@@ -179,6 +178,17 @@ def confine(stored: DictConfig, command: DictConfig) -> list[str]:
     Returns:
         Notes for the user on what was changed.
     """
+    require_within_run(stored, command)
+    urls = OmegaConf.select(stored, "data.urls")
+    if urls is not None and urls != OmegaConf.select(command, "data.urls"):
+        del stored.data.urls
+    loggers = {name: node for name, node in (stored.get("logger") or {}).items() if isinstance(node, DictConfig)}
+    notes = [confine_logger(name, node, command.logger.get(name) or {}) for name, node in loggers.items()]
+    return [note for note in notes if note]
+
+
+def require_within_run(stored: DictConfig, command: DictConfig) -> None:
+    """Raise a `ConfigError` where a part names a URL or a path outside of the run that the command does not name."""
     run = os.path.realpath(command.paths.run)
     given = dict(leaves(OmegaConf.to_container(command, resolve=True)))
     for key, value in leaves(OmegaConf.to_container(stored, resolve=True)):
@@ -188,25 +198,21 @@ def confine(stored: DictConfig, command: DictConfig) -> list[str]:
             leads_out = not inside if is_path else PurePath(value).is_absolute() or ".." in PurePath(value).parts
             if leads_out or "://" in value:
                 raise ConfigError(f"{key}: {value} is outside of the run folder {run}; to use it, add {key}={value}")
-    changes: list[str] = []
-    urls = OmegaConf.select(stored, "data.urls")
-    if urls is not None and urls != OmegaConf.select(command, "data.urls"):
-        del stored.data.urls
-    for name, logger in (stored.get("logger") or {}).items():
-        if not isinstance(logger, DictConfig) or "offline" not in logger:
-            continue
-        own: Any = command.logger.get(name) or {}
-        own = own if own.get("_target_") == logger.get("_target_") else {}
-        logger.log_model = bool(own.get("log_model"))
-        if logger.offline is True:
-            continue
-        if any(logger.get(key) != own.get(key) for key in DESTINATION) or not own:
-            logger.offline = True
-            where = "/".join(str(logger.get(key)) for key in DESTINATION if logger.get(key))
-            changes.append(
-                f"offline: this command does not send to {where}, as the run did; to send, add "
-                + " ".join(f"logger.{name}.{key}={logger.get(key)}" for key in DESTINATION if logger.get(key))
-            )
-        else:
-            logger.offline = own.offline
-    return changes
+
+
+def confine_logger(name: str, logger: DictConfig, own: Any) -> str:
+    """Let a stored logger send only what and where the command's `own` does; a note where it is offline instead."""
+    if "offline" not in logger:
+        return ""
+    own = own if own.get("_target_") == logger.get("_target_") else {}
+    logger.log_model = bool(own.get("log_model"))
+    if logger.offline is True:
+        return ""
+    if own and all(logger.get(key) == own.get(key) for key in DESTINATION):
+        logger.offline = own.offline
+        return ""
+    logger.offline = True
+    place = {key: logger.get(key) for key in DESTINATION if logger.get(key)}
+    settings = " ".join(f"logger.{name}.{key}={value}" for key, value in place.items())
+    where = "/".join(map(str, place.values()))
+    return f"offline: this command does not send to {where}, as the run did; to send, add {settings}"
