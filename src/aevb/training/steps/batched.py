@@ -160,14 +160,18 @@ class BatchedStep:
         """Take the step; returns the metrics, (R,) each."""
         metrics: Metrics
         metrics, gradients = self.gradients(*inputs, *self.stacked)
-        for number, gradient in enumerate(gradients):
-            rows = [None] * len(self.steps) if gradient is None else gradient.unbind(0)
-            for parameters, row in zip(self.parameters, rows, strict=True):
-                parameters[number].grad = row
+        self.set_gradients(gradients)
         for step in self.steps:
             clip_gradients(step.trainer, step.optimizer)
             step.optimizer.step()
         return metrics
+
+    def set_gradients(self, gradients: Sequence[Tensor | None]) -> None:
+        """Set the gradients of all members to the rows of gradients with a leading axis of members."""
+        for number, gradient in enumerate(gradients):
+            rows = [None] * len(self.steps) if gradient is None else gradient.unbind(0)
+            for parameters, row in zip(self.parameters, rows, strict=True):
+                parameters[number].grad = row
 
     def state(self) -> list[Tensor]:
         """The tensors of all members, stacked and as rows, and the states of their optimizers."""
@@ -281,18 +285,24 @@ class Batched:
 
     def make(self, minibatch: Inputs, rates: list[float]) -> Recording:
         """The program, once its results have been compared; the state is as before."""
-        before = self.snapshot()
-        try:
+        with self.state_kept() as before:
             step: Any = BatchedStep(self.steps, minibatch, self.generators)
             self.restore(before)
             recording = Recording(step, minibatch)
             self.restore(before)
             self.require_agreement(step, before, minibatch, lambda: self.replay(recording, minibatch, rates))
+        return recording
+
+    @contextmanager
+    def state_kept(self) -> Iterator[list[Tensor]]:
+        """Yields the state, which is as before at the end, without gradients."""
+        before = self.snapshot()
+        try:
+            yield before
         finally:
             self.restore(before)
-            for each in self.steps:
-                each.optimizer.zero_grad()
-        return recording
+            for step in self.steps:
+                step.optimizer.zero_grad()
 
     def replay(self, recording: Recording, minibatch: Inputs, rates: list[float]) -> Metrics:
         """Take the step by the program."""

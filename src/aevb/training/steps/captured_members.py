@@ -111,10 +111,7 @@ class UpdateOfMembers:
         if self.sums is not None:
             self.update_stacked(gradients, self.sums)
             return
-        for number, gradient in enumerate(gradients):
-            rows = [None] * len(self.step.steps) if gradient is None else gradient.unbind(0)
-            for parameters, row in zip(self.step.parameters, rows, strict=True):
-                parameters[number].grad = row
+        self.step.set_gradients(gradients)
         for each, optimizer in zip(self.step.steps, self.optimizers, strict=True):
             clip_gradients(each.trainer, optimizer)
             optimizer.step()
@@ -178,12 +175,8 @@ class InTurn(StepRunner):
         super().__init__(batched.steps[0])
         self.batched = batched
 
-    def run(self, block: Inputs, samples_seen: int, batch_size: int) -> Metrics:
-        found = []
-        for number, inputs in enumerate(zip(*block, strict=True)):
-            self.batched.count_samples(samples_seen + number * batch_size)
-            found.append(self.take(inputs))
-        return {name: torch.stack([metrics[name] for metrics in found]) for name in found[0]}
+    def count_samples(self, samples_seen: int) -> None:
+        self.batched.count_samples(samples_seen)
 
     def take(self, inputs: Inputs) -> Metrics:
         return self.batched.in_turn(inputs, TrainingStep.eager)
@@ -230,14 +223,9 @@ class BatchedInGraphs(Batched):
 
     def verified_step(self, minibatch: Inputs) -> MembersStep:
         """The step of all members, once its results have been compared; the state is as before."""
-        before = self.snapshot()
-        try:
+        with self.state_kept() as before:
             step = MembersStep(self.steps, minibatch, self.generators)
             self.restore(before)
             rates = rate_tensors(step)
             self.require_agreement(step, before, minibatch, lambda: step.bare(minibatch, UpdateOfMembers(step, rates)))
-        finally:
-            self.restore(before)
-            for each in self.steps:
-                each.optimizer.zero_grad()
         return step

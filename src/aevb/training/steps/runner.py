@@ -175,9 +175,13 @@ class StepRunner(ABC):
             minibatches = list(zip(*block, strict=True))
             self.prepare(minibatches[0])
             for number, inputs in enumerate(minibatches):
-                self.step.objective.samples_seen.fill_(samples_seen + number * batch_size)
+                self.count_samples(samples_seen + number * batch_size)
                 found.append(self.take(inputs))
         return {name: torch.stack([metrics[name] for metrics in found]) for name in found[0]}
+
+    def count_samples(self, samples_seen: int) -> None:
+        """Tell the objective the training samples before a step."""
+        self.step.objective.samples_seen.fill_(samples_seen)
 
     def prepare(self, inputs: Inputs) -> None:  # noqa: B027 - most runners need nothing
         """Called before each block with its first minibatch."""
