@@ -145,6 +145,12 @@ def targets(node: Any, section: str) -> Iterator[tuple[str, str]]:
             yield from targets(item, section)
 
 
+def target_of(node: DictConfig) -> str:
+    """The `_target_` of a node as it is written, be it an interpolation."""
+    content: Any = OmegaConf.to_container(node)
+    return str(content["_target_"])
+
+
 def is_within(name: str, prefixes: Sequence[str]) -> bool:
     """Whether a dotted name is one of the prefixes, or is below one."""
     return any(name == prefix or name.startswith(f"{prefix}.") for prefix in prefixes)

@@ -12,7 +12,7 @@ from typing import Any
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from aevb.config import missing_module
+from aevb.config import missing_module, target_of
 from aevb.errors import ConfigError, first_line
 from aevb.schemas import DATA_PATHS, LACKING, NARROWED, RENAMED, REQUIRED, SCHEMAS, Part, Parts, Refused
 from aevb.signatures import Signature, names_near, signature_of, source
@@ -95,8 +95,6 @@ def check_value(node: DictConfig, name: str, key: str, kind: Any, interpolations
         value = node[name]
     except OmegaConfBaseException as error:
         raise ConfigError(unresolved(node, key, first_line(error))) from error
-    if isinstance(value, DictConfig) and value._is_none():
-        value = None
     if isinstance(kind, dict):
         check_section(value, key, kind, interpolations)
     elif isinstance(kind, Parts):
@@ -105,7 +103,7 @@ def check_value(node: DictConfig, name: str, key: str, kind: Any, interpolations
         if not is_interpolation:
             check_part(value, key, interpolations)
         if not isinstance(kind, Part) and not takes_objects(kind):
-            raise ConfigError(f"{key} must be a plain value, got the part {value._get_node('_target_')}")
+            raise ConfigError(f"{key} must be a plain value, got the part {target_of(value)}")
     elif isinstance(kind, Part):
         if not (value is None and kind.or_null):
             choice = "" if "." in key else f"; choose one by {key}=<name>"
@@ -157,7 +155,7 @@ def check_part(node: DictConfig, key: str, interpolations: bool) -> None:
     for name, kind in HYDRA_KEYS.items():
         if name in node:
             check_value(node, name, f"{key}.{name}", kind, interpolations)
-    target = str(node._get_node("_target_"))
+    target = target_of(node)
     signature = signature_of(target)
     if signature is None:
         hint = did_you_mean(target, names_near(target))
@@ -229,6 +227,6 @@ def keys_of(config: DictConfig, prefix: str = "") -> Iterator[str]:
     """All full keys of a configuration."""
     for name in map(str, config):
         yield f"{prefix}{name}"
-        child = config._get_node(name)
-        if isinstance(child, DictConfig) and not child._is_none() and not child._is_interpolation():
-            yield from keys_of(child, f"{prefix}{name}.")
+        is_value = not (OmegaConf.is_interpolation(config, name) or OmegaConf.is_missing(config, name))
+        if is_value and isinstance(config[name], DictConfig):
+            yield from keys_of(config[name], f"{prefix}{name}.")

@@ -26,7 +26,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import GrammarParseError, OmegaConfBaseException
 
-from aevb.config import register_resolvers
+from aevb.config import register_resolvers, target_of
 from aevb.errors import ConfigError, fail, first_line, one_line
 from aevb.files import require_writable
 from aevb.schemas import RENAMED, SCHEMAS
@@ -268,7 +268,7 @@ def unknown_override(override: Override, config: DictConfig, keys: Sequence[str]
     parent, _, name = key.rpartition(".")
     node = OmegaConf.select(config, parent) if parent in keys else None
     if isinstance(node, DictConfig) and "_target_" in node:
-        signature = signature_of(str(node._get_node("_target_")))
+        signature = signature_of(target_of(node))
         if signature is not None and name in signature.parameters:
             return f"{key} has its default and is not in the configuration; add it with +{override.input_line}"
     same = [other for other in keys if other.rpartition(".")[2] == name and not other.startswith("hydra.")]

@@ -57,9 +57,9 @@ def options_of(target: str) -> list[str]:
 
 def without_hydra(config: DictConfig) -> DictConfig:
     """A configuration without its `hydra` node; its run folder, of the same name, is created at first use."""
-    folder = config.hydra.run._get_node("dir")._value()
+    run: Any = OmegaConf.to_container(config.hydra.run)
     own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
-    own.paths.run = CHOICE.sub(lambda match: str(config.hydra.runtime.choices[match[1]]), str(folder))
+    own.paths.run = CHOICE.sub(lambda match: str(config.hydra.runtime.choices[match[1]]), run["dir"])
     return own
 
 

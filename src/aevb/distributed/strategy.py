@@ -9,10 +9,9 @@ from lightning_fabric.plugins.environments.cluster_environment import ClusterEnv
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
-from lightning_fabric.utilities.distributed import _distributed_is_initialized
 from pytorch_lightning.strategies import DDPStrategy
 from torch import Tensor, nn
-from torch.distributed import broadcast, get_world_size
+from torch.distributed import broadcast, get_world_size, is_available, is_initialized
 
 from aevb.collectives import sum_over_processes
 from aevb.distributed.world import by_srun, by_torchrun, size
@@ -49,7 +48,7 @@ def average_gradients(parameters: Sequence[nn.Parameter]) -> None:
     A missing gradient counts as zero. A parameter without a gradient in all processes keeps none: for an optimizer with
     momentum that differs from zero.
     """
-    if not _distributed_is_initialized():
+    if not (is_available() and is_initialized()):
         return
     has_none = [parameter.grad is None for parameter in parameters]
     gradients = [torch.zeros_like(parameter) if parameter.grad is None else parameter.grad for parameter in parameters]
