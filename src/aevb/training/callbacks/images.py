@@ -26,6 +26,7 @@ from aevb.training.loggers.guarded import GuardedLogger, log_image
 from aevb.training.module import AEVB
 from aevb.training.noise import seed_noise
 from aevb.types import Count, Size
+from aevb.vae import VAE
 
 
 class Images(Periodic):
@@ -90,18 +91,9 @@ class Images(Periodic):
 
     def pictures(self, trainer: pl.Trainer, module: AEVB) -> Iterator[tuple[str, Image | Figure]]:
         """Pictures with their names."""
-        vae, after = module.vae, f"after {module.samples_seen:,} training samples"
-        split = splits(trainer)[-1]
+        vae, split, after = module.vae, splits(trainer)[-1], age(module)
         data = examples(trainer, module, split, self.num_reconstructions)
-        x = data.x
-        shape, (low, high) = vae.p.data_shape, plots.limits(x)
-        at_once = rows_at_once(vae.p)
-
-        def decoded(z: Tensor, c: Tensor | None = None, mean: bool = True) -> Tensor:
-            parts = Split(z, c=c).chunks(at_once)
-            likelihoods = (vae.decode(part.x[None], part.c) for part in parts)
-            return torch.cat([plots.reduced((p.mean if mean else p.sample())[0]) for p in likelihoods])
-
+        shape, limits, at_once = vae.p.data_shape, plots.limits(data.x), rows_at_once(vae.p)
         titles, columns, z, c = self.samples(trainer, module)
         given = "" if c is None else ", c"
         of = "" if condition_shape_of(vae.p.prior) is None else "|c"
@@ -109,25 +101,32 @@ class Images(Periodic):
             ("samples", f"means of p(x|z{given}), z ~ p(z{of})"),
             ("samples_drawn", f"draws x ~ p(x|z{given}), z ~ p(z{of})"),
         ):
-            rows = list(zip(titles, decoded(z, c, mean=what == "samples").split(columns), strict=True))
-            yield what, plots.show(rows, shape, f"{title}, {after}", low, high)
+            rows = list(zip(titles, decoded(vae, z, at_once, c, what == "samples").split(columns), strict=True))
+            yield what, plots.show(rows, shape, f"{title}, {after}", *limits)
         reconstructions = torch.cat([plots.reduced(vae.reconstruct(x, c)) for x, _, c in data.chunks(at_once)])
-        pairs = plots.paired(("data", "reconstruction"), plots.reduced(x), reconstructions)
+        pairs = plots.paired(("data", "reconstruction"), plots.reduced(data.x), reconstructions)
         caption = f"{NAMES[split]} and means of p(x|z), z ~ q(z|x), {after}"
-        yield "reconstructions", plots.show(pairs, shape, caption, low, high)
-        if vae.p.latent_dim < 2 or (c is not None and vae.condition_is_optional):  # of padding there are no means
-            return
+        yield "reconstructions", plots.show(pairs, shape, caption, *limits)
+        if vae.p.latent_dim > 1 and (c is None or vae.needs_condition):  # of padding there are no means
+            yield from self.latent_pictures(trainer, module, limits, at_once)
+
+    def latent_pictures(
+        self, trainer: pl.Trainer, module: AEVB, limits: tuple[float, float], at_once: int
+    ) -> Iterator[tuple[str, Image | Figure]]:
+        """The means of q(z|x) of datapoints, and what is decoded over their plane."""
+        vae, split, after = module.vae, splits(trainer)[-1], age(module)
         data = examples(trainer, module, split, 5000)
-        means = encoded_means(vae, data)
-        is_plain = vae.p.prior.support == "real" and c is None and not isinstance(vae.p.prior(), Chain | Steps)
+        means, is_given = encoded_means(vae, data), data.c is not None
+        is_plain = vae.p.prior.support == "real" and not is_given and not isinstance(vae.p.prior(), Chain | Steps)
         plane = plane_of_means(means, self.manifold_size) if is_plain else None
         if plane is not None:
             points, over = plane
             names = ("$z_1$", "$z_2$") if vae.p.latent_dim == 2 else ("component 1", "component 2")
             caption = f"means of p(x|z) over {over}, {after}"
-            yield "manifold", plots.manifold(decoded(points), shape, caption, low, high, names)
-        what, where = f"means of q(z|x{given})", f"{NAMES[split]}, {after}"
-        yield "latents", scatter_of_means(means, data.classes, what, where)
+            images = decoded(vae, points, at_once)
+            yield "manifold", plots.manifold(images, vae.p.data_shape, caption, *limits, names)
+        what = "means of q(z|x, c)" if is_given else "means of q(z|x)"
+        yield "latents", scatter_of_means(means, data.classes, what, f"{NAMES[split]}, {after}")
 
     def samples(self, trainer: pl.Trainer, module: AEVB) -> tuple[list[str], int, Tensor, Tensor | None]:
         """Titles of rows, the length of a row, draws z ~ p(z), (N, latent_dim), and their conditions, if any."""
@@ -147,6 +146,17 @@ class Images(Periodic):
         if condition_shape_of(vae.p.prior) is None:
             z = z[:columns].repeat(len(kinds), 1)
         return [title(kind) for kind in kinds], columns, z, c
+
+
+def decoded(vae: VAE, z: Tensor, at_once: int, c: Tensor | None = None, mean: bool = True) -> Tensor:
+    """Means of p(x|z), or draws, at the resolution of a picture: z (N, latent_dim)."""
+    likelihoods = (vae.decode(part.x[None], part.c) for part in Split(z, c=c).chunks(at_once))
+    return torch.cat([plots.reduced((p.mean if mean else p.sample())[0]) for p in likelihoods])
+
+
+def age(module: AEVB) -> str:
+    """How far training is, for a caption."""
+    return f"after {module.samples_seen:,} training samples"
 
 
 def title(c: Tensor) -> str:
