@@ -6,7 +6,7 @@ import socket
 import pytest
 
 from aevb.apps.workspace import main
-from aevb.training.loggers import dashboard_config
+from aevb.training.loggers.wandb_config import dashboard_config
 
 
 @pytest.fixture

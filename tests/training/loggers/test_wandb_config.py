@@ -1,20 +1,6 @@
 """The configuration as wandb's dashboard shows it."""
 
-from pathlib import Path
-
-import pytest
-
-from aevb.training.loggers import (
-    dashboard_config,
-)
-
-
-@pytest.fixture(autouse=True)
-def no_credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
-    monkeypatch.setenv("WANDB_ERROR_REPORTING", "true")  # restored afterwards, whatever the loggers make of it
-    for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_PROJECT", "WANDB_ENTITY"):
-        monkeypatch.delenv(name, raising=False)
+from aevb.training.loggers.wandb_config import dashboard_config
 
 
 def test_dashboard_groups_by_short_names():

@@ -16,22 +16,12 @@ import aevb.apps.train
 from aevb import plots
 from aevb.errors import Interrupted, Stopped
 from aevb.runs.folder import RunFolder
-from aevb.training.loggers import (
-    WandbLogger,
-    has_credentials,
-)
+from aevb.training.loggers import WandbLogger
 from aevb.training.loggers.guarded import log_image
+from aevb.training.loggers.wandb_run import has_credentials
 
 from ...wandb_file import config_of, exit_code, read_offline_run, run_of, values
 from ...wandb_server import serve
-
-
-@pytest.fixture(autouse=True)
-def no_credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
-    monkeypatch.setenv("WANDB_ERROR_REPORTING", "true")  # restored afterwards, whatever the loggers make of it
-    for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_PROJECT", "WANDB_ENTITY"):
-        monkeypatch.delenv(name, raising=False)
 
 
 def test_offline_run_holds_everything(tmp_path):

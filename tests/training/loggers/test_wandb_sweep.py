@@ -4,28 +4,17 @@ import json
 import os
 from pathlib import Path
 
-import pytest
 import wandb
 import yaml
 from hydra import compose, initialize_config_dir
 from wandb.sdk.launch.sweeps.utils import create_sweep_command_args
 
 from aevb.settings import validate
-from aevb.training.loggers import (
-    log_sweep_table,
-)
+from aevb.training.loggers import log_sweep_table
 
 from ...wandb_file import exit_code, read_offline_run, run_of, values
 
 ROOT = Path(__file__).parents[3]
-
-
-@pytest.fixture(autouse=True)
-def no_credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
-    monkeypatch.setenv("WANDB_ERROR_REPORTING", "true")  # restored afterwards, whatever the loggers make of it
-    for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_PROJECT", "WANDB_ENTITY"):
-        monkeypatch.delenv(name, raising=False)
 
 
 def refuse(*arguments: object, **options: object) -> None:
