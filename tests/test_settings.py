@@ -50,6 +50,11 @@ BAD = {
     "seeds=3 optimizer.lr=[0.1,0.2]": "optimizer.lr must be a number, or a list of one for each of seeds=3, got",
     "seeds=2 seed=4294967295": "seeds must be at most 1, as the last seed is below 2^32, got 2",
     "seeds=2 trainer.precision=16-mixed": "trainer.precision=16-mixed scales the loss of all seeds by one factor",
+    "matmul_precision=half": "matmul_precision must be one of auto, highest, high, medium, got 'half'",
+    "model.initialization=zeros": "model.initialization must be one of normal, xavier, pytorch, got 'zeros'",
+    "+model.likelihood.width=3": "model.likelihood.width is not a setting of ContinuousBernoulli; it has none",
+    "trainer.accelerator=abacus": "trainer.accelerator must be one of auto, cpu, gpu",
+    "trainer.devices=0": "trainer.devices must be a whole number of at least 1, one of auto, -1 or",
     "optimizer.fused=abc": "optimizer.fused must be true, false or null, got 'abc'",
     "optimizer=adam optimizer.betas=[0.9]": "optimizer.betas must be a list of 2: a number from 0 to below 1",
     "objective.weight_prior=abc": "objective.weight_prior must be true or false, got 'abc'",
@@ -161,6 +166,8 @@ def test_annotations_of_a_users_own_class_are_used(tmp_path, monkeypatch):
     ("program", "override", "message"),
     [
         ("evaluate", "split=tset", "split must be one of train, val, test, got 'tset'; did you mean test?"),
+        ("evaluate", "device=tpu", "device must be one of auto, cpu, cuda, got 'tpu'"),
+        ("evaluate", "checkpoint=first", "checkpoint must be one of best, last, got 'first'"),
         ("evaluate", "limit=0", "limit must be a whole number of at least 1 or null, got 0"),
         ("evaluate", "seed=-1", "seed must be"),
         (
