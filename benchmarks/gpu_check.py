@@ -1,4 +1,4 @@
-"""Whether training on this GPU is right and how fast it is, in some three minutes: run it once on a new machine.
+"""Whether training on this GPU is right and how fast it is, in some five minutes: run it once on a new machine.
 
     python benchmarks/gpu_check.py
 
@@ -7,11 +7,14 @@
 2. The noise of members (`seeds=R`): of their own generators, and of torch's in their state, bit for bit.
 3. Images per second of the paper's MNIST model (784-500-20, minibatches of 100, Adagrad, random images): our eager,
    captured and compiled steps and several runs together (`seeds=8`), a plain PyTorch loop without and with
-   torch.compile, and JAX where it is installed.
+   torch.compile, the same in a CUDA graph by hand, and JAX where it is installed.
+4. The same of a convolutional model in bf16-mixed, and of IWAE with 50 samples of z at minibatches of 20, beside a CUDA
+   graph by hand, for the convolutions with channels last.
 
-It prints PASS or FAIL for each, and ends with exit code 1 if one failed. `--device cpu` is a dry run without
-the first part. Where steps are not taken as a setting asks, the line above the failure says why; of members it names
-the first metrics, gradients or states that differ, and by how much.
+It prints PASS or FAIL for each, and ends with exit code 1 if one failed. `--only steps=compiled,IWAE` executes those
+whose names contain one of the words; `--device cpu` is a dry run without the first part. Where steps are not taken as a
+setting asks, the line above the failure says why; of members it names the first metrics, gradients or states that
+differ, and by how much.
 """
 
 import argparse
@@ -22,6 +25,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -31,22 +35,67 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from importance_sampling import paper_model
-from speed import PAPER, ROOT, measure
+from speed import CONTENDERS, PAPER, ROOT, measure_peer
 
 from aevb.data import BatchLoader
 from aevb.data.loader import automatic_block_size
 from aevb.data.members import MemberLoader
-from aevb.objectives import SGVB
+from aevb.likelihoods import Bernoulli
+from aevb.networks import ConvDecoder, ConvEncoder
+from aevb.objectives import IWAE, SGVB, Objective
+from aevb.posteriors import DiagonalGaussian
+from aevb.priors import StandardNormal
 from aevb.training.members import Members
 from aevb.training.module import AEVB
 from aevb.training.steps import compiled
 from aevb.training.steps.batched import drawing_from
+from aevb.vae import VAE
 
 STEPS = {"eager": "eager", "auto": "captured", "compiled": "compiled"}
 """The setting, and what it is to be on a GPU."""
 
-PEERS = {"plain PyTorch": 8, "PyTorch, torch.compile": 8, "JAX, jit + scan": 1}
+PEERS = {
+    "plain PyTorch": 8,
+    "PyTorch, torch.compile": 8,
+    "PyTorch, CUDA graph": 2,
+    "PyTorch, compiled CUDA graph": 1,
+    "JAX, jit + scan": 1,
+}
 """The peers; those that take ten times as long have an eighth of the minibatches, as eager steps do."""
+
+
+def dense_model() -> VAE:
+    """The paper's model."""
+    return paper_model(latent_dim=20, hidden=500)
+
+
+def convolutional_model() -> VAE:
+    """The paper's model with two convolutions on either side, of channels as `model/encoder=conv` has them."""
+    parts = (ConvEncoder, DiagonalGaussian, StandardNormal, ConvDecoder, Bernoulli)
+    return VAE(20, (1, 28, 28), *parts, initialization="xavier")
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is trained, and the flags of the same by hand; objectives have no prior on the weights, as peers have none.
+
+    A case that takes longer has a share of the minibatches.
+    """
+
+    model: Callable[[], VAE] = dense_model
+    objective: Callable[..., Objective] = SGVB
+    batch: int = 100
+    num_samples: int = 1
+    precision: Any = "32-true"
+    fraction: int = 1
+    flags: tuple[str, ...] = ()
+
+
+PAPERS = Case()
+OTHERS = {
+    "convolutional, bf16": Case(convolutional_model, precision="bf16-mixed", fraction=4, flags=("--convolutional",)),
+    "IWAE, K = 50": Case(objective=IWAE, batch=20, num_samples=50, fraction=2, flags=("--iwae",)),
+}
 
 
 REPLAYS = 100
@@ -93,23 +142,24 @@ class Watch(pl.Callback):
 
 
 def train(
-    steps: str, device: str, images: torch.Tensor, minibatches: int, settled: int, members: int
+    steps: str, device: str, images: torch.Tensor, minibatches: int, settled: int, members: int, case: Case
 ) -> tuple[float, Watch]:
     """Images per second, and what was seen of training."""
     torch.manual_seed(0)
-    batch = int(PAPER["batch"])
+    batch = case.batch
     size = automatic_block_size(device, len(images) // batch, 4 * images[0].numel() * batch)
     modules, loaders = [], []
     for seed in range(members):
-        objective = SGVB(weight_prior=False)  # the peers have none
         optimizer = partial(torch.optim.Adagrad, lr=0.01, fused=True)
         settings: dict[str, Any] = {"seed": seed, "steps": steps, "max_samples": minibatches * batch}
-        modules.append(AEVB(paper_model(latent_dim=20, hidden=500), objective, optimizer, **settings))
+        modules.append(
+            AEVB(case.model(), case.objective(num_samples=case.num_samples, weight_prior=False), optimizer, **settings)
+        )
         loaders.append(BatchLoader(images.to(device), batch_size=batch, shuffle=True, seed=seed, block_size=size))
     watch = Watch(settled)
     pl.Trainer(
         accelerator="gpu" if device == "cuda" else "cpu", devices=1, max_epochs=-1, callbacks=[watch], logger=False,
-        enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
+        precision=case.precision, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
     ).fit(
         modules[0] if members == 1 else Members(modules), loaders[0] if members == 1 else MemberLoader(loaders)
     )  # fmt: skip
@@ -119,9 +169,9 @@ def train(
 def report(name: str, check: Callable[[], str]) -> bool:
     """Print a line for a check; whether it passed, which is that it raised nothing."""
     try:
-        print(f"PASS  {name:32} {check()}", flush=True)
+        print(f"PASS  {name:40} {check()}", flush=True)
     except (Exception, SystemExit) as error:  # whatever goes wrong is what this program is to show
-        print(f"FAIL  {name:32} {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}", flush=True)
+        print(f"FAIL  {name:40} {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}", flush=True)
         return False
     return True
 
@@ -155,19 +205,19 @@ def noise(device: str) -> str:
     return "the same bits"
 
 
-def ours(steps: str, arguments: argparse.Namespace, images: torch.Tensor, members: int = 1) -> str:
+def ours(steps: str, arguments: argparse.Namespace, images: torch.Tensor, members: int = 1, case: Case = PAPERS) -> str:
     """The speed of our steps; raises an error where they are not executed as the setting asks on a GPU."""
-    fraction = PEERS["plain PyTorch"] if steps == "eager" else members
+    fraction = PEERS["plain PyTorch"] if steps == "eager" else members * case.fraction
     minibatches = max(arguments.minibatches // fraction, 2 * arguments.settled)
-    rate, watch = train(steps, arguments.device, images, minibatches, arguments.settled, members)
+    rate, watch = train(steps, arguments.device, images, minibatches, arguments.settled, members, case)
     if arguments.device == "cuda" and watch.runner != ("batched" if members > 1 else STEPS[steps]):
         raise RuntimeError(f"steps were {watch.runner}")
-    alone = f", graph alone {members * PAPER['batch'] / watch.alone:,.0f}" if watch.alone else ""
+    alone = f", graph alone {members * case.batch / watch.alone:,.0f}" if watch.alone else ""
     seconds = f"{watch.mark - watch.start:.1f} s for the first {arguments.settled} minibatches"
     return f"{rate:>11,.0f} images/s{alone}, {seconds}, {watch.runner}"
 
 
-def peer(name: str, images: torch.Tensor, minibatches: int) -> str:
+def peer(program: list[str], images: torch.Tensor, minibatches: int, case: Case = PAPERS) -> str:
     """The speed of a peer on the same images, in a process of its own."""
     with tempfile.TemporaryDirectory() as folder:
         raw = Path(folder) / "MNIST" / "raw"
@@ -175,9 +225,51 @@ def peer(name: str, images: torch.Tensor, minibatches: int) -> str:
         for part, count in (("train", len(images)), ("t10k", 1000)):
             header = np.zeros(16, dtype=np.uint8)
             np.concatenate([header, images[:count].flatten().numpy()]).tofile(raw / f"{part}-images-idx3-ubyte")
-        samples = minibatches * int(PAPER["batch"])
-        found = measure(name, PAPER | {"data": folder, "samples": samples, "seed": 0})
+        options = PAPER | {"batch": case.batch, "num_samples": case.num_samples}
+        found = measure_peer(program, options | {"data": folder, "samples": minibatches * case.batch, "seed": 0})
     return f"{found['images_per_second']:>11,.0f} images/s"
+
+
+Check = tuple[str, Callable[[], str]]
+"""Its name, and what passes it or raises an error."""
+
+
+def of_papers_model(arguments: argparse.Namespace, images: torch.Tensor) -> list[Check]:
+    """Our steps in float32 and, on a GPU, in TF32, members, and the peers."""
+    checks: list[Check] = []
+    for precision in ("highest", "high") if arguments.device == "cuda" else ("highest",):
+        for steps in STEPS if precision == "highest" else [steps for steps in STEPS if steps != "eager"]:
+            name = f"steps={steps}" + (", TF32" if precision == "high" else "")
+            checks.append((name, with_precision(precision, partial(ours, steps, arguments, images))))
+    members = partial(ours, "auto", arguments, images, arguments.members)
+    checks.append((f"seeds={arguments.members}", with_precision("high", members)))
+    for name, fraction in PEERS.items():
+        checks.append((name, partial(peer, CONTENDERS[name], images, arguments.minibatches // fraction)))
+    return checks
+
+
+def of_others(arguments: argparse.Namespace, images: torch.Tensor) -> list[Check]:
+    """Our steps of the other cases, with TF32 on a GPU, and the same by hand in a CUDA graph."""
+    checks: list[Check] = []
+    for name, case in OTHERS.items():
+        for steps in [steps for steps in STEPS if steps != "eager"]:
+            run = partial(ours, steps, arguments, images, case=case)
+            checks.append((f"{name}, steps={steps}", with_precision("high", run)))
+        for kind in ("CUDA graph", "compiled CUDA graph"):
+            program = [*CONTENDERS[f"PyTorch, {kind}"], *case.flags]
+            run = partial(peer, program, images, arguments.minibatches // (2 * case.fraction), case)
+            checks.append((f"{name}, {kind}", run))
+    return checks
+
+
+def with_precision(precision: str, check: Callable[[], str]) -> Callable[[], str]:
+    """The check with products of float32 matrices in a precision of torch's."""
+
+    def run() -> str:
+        torch.set_float32_matmul_precision(precision)
+        return check()
+
+    return run
 
 
 def main() -> int:
@@ -187,7 +279,7 @@ def main() -> int:
     parser.add_argument("--settled", type=int, default=500, help="the first, not timed (default: %(default)s)")
     parser.add_argument("--images", type=int, default=50_000, help="of the data set (default: %(default)s)")
     parser.add_argument("--members", type=int, default=8, help="runs trained together (default: %(default)s)")
-    parser.add_argument("--no-peers", action="store_true")
+    parser.add_argument("--only", default="", help="the checks whose names contain one of these words, by commas")
     arguments = parser.parse_args()
     if arguments.device == "cuda" and not torch.cuda.is_available():
         parser.error("torch finds no GPU here; --device cpu is a dry run")
@@ -199,22 +291,17 @@ def main() -> int:
     print(f"torch {torch.__version__}, {torch.cuda.get_device_name() if arguments.device == 'cuda' else 'a CPU'}\n")
 
     images = torch.randint(256, (arguments.images, 1, 28, 28), dtype=torch.uint8)
+    checks: list[Check] = [("tests that need a GPU", tests)] if arguments.device == "cuda" else []
+    checks += [("noise of members", partial(noise, arguments.device))]
+    checks += of_papers_model(arguments, images) + of_others(arguments, images)
     passed = []
-    if arguments.device == "cuda":
-        passed.append(report("tests that need a GPU", tests))
-    passed.append(report("noise of members", partial(noise, arguments.device)))
-    for precision in ("highest", "high") if arguments.device == "cuda" else ("highest",):
-        torch.set_float32_matmul_precision(precision)
-        for steps in STEPS if precision == "highest" else [steps for steps in STEPS if steps != "eager"]:
-            name = f"steps={steps}" + (", TF32" if precision == "high" else "")
-            passed.append(report(name, partial(ours, steps, arguments, images)))
-    members = partial(ours, "auto", arguments, images, arguments.members)  # with TF32 on a GPU
-    passed.append(report(f"seeds={arguments.members}", members))
-    for name, fraction in {} if arguments.no_peers else PEERS.items():
-        if name.startswith("JAX") and find_spec("jax") is None:
-            print(f"      {name:32} jax is not installed")
+    for name, check in checks:
+        if not any(word in name for word in arguments.only.split(",")):
+            continue
+        if "JAX" in name and find_spec("jax") is None:
+            print(f"      {name:40} jax is not installed")
         else:
-            passed.append(report(name, partial(peer, name, images, arguments.minibatches // fraction)))
+            passed.append(report(name, check))
     return 0 if all(passed) else 1
 
 

@@ -44,6 +44,8 @@ CONTENDERS = {
     "Lightning + DataLoader": ["lightning_loader.py"],
     "plain PyTorch": ["plain_pytorch.py"],
     "PyTorch, torch.compile": ["plain_pytorch.py", "--compile"],
+    "PyTorch, CUDA graph": ["cuda_graph.py"],
+    "PyTorch, compiled CUDA graph": ["cuda_graph.py", "--compile"],
     "JAX, jit + scan": ["jax_scan.py"],
 }
 OF_OURS = (OURS, OURS_COMPILED, OURS_EAGER)
@@ -58,11 +60,7 @@ PAPER = {"batch": 100, "hidden": 500, "latent": 20, "num_samples": 1, "lr": 0.01
 
 
 def command(name: str, options: dict[str, Any], folder: Path) -> list[str]:
-    """How to start a contender; ours writes its run folder to `folder`."""
-    if name not in OF_OURS:
-        script, *flags = CONTENDERS[name]
-        given = [part for key, value in options.items() for part in (f"--{key.replace('_', '-')}", str(value))]
-        return [sys.executable, str(PEERS / script), *flags, *given]
+    """How to start a run of ours, which writes its run folder to `folder`."""
     return [
         sys.executable,
         str(ROOT / "train.py"),
@@ -91,18 +89,29 @@ def measure(name: str, options: dict[str, Any]) -> dict[str, float]:
     Raises:
         CalledProcessError: it failed; what it said is printed.
     """
+    if name not in OF_OURS:
+        return measure_peer(CONTENDERS[name], options)
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder) / "run"
-        done = subprocess.run(
-            command(name, options, run), capture_output=True, text=True, env=os.environ | {"COLUMNS": "200"}
-        )
-        if done.returncode:
-            print(done.stderr, file=sys.stderr)
-            done.check_returncode()
-        if name in OF_OURS:
-            return read_metrics(run / "metrics.csv", SETTLED * options["batch"])
-        result: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-        return result
+        output_of(command(name, options, run))
+        return read_metrics(run / "metrics.csv", SETTLED * options["batch"])
+
+
+def measure_peer(script_and_flags: list[str], options: dict[str, Any]) -> dict[str, float]:
+    """The same for a peer: a program in peers/, and its flags."""
+    script, *flags = script_and_flags
+    given = [part for key, value in options.items() for part in (f"--{key.replace('_', '-')}", str(value))]
+    result: dict[str, float] = json.loads(output_of([sys.executable, str(PEERS / script), *flags, *given])[-1])
+    return result
+
+
+def output_of(arguments: list[str]) -> list[str]:
+    """The lines that a program prints; what it says of an error is printed."""
+    done = subprocess.run(arguments, capture_output=True, text=True, env=os.environ | {"COLUMNS": "200"})
+    if done.returncode:
+        print(done.stderr, file=sys.stderr)
+        done.check_returncode()
+    return done.stdout.splitlines()
 
 
 def read_metrics(path: Path, settled_after: int) -> dict[str, float]:
@@ -196,7 +205,8 @@ def parse(description: str | None, samples: int, repeats: int, only: str) -> arg
         parser.error(f"--samples must be a multiple of {EPOCH}, as the peers train whole epochs")
     arguments.data = str(Path(arguments.data).absolute())
     words = arguments.only.split(",")
-    arguments.names = [name for name in CONTENDERS if name == OURS or any(word in name for word in words)]
+    names = [name for name in CONTENDERS if machine()["gpu"] or "CUDA" not in name]
+    arguments.names = [name for name in names if name == OURS or any(word in name for word in words)]
     return arguments
 
 
