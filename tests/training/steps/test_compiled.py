@@ -65,22 +65,35 @@ def test_steps_are_recorded_where_there_is_no_compiler(monkeypatch, caplog) -> N
     assert_same(found, train(SGVB(), partial(small_model, SHAPE), "adagrad", "eager"))
 
 
-@pytest.mark.parametrize("optimizer", ["adagrad", "sgd", "plain_sgd"])
-def test_steps_are_recorded_where_compiled_ones_differ(optimizer: str, monkeypatch, caplog) -> None:
-    def wrong(graph: Any, *others: Any) -> Callable[..., Any]:
+def differing_by(share: float) -> Callable[..., Any]:
+    """A compiler whose programs change each tensor by this share too much."""
+
+    def compile_graph(graph: Any, *others: Any) -> Callable[..., Any]:
         def run(x: Tensor, *state: Tensor) -> Any:
             before = [tensor.clone() for tensor in state]
             metrics = graph(x, *state)
             for tensor, value in zip(state, before, strict=True):
                 if tensor.is_floating_point():
-                    tensor += 0.01 * (tensor - value)
+                    tensor += share * (tensor - value)
             return metrics
 
         return run
 
+    return compile_graph
+
+
+@pytest.mark.parametrize("optimizer", ["adagrad", "sgd", "plain_sgd"])
+def test_steps_are_recorded_where_compiled_ones_differ(optimizer: str, monkeypatch, caplog) -> None:
     caplog.set_level(logging.INFO, "aevb")
-    monkeypatch.setattr(compiled, "compile_graph", wrong)
+    monkeypatch.setattr(compiled, "compile_graph", differing_by(0.01))
     found = train(SGVB(), partial(small_model, SHAPE), optimizer, "compiled")
     assert "training steps are recorded, not compiled: one differed from the eager step" in caplog.messages
     assert type(found[1].runner.active.program).__name__ == "Recording"
     assert_same(found, train(SGVB(), partial(small_model, SHAPE), optimizer, "eager"))
+
+
+@pytest.mark.parametrize(("share", "program"), [(0.05, "Compilation"), (0.2, "Recording")])
+def test_products_in_bf16_may_be_rounded_otherwise(share: float, program: str, monkeypatch) -> None:
+    monkeypatch.setattr(compiled, "compile_graph", differing_by(share))
+    found = train(SGVB(), partial(small_model, SHAPE), "adagrad", "compiled", {"precision": "bf16-mixed"})
+    assert type(found[1].runner.active.program).__name__ == program

@@ -11,6 +11,7 @@ import logging
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from typing import Any, Protocol
 
 import torch
@@ -21,7 +22,7 @@ from aevb.errors import first_line
 from aevb.training.steps.compiled import Compilation
 from aevb.training.steps.runner import Inputs, Metrics, StepRunner, TrainingStep, unvalidated_distributions
 from aevb.training.steps.updates import with_tensor_rates
-from aevb.training.steps.verified import NoProgramError, bitwise_equal, nearly_equal, shapes
+from aevb.training.steps.verified import NoProgramError, bitwise_equal, nearly_equal, shapes, tolerance
 
 log = logging.getLogger("aevb")
 
@@ -299,7 +300,8 @@ class Captured(StepRunner):
         if all(map(bitwise_equal, expected, again)):
             return False
         starts = with_zeros(before, metrics)
-        if not all(map(nearly_equal, expected * 2, found + again, starts * 2)):
+        near = partial(nearly_equal, tolerance=tolerance(self.step))
+        if not all(map(near, expected * 2, found + again, starts * 2)):
             return False
         reason = "kernels of this device are not deterministic"
         log.log(self.step.log_level, "%s: results are reproduced up to rounding", reason)
@@ -335,7 +337,8 @@ class CapturedProgram(Captured):
             metrics = program.take(inputs)
         found = [*self.step.snapshot(), *metrics.values()]
         self.step.restore(before)
-        if not all(map(nearly_equal, expected, found, with_zeros(before, metrics))):
+        near = partial(nearly_equal, tolerance=tolerance(self.step))
+        if not all(map(near, expected, found, with_zeros(before, metrics))):
             raise NoProgramError("a program's results differ from those of a step")
         run.take = program.take
 

@@ -20,6 +20,7 @@ from aevb.training.steps.verified import (
     nearly_equal,
     outside_autograd,
     shapes,
+    tolerance,
 )
 
 log = logging.getLogger("aevb")
@@ -44,7 +45,7 @@ class Compiled(Verified):
         return (draft or Compilation(self.step, inputs)).compile()
 
     def agree(self, expected: Tensor, found: Tensor, before: Tensor) -> bool:
-        return nearly_equal(expected, found, before)
+        return nearly_equal(expected, found, before, tolerance(self.step))
 
     def reset(self, settings: tuple[Any, ...]) -> None:
         super().reset(settings)

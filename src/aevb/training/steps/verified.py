@@ -25,8 +25,12 @@ VERIFICATION = 3
 MAX_PROGRAMS = 5
 """At most; a run whose settings keep changing falls back."""
 
-TOLERANCE = 1e-3
-"""Largest relative difference between the two changes of a tensor."""
+TOLERANCE, TOLERANCE_BF16 = 1e-3, 0.1
+"""Largest relative difference between the two changes of a tensor.
+
+A product or convolution in bf16 is rounded to eight bits after its sum, which another kernel takes in another order; of
+the small gradient of a convolution, 0.07 remains of such differences.
+"""
 
 PRECISIONS = ("32-true", "64-true", "bf16-true", "bf16-mixed")
 
@@ -210,15 +214,22 @@ def bitwise_equal(expected: Tensor, found: Tensor) -> bool:
     return expected.dtype == found.dtype and same
 
 
-def nearly_equal(expected: Tensor, found: Tensor, before: Tensor, scale: Tensor | None = None) -> bool:
-    """Whether two tensors were changed alike, up to rounding and to `TOLERANCE` of the change.
+def tolerance(step: TrainingStep) -> float:
+    """The largest relative difference of changes with the precision of a step's products."""
+    return TOLERANCE_BF16 if step.trainer.precision.startswith("bf16") else TOLERANCE
+
+
+def nearly_equal(
+    expected: Tensor, found: Tensor, before: Tensor, tolerance: float = TOLERANCE, scale: Tensor | None = None
+) -> bool:
+    """Whether two tensors were changed alike, up to rounding and to a share of the change, the tolerance.
 
     `scale` is the norm that rounding is relative to; None: that of the tensor.
     """
     if not expected.is_floating_point() or not expected.isfinite().all():
         return bitwise_equal(expected, found)
     rounding = 10 * torch.finfo(expected.dtype).eps * (expected.norm() if scale is None else scale)
-    allowed = TOLERANCE * (expected - before).norm() + rounding
+    allowed = tolerance * (expected - before).norm() + rounding
     return expected.dtype == found.dtype and bool((expected - found).norm() <= allowed)
 
 
