@@ -9,21 +9,27 @@ import pytest
 import torch
 from torch import Tensor
 
-from aevb import likelihoods, posteriors, priors
+from aevb import likelihoods, networks, posteriors, priors
 from aevb.data import BatchLoader
 from aevb.data.members import MemberLoader
-from aevb.objectives import IWAE, SGVB, FullVB, MonteCarloEM, ScoreFunction, WakeSleep
+from aevb.objectives import IWAE, SGVB, BetaTCVAE, FullVB, MonteCarloEM, ScoreFunction, WakeSleep
 from aevb.runs.load import weights_of_members
 from aevb.training.members import Members
 from aevb.training.module import AEVB
 from aevb.training.steps import batched
 
+from ...codes import code_model
 from ...small import quiet_trainer, small_model
 from .fitting import HALVED, OPTIMIZERS
 
 SEEDS = (3, 4)
 X = torch.randint(256, (60, 1, 4, 4), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
 EM = partial(MonteCarloEM, num_starts=3, transitions=4, leapfrog_steps=1, updates=2)
+
+CONVOLUTIONS: dict[str, Any] = {
+    "encoder": partial(networks.ConvEncoder, channels=[2, 3], hidden=[4]),
+    "decoder": partial(networks.ConvDecoder, channels=[3, 2], hidden=[4]),
+}
 
 CASES: dict[str, dict[str, Any]] = {
     "adagrad": {},
@@ -38,7 +44,14 @@ CASES: dict[str, dict[str, Any]] = {
     "flow": {"model": {"posterior": posteriors.InverseAutoregressiveFlow}},
     "shared_encoder": {"model": {"prior": partial(priors.VampPrior, num_components=3)}},
     "fitted_variance": {"model": {"likelihood": likelihoods.OptimalGaussian}},
+    "convolutions": {"model": CONVOLUTIONS},
+    "convolutions_in_bf16": {"model": CONVOLUTIONS, "options": {"precision": "bf16-mixed"}},
+    "coupling_layers": {"model": {"posterior": posteriors.SplineFlow}},
+    "a_diagonal": {"objective": BetaTCVAE},
+    "attention_to_codes": {"model": code_model},
 }
+BF16 = {"rtol": 0.1, "atol": 0.02}
+"""Products of 8 bits, summed in another order, for six steps of Adagrad at a learning rate of 0.05."""
 
 
 def fit(module: AEVB, loader: BatchLoader, options: dict[str, Any] | None = None) -> AEVB:
@@ -53,7 +66,7 @@ def loader(seed: int) -> BatchLoader:
 
 def member(seed: int, objective: Any = SGVB, model: Any = None, optimizer: str = "adagrad", **settings: Any) -> AEVB:
     torch.manual_seed(seed)
-    vae = small_model((1, 4, 4), **(model or {}))
+    vae = model() if callable(model) else small_model((1, 4, 4), **(model or {}))
     return AEVB(vae, objective(), OPTIMIZERS[optimizer], seed=seed, **settings)
 
 
@@ -70,9 +83,10 @@ def test_batched_steps_are_those_of_each_member_up_to_rounding(name, caplog):
     caplog.set_level(logging.INFO, "aevb")
     found, alone = fit_both(**CASES[name])
     assert not [line for line in caplog.messages if "in turn" in line]
+    tolerance = BF16 if "bf16" in name else {"rtol": 2e-3, "atol": 2e-4}
     for of_member, module in zip(found, alone, strict=True):
         for key, value in module.vae.state_dict().items():
-            torch.testing.assert_close(of_member[key], value, rtol=2e-3, atol=2e-4)
+            torch.testing.assert_close(of_member[key], value, **tolerance)
 
 
 def test_what_cannot_be_batched_is_taken_in_turn_and_the_log_says_why(caplog):

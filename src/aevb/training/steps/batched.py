@@ -9,6 +9,7 @@ so has the noise of the run of its seed. The updates are those of the members' o
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor, fx
 from torch.func import functionalize
 from torch.fx.experimental.proxy_tensor import make_fx
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils import _pytree as pytree
 
 from aevb.errors import first_line
@@ -23,7 +25,7 @@ from aevb.training.averaging import SLOT
 from aevb.training.steps.recorded import Recording
 from aevb.training.steps.runner import Inputs, Metrics, TrainingStep, clip_gradients, unvalidated_distributions
 from aevb.training.steps.tracing import trace
-from aevb.training.steps.verified import NoProgramError, nearly_equal, outside_autograd
+from aevb.training.steps.verified import NoProgramError, nearly_equal, outside_autograd, tolerance
 
 log = logging.getLogger("aevb")
 
@@ -75,6 +77,40 @@ def packet(node: fx.Node) -> Any:
     return node.target.overloadpacket  # type: ignore[union-attr]
 
 
+def dot(x: Tensor, y: Tensor) -> Tensor:
+    """xᵀy; that of torch is slow for several."""
+    return (x * y).sum(-1)
+
+
+def slice_scatter(x: Tensor, values: Tensor, dim: int = 0, start: int = 0, end: int = 0, step: int = 1) -> Tensor:
+    """Values in the place of a slice of x; that of torch makes as many numbers as `end`, which may be the largest."""
+    return aten.slice_scatter.default(x, values, dim, start, min(end, x.shape[dim]), step)
+
+
+def as_strided_scatter(
+    x: Tensor, values: Tensor, size: Sequence[int], stride: Sequence[int], offset: int | None = None
+) -> Tensor:
+    """Values in the place of numbers of x, which is contiguous; torch has it for one x."""
+    index = torch.as_strided(torch.arange(x.numel(), device=x.device), size, stride, offset)
+    return x.flatten().index_copy(0, index.flatten(), values.flatten()).view(x.shape)
+
+
+def convolution_backward(*args: Any) -> tuple[Tensor, ...]:
+    """The gradients of a convolution; those that are not asked for are None, which `torch.vmap` refuses."""
+    found = aten.convolution_backward.default(*args)
+    return tuple(args[0].new_empty(0) if gradient is None else gradient for gradient in found)
+
+
+OPERATIONS: dict[Any, Callable[..., Any]] = {
+    aten.dot.default: dot,
+    aten.view.default: aten.reshape.default,  # a member's values may be apart in memory
+    aten.slice_scatter.default: slice_scatter,
+    aten.as_strided_scatter.default: as_strided_scatter,
+    aten.convolution_backward.default: convolution_backward,
+}
+"""What takes the place of operations that `torch.vmap` refuses, or executes slowly."""
+
+
 class OverMembers(fx.Interpreter):
     """Executes the graph of one member for all: its inputs have a leading axis of members.
 
@@ -111,14 +147,13 @@ class OverMembers(fx.Interpreter):
 
     def over_members(self, n: fx.Node) -> Any:
         """The operation of a node under `torch.vmap`."""
+        target: Any = n.target
         flat, spec = pytree.tree_flatten((n.args, n.kwargs))
         axes = [0 if isinstance(item, fx.Node) and item in self.batched else None for item in flat]
 
         def operation(*values: Any) -> Any:
             args, kwargs = pytree.tree_unflatten(values, spec)
-            if n.target is aten.dot.default:  # of which the batched form is slow
-                return (args[0] * args[1]).sum(-1)
-            return n.target(*args, **kwargs)  # type: ignore[operator]
+            return OPERATIONS.get(n.target, target)(*args, **kwargs)
 
         values = [self.env[item] if isinstance(item, fx.Node) else item for item in flat]
         return torch.vmap(operation, in_dims=tuple(axes))(*values)
@@ -145,7 +180,8 @@ class BatchedStep:
         self.parameters = [list(step.parts.parameters()) for step in steps]
         self.stacked = [stack_in_place(rows) for rows in zip(*tensors, strict=True)]
         mine = tuple(part[0] for part in inputs)
-        graph = trace(lambda inputs: metrics_and_gradients(steps[0], inputs), mine, tensors[0])
+        with sdpa_kernel(SDPBackend.MATH):  # of operations that can be batched
+            graph = trace(lambda inputs: metrics_and_gradients(steps[0], inputs), mine, tensors[0])
         try:
             with outside_autograd(mine[0].device):
                 functional = make_fx(functionalize(lambda *values: graph(*values)))(*mine, *tensors[0])
@@ -327,11 +363,11 @@ class Batched:
         self.restore(before)
         expected = self.in_turn(minibatch, everything_of)
         scale = torch.cat([value.flatten() for name, value in expected.items() if name.startswith("gradient")]).norm()
-        different = []
+        different, near = [], partial(nearly_equal, tolerance=tolerance(self.steps[0]))
         for name, values in expected.items():
             of_gradient = scale if name.startswith("gradient") else None
             for member, (one, other) in enumerate(zip(values, found[name], strict=True)):
-                if not nearly_equal(one, other, torch.zeros_like(one), of_gradient):
+                if not near(one, other, torch.zeros_like(one), scale=of_gradient):
                     difference = (one.double() - other.double()).norm() / one.double().norm()
                     different.append(f"{name} of member {member}: by {difference:.1e}")
         self.restore(before)
@@ -341,7 +377,7 @@ class Batched:
         self.restore(before)
         take()
         for name, *states in zip(self.names(), own, self.snapshot(), before, strict=False):
-            if not nearly_equal(*states):
+            if not near(*states):
                 difference, change = ((states[0].double() - each.double()).norm() for each in states[1:])
                 different.append(f"{name}: by {difference / change:.1e} of its change")
         if different:
