@@ -179,9 +179,9 @@ def require_options(overrides: Sequence[Override]) -> None:
     loader = GlobalHydra.instance().config_loader()
     for override in overrides:
         if override.is_sweep_override() and loader.get_group_options(override.key_or_group.lstrip("+~").split("@")[0]):
-            for problem in (wrong_option(value, loader) for value in values_of(override, limit=None)):
-                if problem:
-                    raise ConfigError(problem)
+            problems = (wrong_option(value, loader) for value in values_of(override, limit=None))
+            if problem := next(filter(None, problems), None):
+                raise ConfigError(problem)
 
 
 def without_sweeps(overrides: Sequence[Override]) -> list[Override]:

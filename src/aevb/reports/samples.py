@@ -77,24 +77,12 @@ def pictures(
     skipped = []
     for run in representatives(runs):
         try:
-            best = "best" if run.folder.best_checkpoint.is_file() else "last"
-            vae = load_run(run.folder.path, best, allow)
+            picture = picture_of(run, draw, allow)
         except ConfigError as error:
             skipped.append(Skipped(run.name, f"{item.name}: {str(error).removeprefix(f'{run.name} ')}"))
             continue
-        if not plots.is_image(vae.p.data_shape):
-            continue
-        if vae.needs_condition:
-            skipped.append(Skipped(run.name, f"{item.name}: its model takes a condition"))
-            continue
-        seed_noise("report")
-        try:
-            with torch.no_grad():
-                picture = draw(vae)
-        except ConfigError as error:
-            skipped.append(Skipped(run.name, f"{item.name}: {error}"))
-            continue
-        drawn.setdefault(run.data, []).append((run, picture))
+        if picture is not None:
+            drawn.setdefault(run.data, []).append((run, picture))
     if not drawn:
         return None, skipped
     columns = max(map(len, drawn.values()))
@@ -110,6 +98,22 @@ def pictures(
             item.rows.append(row)
     item.figure = figure
     return item, skipped
+
+
+@torch.no_grad()
+def picture_of(run: Run, draw: Callable[[VAE], Tensor], allow: Sequence[str]) -> Tensor | None:
+    """The picture of a run's model (3, H, W); None where its data are no images.
+
+    Raises:
+        ConfigError: the model cannot be loaded, or drawn.
+    """
+    vae = load_run(run.folder.path, "best" if run.folder.best_checkpoint.is_file() else "last", allow)
+    if not plots.is_image(vae.p.data_shape):
+        return None
+    if vae.needs_condition:
+        raise ConfigError("its model takes a condition")
+    seed_noise("report")
+    return draw(vae)
 
 
 def representatives(runs: Sequence[Run]) -> list[Run]:
