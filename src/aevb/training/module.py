@@ -383,8 +383,7 @@ class AEVB(Checked, CheckedBatches):
             self.averaged.restore(checkpoint)
         self.samples_seen, self.validated_samples = checkpoint["samples"], checkpoint.get("validated_samples")
         schedule = checkpoint["schedule"]
-        val_elbo = schedule["val_elbo"]
-        self.scheduled_epoch, self.val_elbo = schedule["epoch"], [val_elbo] if isinstance(val_elbo, float) else val_elbo
+        self.scheduled_epoch, self.val_elbo = schedule["epoch"], schedule["val_elbo"]
         self.end = End(checkpoint["loops"]["fit_loop"], checkpoint["noise"]) if "noise" in checkpoint else None
 
 

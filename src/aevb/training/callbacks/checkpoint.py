@@ -87,4 +87,4 @@ class Checkpoint(Checked, pl.Callback):
         return {"best_elbo": self.best_elbo, "best_elbo_se": self.best_elbo_se}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.best_elbo, self.best_elbo_se = state_dict["best_elbo"], state_dict.get("best_elbo_se", float("nan"))
+        self.best_elbo, self.best_elbo_se = state_dict["best_elbo"], state_dict["best_elbo_se"]
