@@ -81,9 +81,12 @@ class RunFolder:
         write_status(self.status_file, status)
 
     def resume(self, config: DictConfig) -> None:
-        """Mark a run as running, and write the configuration with which it continues."""
+        """Mark a run as running, and write the configuration with which it continues.
+
+        Results of an earlier end are those of fewer samples, and perhaps of another best checkpoint.
+        """
         self.id = self.status()["id"]
-        self.write_status(state="running", ended=None, error=None)
+        self.write_status(state="running", ended=None, error=None, results={}, ended_by=None)
         self.write_config(config)
 
     def require_whole(self) -> None:
