@@ -13,6 +13,7 @@ import aevb
 from aevb.apps.export import export
 from aevb.config import conf_folder
 from aevb.errors import ConfigError
+from aevb.runs.evaluation import add_entry
 
 
 def exported(run, **settings):
@@ -46,6 +47,18 @@ def test_export_has_the_model_its_numbers_and_how_it_was_trained(trained, tmp_pa
     about = (tmp_path / "out" / "config.json").read_text()
     assert "secret" not in card + about  # where the data lie on this machine
     assert json.loads(about)["samples"] == 500
+
+
+def test_card_has_the_estimates_of_the_weights_that_are_exported(trained, tmp_path):
+    run, of = trained("data=digits"), {"estimator": "elbo", "split": "test", "datapoints": 9, "samples": 500}
+    others = [of | {"value": -2.5, "checkpoint": "last"}, of | {"value": -3.5, "checkpoint": "best", "samples": 100}]
+    for entry in (of | {"value": -1.5, "checkpoint": "best"}, *others):
+        add_entry(run.path, "entries", entry | {"limit": entry["value"]})
+    for checkpoint, value in (("best", "-1.50"), ("last", "-2.50")):
+        exported(run.path, checkpoint=checkpoint, output=str(tmp_path / checkpoint))
+        card = (tmp_path / checkpoint / "README.md").read_text()
+        (line,) = [line for line in card.splitlines() if line.startswith("| elbo, 9 datapoints of test")]
+        assert value in line
 
 
 def test_vectors_and_own_parts_are_exported(trained, tmp_path):

@@ -71,10 +71,10 @@ def describe(run: RunFolder, samples: int, checkpoint: str, member: int) -> dict
     stored, status = run.config(), run.status()
     settings: Any = OmegaConf.to_container(stored)
     # Those of a run of several seeds are means over its members.
-    is_measured = checkpoint == "best" and settings.get("seeds") in (None, 1)
+    is_one = settings.get("seeds") in (None, 1)
     results = {name: value for name, value in status.get("results", {}).items() if value is not None}
     command = run.command()
-    entries = read_evaluation(run.path)["entries"] if is_measured else []
+    entries = read_evaluation(run.path)["entries"] if is_one else []
     return {
         "aevb_version": __version__,
         "model": settings["model"],
@@ -86,11 +86,12 @@ def describe(run: RunFolder, samples: int, checkpoint: str, member: int) -> dict
         "date": (status.get("ended") or status.get("started") or "")[:10],
         "command": command and [override for override in command if not override.lstrip("+~").startswith(LOCAL)],
         "changed": changed(settings) if command is None else {},
-        "results": results if is_measured else {},
+        "results": results if is_one and checkpoint == "best" else {},
         "estimates": [
             {key: entry.get(key) for key in ("estimator", "split", "datapoints", "value", "standard_error")}
             for entry in entries
             if entry.get("value") is not None
+            and (entry.get("checkpoint"), entry.get("samples")) == (checkpoint, samples)
         ],
     }
 
