@@ -38,6 +38,14 @@ def test_best_candidate_trains_the_run_from_the_start(run_train, tmp_path, caplo
     assert folder.status()["samples"] == 4000
 
 
+def test_candidates_are_compared_by_their_last_weights_also_where_averages_are_evaluated(run_train, tmp_path):
+    found = [
+        run_train(*SEARCH, f"{CANDIDATES}=[0.01]", f"ema_decay={decay}", folder=tmp_path / decay)[0].status()
+        for decay in ("null", "0.9999")
+    ]
+    assert found[0]["learning_rate"] == found[1]["learning_rate"]
+
+
 def test_candidate_that_diverges_is_not_chosen(run_train):
     folder, _ = run_train(
         *SEARCH, "optimizer=adam", "optimizer.lr=null", "learning_rate_search.candidates=[1.0e30,0.001]"

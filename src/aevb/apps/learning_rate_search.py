@@ -52,6 +52,7 @@ def elbo_after(config: DictConfig, data: InMemoryDataModule, lr: float, samples:
     """The mean ELBO of the training set over all members in nats, after a short training; −∞ where it diverges."""
     trial = config.copy()
     trial.optimizer.lr, trial.max_samples = lr, samples
+    trial.ema_decay = None  # so early in training, averages are of the first steps
     trainer = plain_trainer(trial, max_epochs=-1, limit_val_batches=0)
     module = make_module(trial, data)
     if spans_run(module.make_schedule):
