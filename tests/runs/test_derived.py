@@ -45,6 +45,10 @@ def test_the_new_model_is_a_run_that_can_be_evaluated_but_not_trained(run_train,
     assert estimate["value"] == pytest.approx(entry["results"]["elbo_after"], abs=0.3)
     assert [run.path for run in find_runs(folder.path)] == [folder.path]
 
+    call(f"run={folder.path}", *task, "task.prior.num_components=4")
+    assert len(load_run(new.path).p.prior.logits) == 4
+    assert not (new.path / "evaluation.json").exists()
+
     call(f"run={folder.path}", *task, "model/prior@task.prior=vamp", "task.prior.num_components=4")
     vamp = load_run(folder.path / "fit_prior" / "VampPrior").p.prior
     assert isinstance(vamp, VampPrior)

@@ -29,7 +29,7 @@ def write_derived(
 ) -> RunFolder:
     """Write `fit_prior/<name>` in a run's folder: the run's configuration with another prior, and the new weights.
 
-    An earlier one of the same name is replaced.
+    An earlier one of the same name is replaced, and its estimates are removed.
 
     Args:
         run: The run that was trained.
@@ -45,6 +45,7 @@ def write_derived(
     if member is not None:
         config.seeds, config.seed = None, (config.get("seed") or 0) + member
     folder.begin(config, run.command(), run.status().get("id", "unknown"))
+    (folder.path / "evaluation.json").unlink(missing_ok=True)
     weights: dict[str, Any] = {}
     for number, vae in enumerate(members):
         prefix = "vae." if number == 0 else f"others.{number - 1}.vae."
