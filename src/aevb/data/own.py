@@ -88,14 +88,17 @@ class OwnDataModule(InMemoryDataModule):
             raise self._error(
                 f"must hold images (N, H, W), (N, C, H, W), (N, H, W, C) or vectors (N, D); {name} is {form(x)}{hint}"
             )
+        y, lengths = (self._integers(arrays, beside + part, name, len(x)) for beside in ("y", "lengths"))
+        if lengths is not None:
+            if not (lengths.min() >= 1 and lengths.max() <= x.shape[1]):
+                raise self._error(
+                    f"has sequences of {x.shape[1]} steps in {name}; lengths{part} must be from 1 to {x.shape[1]}, got "
+                    f"{lengths.min()} to {lengths.max()}"
+                )
+            x = x.copy()
+            x[np.arange(x.shape[1]) >= lengths[:, None]] = 0  # or padding would be in the range of the data
         x = self._values(x, name)
         x = (x[:, :, None] if x.ndim == 4 else x) if is_sequence else self._images(x, name)
-        y, lengths = (self._integers(arrays, beside + part, name, len(x)) for beside in ("y", "lengths"))
-        if lengths is not None and not (lengths.min() >= 1 and lengths.max() <= x.shape[1]):
-            raise self._error(
-                f"has sequences of {x.shape[1]} steps in {name}; lengths{part} must be from 1 to {x.shape[1]}, got "
-                f"{lengths.min()} to {lengths.max()}"
-            )
         return Split(
             torch.from_numpy(np.ascontiguousarray(x)),
             None if y is None else torch.from_numpy(y.astype(np.int64)),
