@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.sparse import csr_array
 
-from aevb.inputs import as_batch, as_block, as_latents, block_of_conditions
+from aevb.inputs import as_batch, as_block, as_condition, as_latents, block_of_conditions
 from aevb.likelihoods import Categorical, Gaussian, Likelihood, Poisson
 
 from .small import small_model
@@ -196,6 +196,14 @@ def test_a_head_of_ones_own_is_checked_by_its_support():
 
     with pytest.raises(ValueError, match="likelihood Mine needs data in"):
         small_model((1, 4, 4), likelihood=Mine).elbo(torch.zeros(1, 1, 4, 4))
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.bool, torch.int64, torch.float64])
+def test_conditions_of_any_type_are_the_numbers_that_they_are(dtype):
+    c = torch.eye(3)
+    assert torch.equal(as_condition(c.to(dtype), (3,), 3, torch.zeros(())), c)
+    lengths = torch.tensor([1, 1, 1], dtype=dtype)
+    assert as_condition(lengths, (), 3, torch.zeros(())).tolist() == [1.0] * 3
 
 
 def test_conditions_of_a_batch_become_a_block():

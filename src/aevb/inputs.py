@@ -93,6 +93,8 @@ def as_condition(
 ) -> Tensor | None:
     """Conditions c (B, *condition_shape) on the device and of the type of `like`, one for each of `count` datapoints.
 
+    Numbers of any type are taken as they are: they are no grey values, which uint8 stands for in x.
+
     None where the model takes no condition, or an optional one is not given.
     """
     if condition_shape is None:
@@ -110,7 +112,7 @@ def as_condition(
     c = as_numbers(values, "c")
     if tuple(c.shape) != (count, *condition_shape):
         raise ValueError(f"the model needs {wanted}, got c of shape {tuple(c.shape)}")
-    return converted(c, like)
+    return c.to(like)
 
 
 def block_of_conditions(

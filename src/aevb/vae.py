@@ -115,7 +115,8 @@ class VAE(Checked, nn.Module):
     Its methods give tensors without gradients; an objective works with `p` and `q` instead. They take tensors, NumPy
     arrays or lists, converted and checked as training data are: uint8 is read as x / 255, the channel of grey images
     may be missing, and a `ValueError` of one line refuses another shape, NaN, and values outside the support. Where the
-    model takes a condition, such as a label, they need one for each datapoint: c (B, *condition_shape).
+    model takes a condition, such as a label, they need one for each datapoint: c (B, *condition_shape), of numbers that
+    are taken as they are.
 
     Example:
         >>> from functools import partial
