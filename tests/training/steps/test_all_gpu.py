@@ -47,7 +47,7 @@ def train(steps: str, optimizer: str = "adagrad", objective: Callable[[], Any] =
 def assert_captured(result: Any) -> None:
     runner = result[1].runner
     assert runner.active.name == "captured"
-    assert any(run.graph is not None for run in runner.runs.values())
+    assert any(block.graph is not None for block in runner.blocks.values())
 
 
 OPTIONS: tuple[dict[str, Any], ...] = ({}, {"gradient_clip_val": 0.5}, {"precision": "bf16-mixed"})
@@ -67,7 +67,7 @@ def test_graphs_have_the_bits_of_launched_steps(optimizer: str, monkeypatch: pyt
     assert_captured(captured)
     monkeypatch.setattr(Captured, "capture", Captured.launch)
     launched = train("auto", optimizer)
-    assert all(run.graph is None for run in launched[1].runner.runs.values())
+    assert all(block.graph is None for block in launched[1].runner.blocks.values())
     fitting.assert_same(captured, launched)
 
 
@@ -146,7 +146,7 @@ def test_graphs_of_all_members_have_the_steps_of_each(optimizer: str, monkeypatc
     found, alone = test_batched.fit_both(GPU | {"max_epochs": 3}, optimizer=optimizer)
     runner = made[0].runner
     assert runner is not None
-    assert any(run.graph is not None for run in runner.runs.values())
+    assert any(block.graph is not None for block in runner.blocks.values())
     for of_member, one in zip(found, alone, strict=True):
         for key, value in one.vae.state_dict().items():
             torch.testing.assert_close(of_member[key].cpu(), value.cpu(), rtol=2e-3, atol=2e-4)

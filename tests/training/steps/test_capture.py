@@ -351,7 +351,7 @@ def test_memory_is_kept_for_some_shapes_only(graphs: EmulatedGraphs) -> None:
 
     results = both(callbacks=[Shrink()])
     assert graphs.captured == 0
-    assert len(results[0][1].runner.runs) == MAX_GRAPHS
+    assert len(results[0][1].runner.blocks) == MAX_GRAPHS
     fitting.assert_near(*results)
 
 

@@ -50,7 +50,7 @@ def test_graphs_of_all_members_have_the_steps_of_each(name: str, made: list[Batc
     assert not [line for line in caplog.messages if "in turn" in line]
     runner = made[0].runner
     assert runner is not None
-    assert any(run.graph is not None for run in runner.runs.values())
+    assert any(block.graph is not None for block in runner.blocks.values())
     assert (runner.optimizer.sums is not None) == (case["optimizer"] == "unfused" and "clipped" not in name)
     for of_member, module in zip(found, alone, strict=True):
         for key, value in module.vae.state_dict().items():

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.optim import Adagrad
 
-from aevb.training.steps.updates import Together, is_plain_adagrad, with_tensor_rates
+from aevb.training.steps.updates import AdagradStep, is_plain_adagrad, with_tensor_rates
 
 
 def parameters() -> list[nn.Parameter]:
@@ -29,7 +29,7 @@ def updated(optimizer: Any, weights: list[nn.Parameter]) -> list[torch.Tensor]:
 
 
 def given_state(optimizer: Any) -> Any:
-    return (optimizer.optimizer if isinstance(optimizer, Together) else optimizer.__self__).state
+    return (optimizer.optimizer if isinstance(optimizer, AdagradStep) else optimizer.__self__).state
 
 
 @pytest.mark.parametrize("alone", [math.inf, 10, 0])
@@ -37,7 +37,7 @@ def given_state(optimizer: Any) -> Any:
 def test_adagrad_of_small_parameters_together_has_the_bits_of_torchs(rate: float, alone: float) -> None:
     ours, theirs = parameters(), parameters()
     copied = with_tensor_rates(Adagrad(ours, lr=rate, eps=1e-8), [torch.tensor(rate, dtype=torch.float64)], {})
-    found = updated(Together(copied, alone), ours)
+    found = updated(AdagradStep(copied, alone), ours)
     expected = updated(Adagrad(theirs, lr=rate, eps=1e-8, foreach=True).step, theirs)
     assert all(map(torch.equal, found, expected))
     assert not any(map(torch.equal, found[:4], parameters()))

@@ -112,7 +112,7 @@ def no_garbage_collection() -> Iterator[None]:
             gc.enable()
 
 
-class Run:
+class StaticBlock:
     """The steps of some minibatches, on memory that stays where it is.
 
     Args:
@@ -181,7 +181,7 @@ class Captured(StepRunner):
         self.learning_rates, self.rates = rate_tensors(step), step.learning_rates()
         self.optimizer = self.capturable()
         self.settings: tuple[Any, ...] = ()
-        self.runs: dict[tuple[Any, ...], Run] = {}
+        self.blocks: dict[tuple[Any, ...], StaticBlock] = {}
         self.failed = False
 
     @property
@@ -208,11 +208,11 @@ class Captured(StepRunner):
 
     def attempt(self, block: Inputs, samples_seen: int, batch_size: int) -> Metrics | None:
         """Take the steps of minibatches; None: they cannot be captured, and none has been taken."""
-        run = self.run_of(block, batch_size)
-        run.fill(block, samples_seen)
-        if run.graph is not None:
-            return run.replay()
-        return self.capture(run) if run.launched else self.launch(run)
+        static = self.static_block(block, batch_size)
+        static.fill(block, samples_seen)
+        if static.graph is not None:
+            return static.replay()
+        return self.capture(static) if static.launched else self.launch(static)
 
     def follow_settings(self) -> None:
         """Forget all graphs if a setting has changed since the last block, and set the learning rates."""
@@ -220,7 +220,7 @@ class Captured(StepRunner):
         settings = self.step.settings()
         if settings != self.settings:
             self.settings = settings
-            self.runs.clear()
+            self.blocks.clear()
             self.optimizer = self.capturable()
         rates = self.step.learning_rates()
         for tensor, rate, before in zip(self.learning_rates, rates, self.rates, strict=True):
@@ -240,23 +240,23 @@ class Captured(StepRunner):
         """The generators that steps draw from, besides torch's own."""
         return ()
 
-    def run_of(self, block: Inputs, batch_size: int) -> Run:
+    def static_block(self, block: Inputs, batch_size: int) -> StaticBlock:
         """The memory for minibatches like those of a block; the oldest makes room for a new one."""
         key = (*shapes(block), batch_size)
-        if key not in self.runs:
-            if len(self.runs) == MAX_GRAPHS:
-                del self.runs[next(iter(self.runs))]
-            self.runs[key] = Run(self.take, self.step.objective.samples_seen, block, batch_size)
-        return self.runs[key]
+        if key not in self.blocks:
+            if len(self.blocks) == MAX_GRAPHS:
+                del self.blocks[next(iter(self.blocks))]
+            self.blocks[key] = StaticBlock(self.take, self.step.objective.samples_seen, block, batch_size)
+        return self.blocks[key]
 
     def take(self, inputs: Inputs) -> Metrics:
         return self.step.bare(inputs, self.optimizer)
 
-    def launch(self, run: Run) -> Metrics:
+    def launch(self, static: StaticBlock) -> Metrics:
         """Take the steps of the first minibatches of a number and shape."""
         with self.graphs.warm_up():
-            metrics = run.launch()
-        run.launched = True
+            metrics = static.launch()
+        static.launched = True
         self.move_counters(self.step.module.device)
         settings = self.step.settings()  # the optimizer's state exists now
         if settings[0] != self.settings[0]:
@@ -264,38 +264,38 @@ class Captured(StepRunner):
         self.settings = settings
         return metrics
 
-    def capture(self, run: Run) -> Metrics | None:
+    def capture(self, static: StaticBlock) -> Metrics | None:
         """Launch and capture the steps, and keep the results of launching them if both agree."""
         before = self.step.snapshot()
         try:
-            self.before_capture(run)
+            self.before_capture(static)
             with self.graphs.no_waiting():
-                metrics = run.launch()
+                metrics = static.launch()
             after = self.step.snapshot()
             self.step.restore(before)
             self.optimizer.zero_grad()
-            run.graph, run.results = self.graphs.capture(run.launch, self.own_generators())
+            static.graph, static.results = self.graphs.capture(static.launch, self.own_generators())
         except Exception as error:  # whatever cannot be captured, the steps themselves may be sound
             self.step.restore(before)
             self.fail(first_line(error))
             return None
-        found = run.replay()
-        if not self.agree([*after, *metrics.values()], [*self.step.snapshot(), *found.values()], before, run):
+        found = static.replay()
+        if not self.agree([*after, *metrics.values()], [*self.step.snapshot(), *found.values()], before, static):
             self.fail("a graph's results differ")
         self.step.restore(after)
         self.optimizer.zero_grad()
         return metrics
 
-    def before_capture(self, run: Run) -> None:
+    def before_capture(self, static: StaticBlock) -> None:
         """Called before steps are captured."""
 
-    def agree(self, expected: list[Tensor], found: list[Tensor], before: list[Tensor], run: Run) -> bool:
+    def agree(self, expected: list[Tensor], found: list[Tensor], before: list[Tensor], static: StaticBlock) -> bool:
         """Whether a replay ends at the state and the metrics that launching ends at."""
         if all(map(bitwise_equal, expected, found)):
             return True
         self.step.restore(before)
         with self.graphs.warm_up():
-            metrics = run.launch()
+            metrics = static.launch()
         again = [*self.step.snapshot(), *metrics.values()]
         if all(map(bitwise_equal, expected, again)):
             return False
@@ -310,7 +310,7 @@ class Captured(StepRunner):
     def fail(self, reason: str) -> None:
         """Use the fallback from the next block on."""
         self.failed = True
-        self.runs.clear()
+        self.blocks.clear()
         if not any(group.get("fused") or group.get("capturable") for group in self.step.optimizer.param_groups):
             self.move_counters(torch.device("cpu"))
         log.log(self.step.log_level, "training steps are %s, not %s: %s", self.fallback.name, self.name, reason)
@@ -325,8 +325,8 @@ class CapturedProgram(Captured):
 
     name = "compiled"
 
-    def before_capture(self, run: Run) -> None:
-        before, inputs = self.step.snapshot(), tuple(part[0] for part in run.block)
+    def before_capture(self, static: StaticBlock) -> None:
+        before, inputs = self.step.snapshot(), tuple(part[0] for part in static.block)
         program = Compilation(self.step, inputs, self.learning_rates).compile()
         self.step.restore(before)
         with self.graphs.warm_up():
@@ -340,7 +340,7 @@ class CapturedProgram(Captured):
         near = partial(nearly_equal, tolerance=tolerance(self.step))
         if not all(map(near, expected, found, with_zeros(before, metrics))):
             raise NoProgramError("a program's results differ from those of a step")
-        run.take = program.take
+        static.take = program.take
 
 
 def rate_tensors(step: Any) -> list[Tensor]:

@@ -19,7 +19,7 @@ from aevb.training.steps.runner import (
     clip_gradients,
     unvalidated_distributions,
 )
-from aevb.training.steps.updates import is_plain_adagrad, update, with_tensor_rates
+from aevb.training.steps.updates import adagrad_update, is_plain_adagrad, with_tensor_rates
 from aevb.training.steps.verified import NoProgramError, outside_autograd
 
 log = logging.getLogger("aevb")
@@ -128,7 +128,7 @@ class UpdateOfMembers:
                 continue
             group = groups[id(self.step.parameters[0][number])]
             rate = minus_rates[group].to(gradient.dtype).view(-1, *[1] * (gradient.dim() - 1))
-            update([(self.step.stacked[number], gradient, total)], rate, first.param_groups[group]["eps"])
+            adagrad_update([(self.step.stacked[number], gradient, total)], rate, first.param_groups[group]["eps"])
             for each, parameters in zip(self.step.steps, self.step.parameters, strict=True):
                 counts.append(each.optimizer.state[parameters[number]]["step"])
         torch._foreach_add_(counts, 1)

@@ -46,7 +46,7 @@ def with_tensor_rates(
     ]
     take_step: Callable[[], Any] = copied.step
     if is_plain_adagrad(copied):
-        take_step = Together(copied, alone)
+        take_step = AdagradStep(copied, alone)
 
     def step_as_compiled() -> None:
         with as_compiled(), TensorFactors():
@@ -82,7 +82,7 @@ class TensorFactors(TorchFunctionMode):
 
 
 def is_plain_adagrad(optimizer: Optimizer) -> bool:
-    """Whether an optimizer is an Adagrad that `Together` can replace."""
+    """Whether an optimizer is an Adagrad that `AdagradStep` can replace."""
     return type(optimizer) is Adagrad and all(
         not group["fused"]
         and group["foreach"] is not False
@@ -91,7 +91,7 @@ def is_plain_adagrad(optimizer: Optimizer) -> bool:
     )
 
 
-class Together:
+class AdagradStep:
     """The step of Adagrad with the bits of torch's: small parameters together, and large ones each alone.
 
     torch divides a learning rate that is a tensor by a factor for each parameter, in four kernels, although the factor
@@ -118,11 +118,11 @@ class Together:
                 continue
             torch._foreach_add_(steps, 1)
             minus_rate = -group["lr"].to(lists[0][0].dtype)
-            for part in parts(list(zip(*lists_of_numbers, strict=True)), self.alone):
-                update(part, minus_rate, group["eps"])
+            for part in by_size(list(zip(*lists_of_numbers, strict=True)), self.alone):
+                adagrad_update(part, minus_rate, group["eps"])
 
 
-def update(rows: list[tuple[Tensor, ...]], minus_rate: Tensor, eps: float) -> None:
+def adagrad_update(rows: list[tuple[Tensor, ...]], minus_rate: Tensor, eps: float) -> None:
     """Adagrad's update of parameters, each with its gradient and its sum of squares."""
     if len(rows) == 1:
         weight, gradient, total = rows[0]
@@ -136,7 +136,7 @@ def update(rows: list[tuple[Tensor, ...]], minus_rate: Tensor, eps: float) -> No
     torch._foreach_addcdiv_(weights, torch._foreach_mul(gradients, minus_rate), roots)
 
 
-def parts(rows: list[tuple[Tensor, ...]], alone: float) -> list[list[tuple[Tensor, ...]]]:
+def by_size(rows: list[tuple[Tensor, ...]], alone: float) -> list[list[tuple[Tensor, ...]]]:
     """The rows of small parameters together, if any, and of each large one."""
     small = [row for row in rows if row[0].numel() < alone]
     return ([small] if small else []) + [[row] for row in rows if row[0].numel() >= alone]
