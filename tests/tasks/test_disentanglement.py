@@ -9,7 +9,7 @@ from sklearn.metrics import mutual_info_score
 from aevb.data.module import Split
 from aevb.tasks import Disentanglement
 from aevb.tasks.disentanglement import (
-    Alike,
+    FactorSampler,
     disentanglement_and_completeness,
     entropy,
     information_gap,
@@ -97,7 +97,7 @@ def test_disentanglement_and_completeness_by_hand() -> None:
 def test_partners_share_the_factor_and_nothing_else() -> None:
     factors, draws = FACTORS.numpy(), np.random.default_rng(0)
     index = draws.integers(len(factors), size=20_000)
-    partners = Alike(factors, draws).partners(index, 1)
+    partners = FactorSampler(factors, draws).partners(index, 1)
     assert (factors[partners, 1] == factors[index, 1]).all()
     for factor in (0, 2):
         share = (factors[partners, factor] == factors[index, factor]).mean()

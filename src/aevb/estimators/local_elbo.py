@@ -152,7 +152,7 @@ def flow_family(q: RecognitionModel, x: Tensor) -> Local:
     weights = [weight.detach().expand(len(x), *weight.shape).clone() for weight in warp.parameters()]
 
     def distribution(mean: Tensor, log_deviation: Tensor, *weights: Tensor) -> Distribution:
-        transform = EachItsOwn(warp, dict(zip(names, weights, strict=True)))
+        transform = WarpPerDatapoint(warp, dict(zip(names, weights, strict=True)))
         return GaussianFlow(mean, log_deviation.exp(), transform)
 
     return [mean, deviation.log(), *weights], distribution
@@ -170,7 +170,7 @@ class Warp(nn.Module):
         return warped
 
 
-class EachItsOwn:
+class WarpPerDatapoint:
     """A `Warp` with weights (B, …) of its own for each datapoint."""
 
     def __init__(self, warp: Warp, weights: dict[str, Tensor]) -> None:

@@ -120,7 +120,7 @@ def information_gap(information: np.ndarray, entropies: np.ndarray) -> float:
     return float(((first - second) / entropies).mean())
 
 
-class Alike:
+class FactorSampler:
     """Draws datapoints that share the value of one of their factors (N, F)."""
 
     def __init__(self, factors: np.ndarray, draws: np.random.Generator) -> None:
@@ -147,12 +147,12 @@ def factor_vae_score(
     active = variance > ACTIVE
     if not active.any():
         return 0.0
-    codes, alike = codes[:, active] / np.sqrt(variance[active]), Alike(factors, draws)
+    codes, sampler = codes[:, active] / np.sqrt(variance[active]), FactorSampler(factors, draws)
     counts = np.zeros((2, active.sum(), factors.shape[1]), dtype=int)
     for count in counts:
         for _ in range(votes):
-            factor, index = alike.random(1)
-            sharing = alike.partners(index.repeat(vote_size), factor)
+            factor, index = sampler.random(1)
+            sharing = sampler.partners(index.repeat(vote_size), factor)
             count[codes[sharing].var(0).argmin(), factor] += 1
     fitted, scored = counts
     return float(scored[np.arange(len(scored)), fitted.argmax(1)].sum() / votes)
@@ -166,10 +166,10 @@ def beta_vae_score(
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    alike, differences, shared = Alike(factors, draws), [], []
+    sampler, differences, shared = FactorSampler(factors, draws), [], []
     for _ in range(2 * votes):
-        factor, index = alike.random(vote_size)
-        differences.append(np.abs(codes[index] - codes[alike.partners(index, factor)]).mean(0))
+        factor, index = sampler.random(vote_size)
+        differences.append(np.abs(codes[index] - codes[sampler.partners(index, factor)]).mean(0))
         shared.append(factor)
     x, y = np.array(differences), np.array(shared)
     classifier = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)).fit(x[:votes], y[:votes])
