@@ -142,7 +142,8 @@ def apply(config: DictConfig, trained: Trained, estimator: Estimator) -> dict[st
     except ValueError as error:  # labels may be hidden in training
         raise ConfigError(f"split={config.split}: {error}") from error
     for number, vae in enumerate(trained.members):
-        seed = seed_of_noise(config, number)
+        # With the same noise, errors of members would not be independent, as those of their mean are taken to be.
+        seed = config.seed + (number if config.member is None else config.member)
         name = f"{estimator.name}-{fingerprint(about | {'seed': seed}, trained, vae)}.npz"
         partials.append(PartialEstimates(trained.folder.path / "evaluation" / name))
         title = estimator.name if len(trained.members) == 1 else f"{estimator.name}, member {number}"
@@ -173,8 +174,8 @@ def perform(config: DictConfig, trained: Trained, task: Task) -> dict[str, Any]:
         raise ConfigError(f"task={task.name} does not support {kind}")
     start, found = time.monotonic(), []
     train = datapoints(trained.data, "train", task.train_limit).to(data.x.device)
-    for number, vae in enumerate(trained.members):
-        torch.manual_seed(seed_of_noise(config, number))
+    for vae in trained.members:
+        torch.manual_seed(config.seed)  # masks, labels and features are the same for all members
         try:
             found.append(task.of(trained.data).run(vae, data, train, trained.rows))
         except ValueError as error:
@@ -194,11 +195,6 @@ def perform(config: DictConfig, trained: Trained, task: Task) -> dict[str, Any]:
     }
     add_entry(trained.folder.path, "tasks", entry)
     return entry
-
-
-def seed_of_noise(config: DictConfig, number: int) -> int:
-    """The seed of the noise for the member of a number; with the same, errors of members would not be independent."""
-    return int(config.seed) + (number if config.member is None else int(config.member))
 
 
 def write_models(config: DictConfig, trained: Trained, found: Sequence[TaskResult]) -> Path:
