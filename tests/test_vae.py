@@ -246,3 +246,27 @@ def test_a_condition_in_vain_is_refused():
         small(condition_shape=(3,))
     with pytest.raises(ValueError, match=r"^prior VampPrior encodes pseudo-inputs without conditions"):
         small(prior=priors.VampPrior, encoder=partial(MLPEncoder, hidden=[8], condition_shape=(3,)))
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["model=optimal_gaussian"],
+        ["model/encoder=mlp", "model.encoder.dropout=0.5"],
+        ["model/posterior=concrete", "model/prior=categorical"],
+    ],
+    ids=["fitted variance", "dropout", "relaxed draws"],
+)
+def test_methods_are_those_of_evaluation_also_after_training(overrides):
+    vae = from_config("data=digits", "data.shape=[1,8,8]", *overrides).train()
+    x = torch.rand(7, 1, 8, 8)
+
+    def found() -> list[torch.Tensor]:
+        torch.manual_seed(0)
+        sizes = vae.elbo(x, 3), vae.log_marginal(x, 4), vae.sample(5, mean=False), vae.reconstruct(x)
+        return [*sizes, vae.encode(x).sample(), vae.decode(torch.rand(1, 7, vae.p.latent_dim)).log_prob(x)]
+
+    in_training = found()
+    assert all(part.training for part in vae.modules())
+    vae.eval()
+    assert all(torch.equal(a, b) for a, b in zip(in_training, found(), strict=True))

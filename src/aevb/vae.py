@@ -3,7 +3,8 @@
 import copy
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, Self, cast
+from functools import wraps
+from typing import Any, Self, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -12,11 +13,13 @@ from torch.distributions import Distribution
 from aevb.distributions.kl import rsample_and_log_prob, sample_and_kl
 from aevb.inputs import as_batch, as_condition, as_latents, require_finite
 from aevb.likelihoods import Likelihood
-from aevb.networks import Backbone, Classifier, as_weights, condition_shape_of, given, initialize
+from aevb.networks import Backbone, Classifier, as_weights, condition_shape_of, evaluation_mode, given, initialize
 from aevb.networks.initialization import Initialization
 from aevb.posteriors import RecognitionHead
 from aevb.priors import Prior
 from aevb.types import Checked, Layers, Positive, Shape, Size, check
+
+Method = TypeVar("Method", bound=Callable[..., Any])
 
 
 class Model(nn.Module):
@@ -109,14 +112,25 @@ class RecognitionModel(Model):
         return cast(Distribution, self.head(self.encoder(as_weights(x, self.encoder))))
 
 
+def evaluating(method: Method) -> Method:
+    """A method without gradients, in evaluation mode: training leaves dropout and relaxed draws on."""
+
+    @wraps(method)
+    def call(vae: "VAE", *args: Any, **kwargs: Any) -> Any:
+        with torch.no_grad(), evaluation_mode(vae):
+            return method(vae, *args, **kwargs)
+
+    return cast(Method, call)
+
+
 class VAE(Checked, nn.Module):
     """A variational auto-encoder, joined from factories that are called with the shapes their neighbours imply.
 
-    Its methods give tensors without gradients; an objective works with `p` and `q` instead. They take tensors, NumPy
-    arrays or lists, converted and checked as training data are: uint8 is read as x / 255, the channel of grey images
-    may be missing, and a `ValueError` of one line refuses another shape, NaN, and values outside the support. Where the
-    model takes a condition, such as a label, they need one for each datapoint: c (B, *condition_shape), of numbers that
-    are taken as they are.
+    Its methods give tensors without gradients, in evaluation mode whatever the mode of the model; an objective works
+    with `p` and `q` instead. They take tensors, NumPy arrays or lists, converted and checked as training data are:
+    uint8 is read as x / 255, the channel of grey images may be missing, and a `ValueError` of one line refuses another
+    shape, NaN, and values outside the support. Where the model takes a condition, such as a label, they need one for
+    each datapoint: c (B, *condition_shape), of numbers that are taken as they are.
 
     Example:
         >>> from functools import partial
@@ -266,7 +280,7 @@ class VAE(Checked, nn.Module):
         """
         return as_latents(z, self.p.latent_dim, self.p.head.layer.weight)
 
-    @torch.no_grad()
+    @evaluating
     def elbo(self, x: Any, num_samples: int = 1, c: Any = None) -> Tensor:
         """The evidence lower bound of each datapoint, in nats: x (B, *data_shape) → (B,)."""
         x = self.batch(x)
@@ -276,7 +290,7 @@ class VAE(Checked, nn.Module):
         z, kl = sample_and_kl(posterior, prior, num_samples)
         return vae.p.likelihood(z).log_prob(x).mean(0) - kl
 
-    @torch.no_grad()
+    @evaluating
     def log_marginal(self, x: Any, num_samples: int = 1000, c: Any = None) -> Tensor:
         """log p(x) of each datapoint by importance sampling from q(z|x), in nats: x (B, *data_shape) → (B,).
 
@@ -289,19 +303,19 @@ class VAE(Checked, nn.Module):
         z, log_q = rsample_and_log_prob(vae.q(x), (num_samples,))
         return (vae.p.log_joint(x, z) - log_q).logsumexp(0) - math.log(num_samples)
 
-    @torch.no_grad()
+    @evaluating
     def encode(self, x: Any, c: Any = None) -> Distribution:
         """q(z|x): x (B, *data_shape) → batch (B,), event (latent_dim,)."""
         x = self.batch(x)
         return cast(Distribution, self.given(c, len(x)).q(x))
 
-    @torch.no_grad()
+    @evaluating
     def decode(self, z: Any, c: Any = None) -> Distribution:
         """p(x|z): z (..., latent_dim) → batch (...), event `data_shape`; with c (B, …), z is (..., B, latent_dim)."""
         z = self.latents(z)
         return self.given(c, z.shape[-2]).p.likelihood(z)
 
-    @torch.no_grad()
+    @evaluating
     def sample(self, num_samples: int, mean: bool = True, c: Any = None) -> Tensor:
         """Draws from the model: z ~ p(z), then the mean of p(x|z) or, with mean=False, x ~ p(x|z).
 
@@ -312,7 +326,7 @@ class VAE(Checked, nn.Module):
         likelihood = p.likelihood(p.sample_prior(1, num_samples))
         return (likelihood.mean if mean else likelihood.sample())[0]
 
-    @torch.no_grad()
+    @evaluating
     def reconstruct(self, x: Any, c: Any = None) -> Tensor:
         """The mean of p(x|z) at a draw z ~ q(z|x): x (B, *data_shape) → (B, *data_shape)."""
         x = self.batch(x)
