@@ -27,6 +27,7 @@ def test_longer_run_equals_a_resumed_one(run_train, tmp_path):
     for name, value in weights(whole).items():
         assert torch.equal(value, weights(resumed)[name]), name
     assert resumed.config().max_samples == 15_000
+    assert resumed.command() == ["max_samples=15000", *settings[1:]]  # makes the whole run
 
 
 @pytest.mark.parametrize("binarization", ["none", "dynamic"])

@@ -79,10 +79,15 @@ def test_job_with_more_samples_continues(run_job, run_train, tmp_path):
     folder, _ = run_job("max_samples=1300", *TINY)
     run_job("max_samples=2600", *TINY)
     assert folder.status()["samples"] == 2600
+    assert folder.command()[0] == "max_samples=2600"
     whole, _ = run_train("max_samples=2600", *TINY, folder=tmp_path / "whole")
     assert folder.status()["results"] == whole.status()["results"]
     with pytest.raises(ConfigError, match=r"^max_samples: .* was made with 2600, which may grow, but not become 1300"):
         run_job("max_samples=1300", *TINY)
+    with pytest.raises(
+        ConfigError, match=r"^trainer\.max_epochs: .* with null, which may grow, but not become 3; start"
+    ):
+        run_job("max_samples=2600", "trainer.max_epochs=3", *TINY)
 
 
 def test_job_of_other_settings_is_refused(run_job):

@@ -39,6 +39,12 @@ def test_best_row_is_first_and_only_differing_overrides_are_columns(tmp_path):
     assert rows[2] | {"samples": 0, "test/elbo": None, "reason": "the loss became nan", "state": "failed"} == rows[2]
 
 
+def test_the_name_of_the_sweep_is_no_column(tmp_path):
+    for name in ("x", "y"):
+        make_run(tmp_path / name, [f"seed={name}", f"sweep.name={name}"], state="finished")
+    assert "sweep.name" not in table(find_runs(tmp_path))[0]
+
+
 def test_metric_of_the_runs_decides(tmp_path):
     for name, value in {"x": 1.0, "y": 2.0}.items():
         results = {"val/elbo": -value, "test/kl": value}

@@ -11,9 +11,11 @@ from aevb.config import require_allowed
 from aevb.errors import ConfigError, OtherRunError
 from aevb.runs.data import load_stored_data
 from aevb.runs.derived import require_trainable
+from aevb.runs.description import parsed_command
 from aevb.runs.folder import RunFolder
 from aevb.runs.stored import PLACES, leaves, resolved, with_changes
 from aevb.sweeps.names import parse, root
+from aevb.types import shown
 
 log = logging.getLogger("aevb")
 
@@ -55,7 +57,7 @@ def start_or_resume(command: Command) -> DictConfig | None:
         folder.begin(config, command.overrides, status["id"])
         to_train = config
     else:
-        folder.resume(to_train)
+        folder.resume(to_train, continued(command))
     folder.write_status(resumed_after="killed" if status["state"] == "running" else status["state"])
     return to_train
 
@@ -108,6 +110,23 @@ def merged(command: Command) -> DictConfig:
     return config
 
 
+def continued(command: Command) -> list[str] | None:
+    """The overrides that make the run as this command continues it; None where those of the run cannot be read."""
+    if command.is_job:
+        return command.overrides
+    try:
+        before = parsed_command(command.folder)
+    except ConfigError:
+        return None
+    changes = [
+        override
+        for override in parse(command.overrides or [])
+        if override.key_or_group != "resume" and (root(override) in CHANGEABLE or override.key_or_group in PLACES)
+    ]
+    by_key = {override.key_or_group: override for override in (*before, *changes)}
+    return [str(override.input_line) for override in by_key.values()]
+
+
 def is_longer(config: DictConfig, stored: DictConfig, folder: RunFolder) -> bool:
     """Whether a configuration trains the run further than the stored one."""
     changed = False
@@ -117,8 +136,8 @@ def is_longer(config: DictConfig, stored: DictConfig, folder: RunFolder) -> bool
             raise ConfigError(f"{key}: {folder.path} was made with {before!r}, which is not a number")
         if before != now and key in LIMITS[:2] and (before is None or (now is not None and now < before)):
             raise OtherRunError(
-                f"{key}: {folder.path} was made with {before!r}, which may grow, but not become {now!r}; start a new "
-                "run (in a sweep, name another sweep by sweep.name=…)"
+                f"{key}: {folder.path} was made with {shown(before)}, which may grow, but not become {shown(now)}; "
+                "start a new run (in a sweep, name another sweep by sweep.name=…)"
             )
         changed |= before != now
     return changed
@@ -139,6 +158,6 @@ def require_same_settings(config: DictConfig, stored: DictConfig, folder: RunFol
         is_kept = key.split(".")[0] not in (*CHANGEABLE, "paths") and key not in places
         if is_kept and now[key] != before[key]:
             raise OtherRunError(
-                f"{key}: {folder.path} was made with {before[key]!r}, not {now[key]!r}; name another sweep by "
-                "sweep.name=…"
+                f"{key}: {folder.path} was made with {shown(before[key])}, not {shown(now[key])}; name another sweep "
+                "by sweep.name=…"
             )

@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
 from aevb.errors import ConfigError
@@ -21,9 +22,13 @@ def overrides(run: RunFolder) -> dict[str, str]:
     Raises:
         ConfigError: they cannot be read.
     """
+    return {override.get_key_element(): override.get_value_element_as_str() for override in parsed_command(run)}
+
+
+def parsed_command(run: RunFolder) -> list[Override]:
+    """The overrides of a run's command as Hydra parses them; a ConfigError where they cannot be read."""
     try:
-        parsed = OverridesParser.create().parse_overrides(run.command() or [])
-        return {key.get_key_element(): key.get_value_element_as_str() for key in parsed}
+        return OverridesParser.create().parse_overrides(run.command() or [])
     except (HydraException, RecursionError) as error:
         raise ConfigError(f"{run.overrides_file} cannot be read: {error}") from error
 

@@ -74,19 +74,22 @@ class RunFolder:
         self.config_file.parent.mkdir(exist_ok=True)
         self.overrides_file.unlink(missing_ok=True)
         if overrides is not None:
-            atomic_write(self.overrides_file, OmegaConf.to_yaml(OmegaConf.create(list(overrides))))
+            self.write_overrides(overrides)
         self.write_config(config)
         self.id = run_id
         status = {"id": run_id, "state": "running", "samples": 0, "started": now(), "ended": None, "error": None}
         write_status(self.status_file, status)
 
-    def resume(self, config: DictConfig) -> None:
-        """Mark a run as running, and write the configuration with which it continues.
+    def resume(self, config: DictConfig, overrides: Sequence[str] | None = None) -> None:
+        """Mark a run as running, and write the configuration with which it continues, and the command that makes it.
 
-        Results of an earlier end are those of fewer samples, and perhaps of another best checkpoint.
+        A run that no command made has none; None keeps what is written. Results of an earlier end are those of fewer
+        samples, and perhaps of another best checkpoint.
         """
         self.id = self.status()["id"]
         self.write_status(state="running", ended=None, error=None, results={}, ended_by=None)
+        if overrides is not None and self.overrides_file.exists():
+            self.write_overrides(overrides)
         self.write_config(config)
 
     def require_whole(self) -> None:
@@ -99,6 +102,10 @@ class RunFolder:
         """Write `.hydra/config.yaml`, with interpolations resolved."""
         atomic_write(self.config_file, stored_text(config))
 
+    def write_overrides(self, overrides: Sequence[str]) -> None:
+        """Write `.hydra/overrides.yaml`: the command that makes the run."""
+        atomic_write(self.overrides_file, OmegaConf.to_yaml(OmegaConf.create(list(overrides))))
+
     def write_hydra(self, hydra: DictConfig) -> None:
         """Write `.hydra/hydra.yaml`: the values of `${hydra:…}` in the configuration."""
         atomic_write(self.hydra_file, OmegaConf.to_yaml({"hydra": hydra}))
@@ -110,7 +117,7 @@ class RunFolder:
         return read_config(self.config_file, self.path)
 
     def command(self) -> list[str] | None:
-        """The overrides of the command that started the run; None where none did, but `aevb.train`."""
+        """The overrides of the command that makes the run, with those that resumed it; None of one by `aevb.train`."""
         if not self.overrides_file.exists():
             return None
         command = read_yaml(self.overrides_file, self.path)
