@@ -138,7 +138,7 @@ def check_fit(config: DictConfig, module: AEVB, data: InMemoryDataModule) -> Non
             member.objective.num_data = data.train_size
             member.vae.p.adapt_to(*data.value_range)
     except ValueError as error:
-        is_count = head.support is constraints.nonnegative_integer
+        is_count = getattr(head, "support", None) is constraints.nonnegative_integer
         hint = "; uint8 is scaled to x / 255: save counts as int64"
         raise ConfigError(f"{error}{hint if is_count and data.is_uint8 else ''}") from error
     try:

@@ -76,7 +76,13 @@ class Likelihood(Part, FullPrecision, ABC):
         """p(x|z) for features h: batch (S, B), event `data_shape`."""
         distribution = self.distribution(*self.project(h))
         independent_dims = len(self.data_shape) - len(distribution.event_shape)
-        return Independent(distribution, independent_dims, validate_args=False)
+        joint = Independent(distribution, independent_dims, validate_args=False)
+        if joint.event_shape != self.data_shape:  # log_prob would broadcast, and give the density of something else
+            raise ValueError(
+                f"likelihood {type(self).__name__} must give a distribution of the values of x, {self.data_shape}, "
+                f"after the axes (S, B); its last axes are {tuple(joint.event_shape)}"
+            )
+        return joint
 
     @abstractmethod
     def distribution(self, *parameters: Any, **_: Any) -> Distribution:  # any arguments: a subclass names its own
@@ -86,9 +92,14 @@ class Likelihood(Part, FullPrecision, ABC):
         """Check that every value of the data is in the support.
 
         Raises:
-            ValueError: a value of x is not finite, or lies outside the support.
+            ValueError: a value of x is not finite, or lies outside the support; or there is none.
         """
         require_finite(x, "x")
+        if not hasattr(self, "support"):
+            raise ValueError(
+                f"likelihood {type(self).__name__} must say which values of x it scores: support = constraints.real, "
+                "or another of torch.distributions.constraints"
+            )
         inside = torch.as_tensor(self.support.check(x))
         if not bool(inside.all()):
             wrong, lowest, highest = (shortest(float(value)) for value in (x[~inside][0], x.min(), x.max()))
