@@ -12,7 +12,7 @@ from typing import Any
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from aevb.config import missing_module, target_of
+from aevb.config import conf_folder, missing_module, target_of
 from aevb.errors import ConfigError, first_line
 from aevb.schemas import DATA_PATHS, LACKING, NARROWED, RENAMED, REQUIRED, SCHEMAS, Part, Parts, Refused
 from aevb.signatures import Signature, names_near, signature_of, source
@@ -70,6 +70,8 @@ def unknown_key(name: str, program: str) -> str:
     others = [f"{other}.py" for other, schema in SCHEMAS.items() if name in schema]
     if others:
         return f"{name} is a setting of {' and '.join(others)}, not of {program}.py"
+    if (conf_folder() / name).is_dir():
+        return f"{name} is a group of presets, whose files start with the line: # @package _global_"
     return f"{name} is not a setting of {program}.py{did_you_mean(name, SCHEMAS[program])}"
 
 

@@ -39,6 +39,43 @@ def test_options_of_ones_own_are_found(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("text", "override", "message"),
+    [
+        ("", "model=min", "model: there is no 'min'; did you mean mine?"),
+        (
+            "defaults: [gausian]\n",
+            "model=mine",
+            "In 'model/mine': Could not load 'model/gausian'. Config search path: ",
+        ),
+        ("a: [\n", "model=mine", "while parsing a flow "),
+        (
+            "\tb: 1\n",
+            "model=mine",
+            "while scanning for the next token found character '\\t' that cannot start any token",
+        ),
+        (
+            "seed: 3\n",
+            "experiment=mine",
+            "experiment is a group of presets, whose files start with the line: # @package",
+        ),
+    ],
+)
+def test_wrong_option_of_ones_own_is_one_line(tmp_path, text, override, message):
+    for group in ("model", "experiment"):
+        (tmp_path / group).mkdir()
+        (tmp_path / group / "mine.yaml").write_text(text)
+    with pytest.raises(ConfigError) as error:
+        aevb.compose([override], config_dir=tmp_path)
+    assert str(error.value).startswith(message)
+    assert "\n" not in str(error.value)
+
+
+def test_a_missing_folder_of_options_is_one_line(tmp_path):
+    with pytest.raises(ConfigError, match=r"^--config-dir: .*/nowhere is not a folder$"):
+        aevb.compose(["model=mine"], config_dir=tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
     ("override", "message"),
     [
         ("model=gausian", "model: there is no 'gausian'; did you mean gaussian?"),

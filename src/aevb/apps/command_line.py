@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
+from hydra._internal.config_repository import ConfigRepository
 from hydra._internal.utils import get_args_parser
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
@@ -25,6 +26,7 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import GrammarParseError, OmegaConfBaseException
+from yaml import YAMLError
 
 from aevb.config import register_resolvers, target_of
 from aevb.errors import ConfigError, fail, first_line, one_line
@@ -56,6 +58,9 @@ EXTRAS = {
 
 CHANGEABLE = ("allow", "callbacks", "logger", "max_samples", "resume", "steps", "sweep", "trainer")
 """Sections that a command may change in a run that it resumes."""
+
+INVALID = (HydraException, OmegaConfBaseException, YAMLError, ValueError, TypeError)
+"""Errors of a configuration that cannot be composed."""
 
 SWEPT_VALUES = 12
 """Values of a sweep that are checked before it starts; the others are checked when their jobs start."""
@@ -93,10 +98,9 @@ def check_command(program: str, conf: Path, arguments: argparse.Namespace) -> No
             raise ConfigError(f"{argument} is an extra; install it with: pip install 'aevb[{extra}]'")
     name = arguments.config_name or program
     overrides = [parse_override(argument) for argument in arguments.overrides]
-    if arguments.config_dir is not None:
-        overrides.append(parse_override(f"hydra.searchpath=[file://{Path(arguments.config_dir).absolute()}]"))
     try:
         with initialize_config_dir(str(conf.absolute()), version_base="1.3"):
+            add_own_conf(arguments.config_dir)
             require_options(overrides)
             config = composed(name, without_sweeps(overrides), program)
             if arguments.help or arguments.cfg or arguments.info:
@@ -112,12 +116,23 @@ def check_command(program: str, conf: Path, arguments: argparse.Namespace) -> No
         HydraConfig.instance().cfg = None
 
 
+def add_own_conf(folder: str | Path | None) -> None:
+    """Let the initialized Hydra find the options in a folder of the user's, too."""
+    if folder is None:
+        return
+    if not Path(folder).is_dir():
+        raise ConfigError(f"--config-dir: {folder} is not a folder")
+    loader: Any = GlobalHydra.instance().config_loader()
+    loader.config_search_path.prepend("--config-dir", f"file://{Path(folder).absolute()}", "schema")  # Hydra's last
+    loader.repository = ConfigRepository(loader.config_search_path)
+
+
 def composed(name: str, overrides: Sequence[Override], program: str) -> DictConfig:
     """The configuration, with its `hydra` node."""
     lines = [override.input_line or "" for override in overrides]
     try:
         return compose(name, lines, return_hydra_config=True)
-    except (HydraException, OmegaConfBaseException, ValueError, TypeError) as error:
+    except INVALID as error:
         raise ConfigError(composition_error(error, name, overrides, program)) from error
 
 
@@ -225,7 +240,7 @@ def composition_error(error: Exception, name: str, overrides: Sequence[Override]
     chosen = [override.input_line or "" for override in overrides if override.key_or_group in groups]
     try:
         config = compose(name, chosen, return_hydra_config=True)
-    except (HydraException, OmegaConfBaseException, ValueError, TypeError):
+    except INVALID:
         return one_line(error)
     keys = [*keys_of(config)]
     used = [group for group in groups if group in config.hydra.runtime.choices]

@@ -12,7 +12,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 import aevb.sweeps.names  # noqa: F401 - registers the resolvers that name folders
-from aevb.apps.command_line import check_composed, composed, parse_override, require_single
+from aevb.apps.command_line import add_own_conf, check_composed, composed, parse_override, require_single
 from aevb.config import conf_folder
 
 CHOICE = re.compile(r"\$\{hydra:runtime\.choices\.(\w+)\}")
@@ -43,9 +43,8 @@ def compose_unchecked(overrides: Sequence[str], config_dir: str | Path | None = 
     """The configuration of train.py with its `hydra` node; only options are checked, not values."""
     found = [parse_override(override) for override in overrides]
     require_single(found)
-    if config_dir is not None:
-        found.append(parse_override(f"hydra.searchpath=['file://{Path(config_dir).absolute()}']"))
     with own_hydra(), initialize_config_dir(str(conf_folder()), version_base="1.3"):
+        add_own_conf(config_dir)
         return composed("train", found, "train")
 
 
