@@ -16,18 +16,21 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
+from aevb.apps.compose import compose_unchecked, without_hydra
+from aevb.apps.python import validate_values
 from aevb.runs.exported import ZOO
 from aevb.runs.folder import RunFolder
+from aevb.settings import validate
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 DATA = Path(os.environ.get("AEVB_DATA_DIR", "missing"))
 
 
-def commands(page: Path) -> list[list[str]]:
+def commands(page: Path, program: str = "train") -> list[list[str]]:
     """Arguments of every `python train.py …` in a page's code, without comments and shell variables."""
     text = re.sub(r"\\\n\s*", " ", page.read_text())
-    found = re.findall(r"(?:^|`)python train\.py([^`\n]*)", text, re.MULTILINE)
+    found = re.findall(rf"(?:^ *|`)python {program}\.py([^`\n]*)", text, re.MULTILINE)
     return [[word for word in shlex.split(arguments, comments=True) if word[0] != "$"] for arguments in found]
 
 
@@ -67,9 +70,23 @@ def test_there_are_examples():
 
 
 @pytest.mark.parametrize("overrides", EXAMPLES)
-def test_command_composes(overrides, tmp_path):
+def test_command_is_valid(overrides):
+    config = compose_unchecked([argument for argument in overrides if not argument.startswith(("hydra.", "hydra/"))])
+    validate_values(without_hydra(config), has_data=True)
+
+
+EVALUATIONS = [
+    pytest.param([re.sub(r"^run=.*", "run=x", word) for word in words], id=f"{page.name}: {' '.join(words)}")
+    for page in PAGES
+    for words in commands(page, "evaluate")
+    if words and "…" not in "".join(words).replace("run=…", "")
+]
+
+
+@pytest.mark.parametrize("overrides", EVALUATIONS)
+def test_evaluation_is_valid(overrides):
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        compose("train", [argument for argument in overrides if not argument.startswith(("hydra.", "hydra/"))])
+        validate(compose("evaluate", overrides), "evaluate")
 
 
 README = [job for arguments in commands(ROOT / "README.md") for job in jobs(arguments)]
