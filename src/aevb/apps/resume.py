@@ -21,8 +21,10 @@ log = logging.getLogger("aevb")
 
 FILLED = ("data.shape", "model.likelihood.bounded", "optimizer.lr")
 """Settings that a run fills in where they are null or auto."""
-LIMITS = ("max_samples", "trainer.max_epochs", "trainer.max_steps", "trainer.max_time")
-"""Limits of the training; a command may raise the first two, and change the others."""
+RAISED = ("max_samples", "trainer.max_epochs")
+"""Limits of the training that a command may raise, not lower."""
+LIMITS = (*RAISED, "trainer.max_steps", "trainer.max_time")
+"""Limits of the training that a command may change at all."""
 
 
 def start_or_resume(command: Command) -> DictConfig | None:
@@ -132,9 +134,9 @@ def is_longer(config: DictConfig, stored: DictConfig, folder: RunFolder) -> bool
     changed = False
     for key in LIMITS:
         before, now = OmegaConf.select(stored, key), OmegaConf.select(config, key)
-        if not isinstance(before, int | float | None) and key in LIMITS[:2]:
+        if key in RAISED and not isinstance(before, int | float | None):
             raise ConfigError(f"{key}: {folder.path} was made with {before!r}, which is not a number")
-        if before != now and key in LIMITS[:2] and (before is None or (now is not None and now < before)):
+        if key in RAISED and before != now and (before is None or (now is not None and now < before)):
             raise OtherRunError(
                 f"{key}: {folder.path} was made with {shown(before)}, which may grow, but not become {shown(now)}; "
                 "start a new run (in a sweep, name another sweep by sweep.name=…)"
