@@ -115,8 +115,11 @@ def evaluate_run(config: DictConfig, folder: RunFolder, work: list[Estimator] | 
     if isinstance(work, Task):
         print_entry(folder.path, perform(config, trained, work))
     else:
-        quantity = "log p(x|c)" if members[0].needs_condition else "log p(x)"
-        print_entries(folder.path, [apply(config, trained, estimator) for estimator in work], quantity)
+        entries: dict[str, list[dict[str, Any]]] = {}
+        for estimator in work:
+            entries.setdefault(estimator.quantity(members[0]), []).append(apply(config, trained, estimator))
+        for quantity, of_quantity in entries.items():
+            print_entries(folder.path, of_quantity, quantity)
 
 
 def identity(config: DictConfig, trained: Trained, settings: dict[str, Any]) -> dict[str, Any]:

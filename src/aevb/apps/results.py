@@ -81,7 +81,7 @@ def results_of_members(found: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return statistics | {name: value for name, value in found[0].items() if name not in numbers}
 
 
-def print_entries(folder: Path, entries: Sequence[dict[str, Any]], quantity: str = "log p(x)") -> None:
+def print_entries(folder: Path, entries: Sequence[dict[str, Any]], quantity: str) -> None:
     """Print a table of estimators of a quantity, and their warnings below it."""
     split, count = entries[0]["split"], entries[0]["datapoints"]
     title = f"{quantity} in nats per datapoint, {count:,} of {split}, after {entries[0]['samples']:,} samples"

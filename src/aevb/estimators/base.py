@@ -80,6 +80,10 @@ class Estimator(Checked, ABC):
     def estimate(self, vae: VAE, x: Tensor, rows: int) -> Estimates:
         """The estimates for x (B, *data_shape), with at most `rows` samples of z in memory where possible."""
 
+    def quantity(self, vae: VAE) -> str:
+        """What is estimated of a model."""
+        return "log p(x|c)" if vae.needs_condition else "log p(x)"
+
     def warnings(self, found: Estimates) -> list[str]:
         """Reasons to distrust the values, one sentence each."""
         return []

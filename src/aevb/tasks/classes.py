@@ -9,6 +9,7 @@ from torch import Tensor
 from aevb import plots
 from aevb.data.module import Split
 from aevb.estimators.importance_sampling import ImportanceSampling
+from aevb.estimators.label_enumeration import given_each_label
 from aevb.tasks.base import Task, TaskResult, encoded_means, num_classes
 from aevb.tasks.traversal import decoded
 from aevb.types import Count, Size
@@ -42,7 +43,7 @@ class Classify(Task):
         classes = num_classes(vae, self)
         if data.classes is None:
             raise ValueError("task=classify needs labels, and the data have none")
-        log_p = self.log_probabilities(vae, data.x, classes, rows)
+        log_p = self.log_probabilities(vae, data.x, rows)
         confidence, found = log_p.exp().max(-1)
         y = data.classes.to(found.device)
         right = (found == y).double()
@@ -65,16 +66,15 @@ class Classify(Task):
         caption = f"classes of {len(y):,} datapoints, {accuracy:.2%} right"
         return TaskResult(results, words, {"confusion": plots.confusion(confusion, caption)})
 
-    def log_probabilities(self, vae: VAE, x: Tensor, classes: int, rows: int) -> Tensor:
+    def log_probabilities(self, vae: VAE, x: Tensor, rows: int) -> Tensor:
         """log p(y|x) of each class, (N, classes)."""
         if vae.q.classifier is not None:
             return torch.cat([vae.q.classifier(chunk).logits for chunk in x.split(1000)])
         estimator = ImportanceSampling(self.num_samples)
         bounds = [
-            torch.stack([estimator.estimate(vae.given(y.expand(len(chunk), -1), len(chunk)), chunk, rows).value
-                         for y in torch.eye(classes, device=x.device)], -1)
+            torch.stack([found.value for found in given_each_label(vae, chunk, estimator, rows)], -1)
             for chunk in x.split(max(1, rows // self.num_samples))
-        ]  # fmt: skip
+        ]
         return torch.cat(bounds).log_softmax(-1)
 
 
