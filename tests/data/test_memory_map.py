@@ -107,6 +107,9 @@ def test_a_run_is_resumed_exactly(run_train, file, tmp_path):
         (np.array([[1, "a"]] * 10, object), "cannot be mapped: .*"),
         (np.zeros((2, 4)), "has only 2 datapoints, too few to split"),
         (np.full((10, 4), np.nan), "has values that are NaN or infinite"),
+        (np.ones((10, 4), np.uint8), "has only 0 and 1 of 255; save black and white as bool"),
+        (np.full((10, 4), 1 << 25), "has integers beyond 16,777,216, which float32 would round"),
+        (np.ones((10, 8, 8, 3)), r"must hold images \(C, H, W\), got \[8, 8, 3\]; save numpy.moveaxis.*, or set .*"),
     ],
     ids=lambda value: str(value.dtype) if isinstance(value, np.ndarray) else "",
 )
@@ -114,6 +117,11 @@ def test_what_is_wrong_is_said_in_one_line(tmp_path, array, message):
     np.save(tmp_path / "x.npy", array)
     with pytest.raises(ConfigError, match=rf"^data\.path: {tmp_path}/x\.npy {message}$"):
         MemoryMapped(tmp_path / "x.npy", batch_size=2).setup()
+
+
+def test_images_whose_last_axis_is_like_channels_are_taken_on_request(tmp_path):
+    np.save(tmp_path / "x.npy", np.ones((10, 8, 8, 3)))
+    assert MemoryMapped(tmp_path / "x.npy", batch_size=2, shape=[8, 8, 3]).shape == (8, 8, 3)
 
 
 def test_damaged_files_and_settings(file):

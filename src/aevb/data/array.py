@@ -13,7 +13,7 @@ from aevb.data.own import OwnDataModule, SparseMatrix, dense, form
 from aevb.errors import ConfigError, first_line
 from aevb.inputs import as_numbers
 
-_LIKELY_CHANNELS = (1, 3, 4)
+LIKELY_CHANNELS = (1, 3, 4)
 _SPARSE = {"data", "format", "indices", "indptr", "shape"}
 _NAMES = tuple(name + part for part in ("", "_train", "_val", "_test") for name in ("x", "y", "lengths", "c"))
 
@@ -134,8 +134,8 @@ class Array(OwnDataModule):
             return first == middle
         few = min(first, last)
         if few <= middle and first != last:
-            likely = [size in _LIKELY_CHANNELS for size in (first, last)]
-            if likely.count(True) == 1 and few in _LIKELY_CHANNELS:
+            likely = [size in LIKELY_CHANNELS for size in (first, last)]
+            if likely.count(True) == 1 and few in LIKELY_CHANNELS:
                 return last == few
             if not any(likely) and 2 * few <= min(middle, max(first, last)):
                 return last == few

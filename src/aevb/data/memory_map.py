@@ -9,9 +9,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from aevb.data.array import LIKELY_CHANNELS
 from aevb.data.loader import value_range
 from aevb.data.module import InMemoryDataModule, Split, Splits
+from aevb.data.own import MAX_INTEGER
 from aevb.errors import ConfigError, first_line
+from aevb.inputs import to_float
 from aevb.types import Fraction
 
 _SAMPLE = 1000
@@ -68,9 +71,18 @@ class MemoryMapped(InMemoryDataModule):
             warnings.filterwarnings("ignore", "The given NumPy array is not writable")  # and nothing writes to it
             x = torch.from_numpy(array).view(n, *((1, first) if array.ndim == 3 else (first,)), *rest)
         splits = Splits(*(Split(part) for part in x.split([n - val - test, val, test])))
-        for split in splits:
-            if not all(map(np.isfinite, value_range(split.x))):
-                raise self._error("has values that are NaN or infinite")
+        if likely_last(tuple(x.shape[1:])) and self._wanted_shape != tuple(x.shape[1:]):
+            shown = list(x.shape[1:])
+            raise self._error(
+                f"must hold images (C, H, W), got {shown}; save numpy.moveaxis(x, -1, 1), or set data.shape={shown}"
+            )
+        ranges = [value_range(split.x) for split in splits]
+        if not np.isfinite(ranges).all():
+            raise self._error("has values that are NaN or infinite")
+        if x.dtype == torch.uint8 and np.max(ranges) == to_float(x.new_ones(1)).item():
+            raise self._error("has only 0 and 1 of 255; save black and white as bool")
+        if not x.is_floating_point() and np.abs(ranges).max() > MAX_INTEGER:
+            raise self._error(f"has integers beyond {MAX_INTEGER:,}, which float32 would round")
         return splits
 
     @cached_property
@@ -83,6 +95,12 @@ class MemoryMapped(InMemoryDataModule):
 
     def _error(self, what: str) -> ConfigError:
         return ConfigError(f"data.path: {self.path} {what}")
+
+
+def likely_last(shape: tuple[int, ...]) -> bool:
+    """Whether the last of three axes, not the first, is likely that of the channels of images."""
+    first, middle, last = shape
+    return last in LIKELY_CHANNELS and first not in LIKELY_CHANNELS and last < middle
 
 
 WIDE = ("u2", "u4", "u8", "f16")

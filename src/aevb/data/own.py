@@ -13,7 +13,7 @@ from aevb.errors import ConfigError
 from aevb.inputs import as_array
 from aevb.types import Fraction
 
-_MAX_INTEGER = 1 << 24
+MAX_INTEGER = 1 << 24
 """Up to here, float32 holds every integer."""
 
 
@@ -131,8 +131,8 @@ class OwnDataModule(InMemoryDataModule):
                 raise self._error(f"has values in {name} that are NaN, infinite or too large")
             return x
         if x.dtype.kind in "iu" and x.dtype != np.uint8:
-            if x.min() < -_MAX_INTEGER or x.max() > _MAX_INTEGER:
-                raise self._error(f"has integers beyond {_MAX_INTEGER:,} in {name}, which float32 would round")
+            if x.min() < -MAX_INTEGER or x.max() > MAX_INTEGER:
+                raise self._error(f"has integers beyond {MAX_INTEGER:,} in {name}, which float32 would round")
             return x.astype(np.float32)
         if x.dtype not in (np.uint8, np.bool_):
             hint = f"; {name}.astype(float) makes floats of numbers" if x.dtype.kind in "OSU" else ""
