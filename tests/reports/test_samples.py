@@ -1,8 +1,11 @@
 """Which runs figures 4 and 5 show; the pictures themselves are in the test of the program."""
 
+import pytest
+import torch
+
 from aevb import posteriors, priors
 from aevb.reports import find, samples
-from aevb.reports.samples import representatives
+from aevb.reports.samples import representatives, tiled
 
 from ..small import small_model
 
@@ -34,3 +37,10 @@ def test_figure4_skips_models_whose_z_is_constrained(make_run, tmp_path, monkeyp
     item, (skipped,) = samples.manifolds(find([str(tmp_path / "runs")])[0])
     assert item is None
     assert "figure 4 needs latent variables of any sign" in skipped.reason
+
+
+@pytest.mark.parametrize("shape", [(5, 3), (5, 1, 4, 4), (1, 4, 4), (3, 4, 4)], ids=str)
+def test_samples_of_images_and_sequences_are_one_picture(shape):
+    picture = tiled(torch.rand(9, *shape), 3)
+    assert picture.ndim == 3
+    assert picture.shape[0] == 3

@@ -50,7 +50,8 @@ def prior_samples(
 
 
 def tiled(means: Tensor, columns: int) -> Tensor:
-    """Means of p(x|z) (N, C, H, W) as one picture (3, H', W')."""
+    """Means of p(x|z) (N, C, H, W), or of sequences, as one picture (3, H', W')."""
+    means = plots.laid_out(means)
     return plots.grid(plots.as_pictures(means, *plots.limits(means)), columns)
 
 
