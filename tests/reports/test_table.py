@@ -2,6 +2,7 @@
 
 from aevb.reports import find, table
 from aevb.reports.table import labels
+from aevb.runs.folder import RunFolder
 
 
 def test_table_is_sorted_by_elbo_and_has_the_estimates(make_run, add_evaluation, tmp_path):
@@ -37,3 +38,11 @@ def test_labels_have_only_differing_overrides(make_run, tmp_path):
         "objective=wake_sleep model.latent_dim=5",
     ]
     assert list(labels(runs[:1]).values()) == ["MNIST, SGVB"]
+
+
+def test_runs_without_a_command_are_told_apart_by_their_folders(make_run, tmp_path):
+    """They may differ in anything, so they are no seeds of one experiment."""
+    for name in ("wide", "narrow"):
+        RunFolder(make_run(name, {"val/elbo": {1: 1.0}})).overrides_file.unlink()
+    runs, _ = find([str(tmp_path / "runs")])
+    assert sorted(labels(runs, ignore=["seed"]).values()) == ["MNIST, SGVB, narrow", "MNIST, SGVB, wide"]

@@ -28,6 +28,8 @@ def labels(runs: Sequence[Run], ignore: Sequence[str] = ()) -> dict[str, str]:
     for run in runs:
         parts = [f"{key}={given[run.name][key]}" for key in varying if key in given[run.name]]
         names[run.name] = " ".join(parts) or f"{run.data}, {run.objective}"
+        if run.folder.command() is None:  # of `aevb.train`: no overrides say in what it differs from others
+            names[run.name] += f", {run.folder.path.name}"
     return names
 
 
