@@ -17,12 +17,13 @@ REASON = "reason"
 
 
 def overrides(run: RunFolder) -> dict[str, str]:
-    """The overrides of a run's command, by key; none of a run by `aevb.train`.
+    """The overrides of a run's command, by key, without the name of its sweep; none of a run by `aevb.train`.
 
     Raises:
         ConfigError: they cannot be read.
     """
-    return {override.get_key_element(): override.get_value_element_as_str() for override in parsed_command(run)}
+    given = {override.get_key_element(): override.get_value_element_as_str() for override in parsed_command(run)}
+    return {key: value for key, value in given.items() if not key.startswith("sweep.")}
 
 
 def parsed_command(run: RunFolder) -> list[Override]:

@@ -49,9 +49,9 @@ def metric_of(runs: Sequence[RunFolder]) -> str:
 
 
 def readable_overrides(run: RunFolder) -> dict[str, str]:
-    """The overrides of a run's command, less those of the sweep itself; none where they cannot be read."""
+    """The overrides of a run's command; none where they cannot be read."""
     try:
-        return {key: value for key, value in overrides(run).items() if not key.startswith("sweep.")}
+        return overrides(run)
     except ConfigError:
         return {}
 
