@@ -1,5 +1,7 @@
 """The table of runs, and their labels."""
 
+import pytest
+
 from aevb.reports import find, table
 from aevb.reports.table import labels
 from aevb.runs.folder import RunFolder
@@ -17,6 +19,23 @@ def test_table_is_sorted_by_elbo_and_has_the_estimates(make_run, add_evaluation,
     assert rows[3]["reason"] == "the loss became nan"
     assert "test/kl" not in rows[0]
     assert table([]) == []
+
+
+@pytest.mark.parametrize(
+    ("checkpoint", "samples", "text"),
+    [
+        ("best", 20, "-97.12 ± 0.01"),
+        ("best", 10, "-97.12 ± 0.01 after 10 samples"),
+        ("last", 3000, "-97.12 ± 0.01"),
+        ("last", 20, "-97.12 ± 0.01 after 20 samples"),
+    ],
+)
+def test_estimates_of_earlier_weights_say_so(make_run, add_evaluation, tmp_path, checkpoint, samples, text):
+    path = make_run("run", {"val/elbo": {10: -100.0, 20: -90.0, 30: -95.0}}, samples=3000)
+    about = {"checkpoint": checkpoint, "samples": samples, "standard_error": 0.014}
+    add_evaluation(path, estimator="importance_sampling", split="test", value=-97.123, **about)
+    (row,) = table(find([str(tmp_path / "runs")])[0])
+    assert row["test/importance_sampling"] == text
 
 
 def test_estimates_and_metrics_of_the_same_name_have_own_columns(make_run, add_evaluation, tmp_path):

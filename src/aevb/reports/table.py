@@ -64,11 +64,18 @@ def seeds_of(run: Run) -> int | str:
 
 
 def estimates(run: Run) -> dict[str, str]:
-    """Results of evaluate.py: value ± standard error (over seeds where there are several), by split and estimator."""
-    found = {}
+    """Results of evaluate.py: value ± standard error (over seeds where there are several), by split and estimator.
+
+    Those of earlier weights than the run has now, as after it continued, say after how many samples they were.
+    """
+    found, validated = {}, run.metrics.get("val/elbo")
+    now = {"best": max(validated, key=lambda point: point[1])[0], "last": run.samples} if validated else {}
     for entry in run.evaluation:
         if isinstance(value := entry.get("value"), int | float):
             error = entry.get("member_standard_error", entry.get("standard_error"))
             text = f"{value:.2f}" + (f" ± {error:.2f}" if isinstance(error, int | float) else "")
+            samples, current = entry.get("samples"), now.get(str(entry.get("checkpoint")))
+            if current is not None and isinstance(samples, int) and samples != current:
+                text += f" after {samples:,} samples"
             found[f"{entry.get('split', '')}/{entry.get('estimator', '')}"] = text
     return found
