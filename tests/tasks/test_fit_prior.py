@@ -8,8 +8,10 @@ import torch
 
 from aevb import posteriors, priors
 from aevb.data.module import Split
+from aevb.networks import EMACodebook
 from aevb.tasks import FitPrior
 
+from ..codes import QUANTIZERS, SMALL, code_model
 from ..small import small_model
 from .known import collapsed_model, normal_data, run
 
@@ -51,6 +53,22 @@ def test_every_prior_with_parameters_can_be_fitted(prior):
     z = found.model.p.sample_prior(1, 2000)[0]
     aggregate = vae.q(x).sample((4,)).flatten(0, 1)
     assert (z.mean(0) - aggregate.mean(0)).abs().max() < 0.5 * aggregate.std(0).max()
+
+
+@pytest.mark.parametrize("quantizer", ["codebook", "fsq"])
+def test_a_prior_of_codes_is_fitted_to_the_codes_of_the_model(quantizer):
+    torch.manual_seed(0)
+    vae, x = code_model(quantizer, network=None), torch.rand(60, 1, 4, 4).round()
+    codes, elbo = vae.encode(x).codes, float(vae.elbo(x).mean())
+    prior = partial(priors.Codes, code_dim=2, quantizer=QUANTIZERS[quantizer], network=SMALL)
+    found = run(FitPrior(prior, num_steps=200, learning_rate=0.01), vae, x)
+    assert torch.equal(found.model.encode(x).codes, codes)
+    assert found.results["elbo_before"] == pytest.approx(elbo, abs=1e-4)
+    assert found.results["elbo_after"] == pytest.approx(float(found.model.elbo(x).mean()), abs=1e-4)
+    assert found.results["gain"] > 0.1
+    other = partial(prior, quantizer=partial(EMACodebook, num_codes=7))
+    with pytest.raises(ValueError, match=r"^task\.prior\.code_dim and task\.prior\.quantizer must be those"):
+        run(FitPrior(other, num_steps=2), vae, x)
 
 
 def test_the_prior_is_fitted_to_the_training_data():

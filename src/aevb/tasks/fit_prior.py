@@ -13,7 +13,8 @@ from aevb.distributions.chain import Chain
 from aevb.distributions.sequence import Steps
 from aevb.estimators import ELBO, Estimates
 from aevb.estimators.runner import run
-from aevb.priors import MixtureOfGaussians, Prior, VampPrior
+from aevb.networks import FSQ
+from aevb.priors import Codes, MixtureOfGaussians, Prior, VampPrior
 from aevb.tasks.base import Task, TaskResult
 from aevb.types import AtLeastTwo, Positive, Size
 from aevb.vae import VAE, GenerativeModel
@@ -26,6 +27,7 @@ class FitPrior(Task):
     The ELBO rises by KL(q(z) ‖ p_old) − KL(q(z) ‖ p_new), q(z) = Σ_n q(z|x_n) / N the aggregate posterior, so that the
     new model's samples are from where the decoder was trained. The gain is reported for the datapoints, on which it may
     be negative where the prior overfits. The new model is written as a run folder, `fit_prior/<prior>` of the run.
+    Vectors of discrete codes are those of the model.
 
     Draws of z are fresh in each step of Adam, whose learning rate falls to zero along a cosine. Pseudo-inputs of a
     VampPrior start at training datapoints.
@@ -53,7 +55,9 @@ class FitPrior(Task):
     def run(self, vae: VAE, data: Split, train: Split, rows: int) -> TaskResult:
         if isinstance(vae.p.prior(), Chain | Steps):
             raise ValueError("task=fit_prior needs one layer of latent variables; this model has layers or steps")
-        fitted = VAE.join(GenerativeModel(self.prior(vae.p.latent_dim), vae.p.decoder, vae.p.head), vae.q)
+        prior = self.prior(vae.p.latent_dim)
+        keep_codes(vae.p.prior, prior)
+        fitted = VAE.join(GenerativeModel(prior, vae.p.decoder, vae.p.head), vae.q)
         fitted.p.prior.to(vae.p.head.layer.weight)
         if not list(fitted.p.prior.parameters()):
             raise ValueError(
@@ -87,6 +91,22 @@ class FitPrior(Task):
                 parameter.grad = gradient
             optimizer.step()
             schedule.step()
+
+
+def keep_codes(old: Prior, new: Prior) -> None:
+    """Give a new prior over codes the vectors of the old one, to which q(z|x) quantizes, and which are decoded.
+
+    Raises:
+        ValueError: it is over other codes.
+    """
+    if isinstance(old, Codes) and isinstance(new, Codes):
+        kinds = [
+            (type(q), q.code_dim, q.num_codes, q.levels.tolist() if isinstance(q, FSQ) else None)
+            for q in (old.quantizer, new.quantizer)
+        ]
+        if kinds[0] != kinds[1]:
+            raise ValueError("task.prior.code_dim and task.prior.quantizer must be those of the prior of the model")
+        new.quantizer = old.quantizer
 
 
 def paired(before: Estimates, after: Estimates) -> tuple[float, float]:
