@@ -313,7 +313,8 @@ def kl_bars(kls: Sequence[float], part: str, total: float) -> Figure:
     axes.bar(range(1, len(kls) + 1), kls)
     axes.set(ylabel="KL in nats", xlabel=part)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set_title(f"{total:.2f} nats in all", fontsize="medium")
+    of_each = "; of a step, over the sequences that have it" if part == "step" else ""
+    axes.set_title(f"{total:.2f} nats in all{of_each}", fontsize="medium")
     return figure
 
 

@@ -161,4 +161,5 @@ def test_the_kl_of_each_step_is_over_the_sequences_that_have_it():
     assert len(steps) == 3  # no sequence has a fourth step
     assert steps[0] + 0.5 * (steps[1] + steps[2]) == pytest.approx(found.results["kl"], rel=0.1)
     assert set(found.pictures) == {"per_dimension", "per_step"}  # padding has no means
-    assert found.pictures["per_step"].axes[0].get_title() == f"{found.results['kl']:.2f} nats in all"
+    title = f"{found.results['kl']:.2f} nats in all; of a step, over the sequences that have it"  # no sum of the bars
+    assert found.pictures["per_step"].axes[0].get_title() == title
