@@ -124,6 +124,8 @@ def test_job_that_another_process_trains_is_skipped(run_job, run_train):
         assert run_job("max_samples=1300", *TINY)[1] is None
         with pytest.raises(ConfigError, match=r"^resume: another process uses "):
             run_train(f"resume={folder.path}", folder=folder.path)
+        with pytest.raises(ConfigError, match=r"^hydra\.run\.dir: another process uses "):
+            run_train("max_samples=1300", *TINY, folder=folder.path)
     assert folder.status()["state"] == "running"
 
 

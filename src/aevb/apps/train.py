@@ -68,7 +68,8 @@ def train(config: DictConfig) -> float | None:
                 fit_in_processes(command, run_config)
     except LockedError as error:
         if not command.is_job:
-            raise ConfigError(f"resume: {error}") from error
+            key = "hydra.run.dir" if config.resume is None else "resume"
+            raise ConfigError(f"{key}: {error}") from error
         log.info("skipped: another process is training it: %s", command.folder.path.name)
         return None
     except (ConfigError, Stopped) as error:
