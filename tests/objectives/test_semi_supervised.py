@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from aevb.likelihoods import OptimalGaussian
 from aevb.networks import Classifier, MLPEncoder
 from aevb.objectives import SemiSupervised
 from aevb.vae import VAE
@@ -108,3 +109,11 @@ def test_a_model_without_classifier_or_labels_is_refused():
     vae, x, _, _ = factor_analysis()
     with pytest.raises(ValueError, match=r"^objective SemiSupervised needs labels"):
         SemiSupervised()(vae.p, vae.q, x)
+
+
+def test_a_variance_that_is_fitted_to_all_classes_is_refused():
+    """The σ² that maximizes the bound weighs the errors by q(y|x), and that of OptimalGaussian does not."""
+    vae, *_ = factor_analysis()
+    vae.p.head = OptimalGaussian((vae.p.head.layer.in_features,), vae.p.data_shape)
+    with pytest.raises(ValueError, match=r"^objective SemiSupervised decodes .*; use scalar_gaussian$"):
+        SemiSupervised().connect(vae.p, vae.q)

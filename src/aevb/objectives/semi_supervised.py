@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.distributions import Categorical
 
 from aevb.distributions.kl import KLEstimator
+from aevb.likelihoods import OptimalGaussian
 from aevb.objectives.base import Estimate, Objective, elbo
 from aevb.types import NonNegative, Size
 from aevb.vae import GenerativeModel, RecognitionModel
@@ -56,9 +57,14 @@ class SemiSupervised(Objective):
         self.alpha = alpha
 
     def connect(self, p: GenerativeModel, q: RecognitionModel) -> None:
-        """Check that the model has a classifier."""
+        """Check that the model has a classifier, and a likelihood that is not fitted to what is decoded."""
         if q.classifier is None:
             raise ValueError("objective SemiSupervised needs a model with a classifier: model=semi_supervised")
+        if isinstance(p.head, OptimalGaussian):
+            raise ValueError(
+                "objective SemiSupervised decodes each datapoint for all classes, and likelihood OptimalGaussian would "
+                "fit σ² to all of them, whatever their probability; use scalar_gaussian"
+            )
 
     def estimate(self, p: GenerativeModel, q: RecognitionModel, x: Tensor) -> Estimate:
         labels, labelled = known_labels(p)
