@@ -92,6 +92,13 @@ def test_paths_are_quoted_where_hydra_would_parse_them_as_something_else(argumen
     assert quoted(argument, is_sweep=False) == expected
 
 
+@pytest.mark.parametrize("key", ["hydra.run.dir", "resume", "run", "paths.data", "output"])
+def test_the_home_folder_is_no_folder_named_by_a_tilde(key, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    assert quoted(f"{key}=~/a=1", is_sweep=False) == f"{key}='/home/me/a=1'"
+    assert quoted(f"{key}=~/a", is_sweep=False) == f"{key}=/home/me/a"
+
+
 @pytest.mark.parametrize(
     "name", ["a=1,b=2", "it's", 'say "hi"', "back\\", "a\\'b", "a${b}", "${seed}", "a b", "[x]", "7"]
 )

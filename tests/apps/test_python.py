@@ -193,6 +193,15 @@ def test_train_leaves_the_run_folder_of_the_program(run_train, tmp_path, monkeyp
     assert "aevb.train(config)" in folder.log_file.read_text()
 
 
+def test_the_home_folder_is_expanded(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    settings = ["data=digits", "model.encoder.hidden=[4]", "callbacks.images=null", *QUICK[:2], "hydra.run.dir='~/run'"]
+    aevb.train(aevb.compose(settings))
+    assert (tmp_path / "home" / "run" / "status.json").is_file()
+    assert aevb.load_run("~/run").p.latent_dim == 8
+
+
 def test_a_changed_configuration_is_checked(tmp_path):
     config = aevb.compose(["data=digits", "logger=none", f"hydra.run.dir={tmp_path}/run"])
     config.model.latent_dims = [0]

@@ -53,7 +53,7 @@ class Command:
         """The command of a configuration that a program, not a command line, has composed."""
         config = with_absolute_places(config)
         OmegaConf.clear_cache(config)  # of the time in the name of its run folder
-        config.paths.run = str(Path(config.paths.run).absolute())
+        config.paths.run = absolute(config.paths.run)
         logging = OmegaConf.load(conf_folder() / "hydra" / "job_logging" / "aevb.yaml")
         hydra = OmegaConf.create({"verbose": False, "runtime": {}, "job_logging": logging})
         return cls(config, None, RunFolder(os.path.relpath(config.paths.run)), False, hydra)

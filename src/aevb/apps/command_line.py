@@ -306,6 +306,9 @@ def quoted(argument: str, is_sweep: bool) -> str:
     values of a sweep stay unchanged; ${…} is an interpolation unless a file has this name.
     """
     key, _, value = argument.partition("=")
+    if key.lstrip("+") in FOLDERS and value.startswith("~/"):  # most shells expand it at the start of a word alone
+        value = str(Path(value).expanduser())
+        argument = f"{key}={value}"
     if key.lstrip("+") not in FOLDERS or value in ("", "null") or (key == "runs" and value[0] == "["):
         return argument
     if not ("${" in value and Path(value).exists()) and is_read_as_written(argument, value, is_sweep):

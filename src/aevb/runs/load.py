@@ -33,7 +33,7 @@ def load_run(path: str | Path, checkpoint: str = "best", allow: Sequence[str] = 
     Raises:
         ConfigError: no run folder, a class that is not allowed, no such member, or a missing or damaged checkpoint.
     """
-    (vae,), _ = load_members(RunFolder(path), checkpoint, allow, member)
+    (vae,), _ = load_members(RunFolder(Path(path).expanduser()), checkpoint, allow, member)
     return vae
 
 
