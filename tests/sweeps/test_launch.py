@@ -73,6 +73,21 @@ def make_run(path, state):
     RunFolder(path).write_status(state=state)
 
 
+def test_a_killed_process_of_joblib_is_one_line(make_jobs, capsys, monkeypatch):
+    process_executor = pytest.importorskip("joblib.externals.loky.process_executor")
+
+    def killed(*arguments):
+        raise process_executor.TerminatedWorkerError("several\nlines")
+
+    jobs, overrides, _ = make_jobs("seed=1,2", jobs=["seed=1", "seed=2"])
+    monkeypatch.setattr(jobs.launcher, "launch", killed)
+    with pytest.raises(SystemExit) as stop:
+        jobs.launch(overrides, 0)
+    assert stop.value.code == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: sweep: a process of joblib was killed, perhaps for lack of memory")
+
+
 def test_sweep_announces_its_jobs(make_jobs, capsys):
     jobs, overrides, _ = make_jobs("seed=range(200)", jobs=[f"seed={seed}" for seed in range(200)])
     for seed, state in enumerate(["finished", "pruned", "failed", "interrupted"]):

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 
-from aevb.errors import ConfigError, JobFailedError, first_line
+from aevb.errors import ConfigError, JobFailedError, fail, first_line
 from aevb.runs.lock import is_locked
 from aevb.runs.status import read_status
 from aevb.sweeps.callback import Sweep
@@ -50,7 +51,14 @@ class Jobs:
             else:
                 usable.append(index)
         if usable:
-            returned = self.launcher.launch([job_overrides[index] for index in usable], initial_job_idx)
+            try:
+                returned = self.launcher.launch([job_overrides[index] for index in usable], initial_job_idx)
+            except BrokenProcessPool:
+                fail(
+                    "error: sweep: a process of joblib was killed, perhaps for lack of memory, which ends all of them; "
+                    "the same command continues the sweep, with fewer at once by hydra.launcher.n_jobs=…",
+                    1,
+                )
             results |= zip(usable, returned, strict=True)
         for index, result in results.items():
             if result.status == JobStatus.FAILED:
