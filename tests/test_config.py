@@ -26,7 +26,10 @@ def test_resolvers():
     ("config", "message"),
     [
         ({"_target_": "aevb.likelihoods.Nothing"}, "model.likelihood: "),
-        ({"_target_": "aevb.priors.StudentT", "latent_dim": 2, "df": -1}, "model.likelihood.df must be"),
+        (
+            {"_target_": "aevb.priors.StudentT", "latent_dim": 2, "degrees_of_freedom": -1},
+            "model.likelihood.degrees_of_freedom must be",
+        ),
         ({"_target_": "aevb.priors.StandardNormal", "latent": 2}, "model.likelihood: "),
         ({"_target_": "aevb.priors.StandardNormal", "latent_dim": "${nothing}"}, "model.likelihood: "),
     ],

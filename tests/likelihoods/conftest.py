@@ -114,7 +114,7 @@ CASES = [
     Case("StudentT", REALS, lambda x, m, s: scipy.stats.t(3, expit(m), scale_of(s)).logpdf(x), settings=SQUASHED),
     Case("Beta", (-1 / 510, 1 + 1 / 510), stretched_beta, raw=(-0.2, 3)),
     Case("DiscretizedLogistic", LEVELS, discretized, raw=(-3, 1)),
-    Case("DiscretizedLogisticMixture", LEVELS, mixture, raw=(-3, 1), settings={"components": 2}),
+    Case("DiscretizedLogisticMixture", LEVELS, mixture, raw=(-3, 1), settings={"num_components": 2}),
     Case("Categorical", LEVELS, lambda x, *f: log_softmax(f)[np.round(x * 255).astype(int)]),
     Case("Poisson", COUNTS, lambda x, f: scipy.stats.poisson(np.exp(f) + 1e-6).logpmf(x)),
     Case("NegativeBinomial", COUNTS, negative_binomial),

@@ -55,7 +55,7 @@ BAD = [
     ("degrees_of_freedom", ["StudentT"], 1, "between 1 and 1000"),
     ("degrees_of_freedom", ["StudentT"], 1e6, "between 1 and 1000"),
     ("levels", ["DiscretizedLogistic", "DiscretizedLogisticMixture", "Categorical"], 1, "at least 2"),
-    ("components", ["DiscretizedLogisticMixture"], 0, "whole number from 1"),
+    ("num_components", ["DiscretizedLogisticMixture"], 0, "whole number from 1"),
     ("dispersion", ["NegativeBinomial"], 0, "between 0.01 and 1000"),
 ]
 

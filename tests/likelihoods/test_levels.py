@@ -16,7 +16,7 @@ from aevb.likelihoods.base import positive
 
 def test_mixture_is_torchs_mixture() -> None:
     torch.manual_seed(0)
-    head = DiscretizedLogisticMixture((3,), (2, 3, 3), components=4)
+    head = DiscretizedLogisticMixture((3,), (2, 3, 3), num_components=4)
     h, x = torch.randn(2, 5, 3), torch.randint(0, 256, (5, 2, 3, 3)) / 255
     logits, loc, scale = (raw.movedim(2, -1) for raw in head.project(h))
     components = DiscretizedLogisticDistribution(loc, positive(scale, 5e-4), 256)

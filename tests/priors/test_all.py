@@ -86,7 +86,7 @@ def test_learned_priors_fit_data_better_than_the_standard_normal(name):
     [
         (partial(priors.Laplace, scale=0), "scale must be a positive number, got 0"),
         (partial(priors.Laplace, scale=float("inf")), "scale must be"),
-        (partial(priors.StudentT, df=-1), "df must be a positive number, got -1"),
+        (partial(priors.StudentT, degrees_of_freedom=-1), "degrees_of_freedom must be a positive number, got -1"),
         (partial(priors.StudentT, scale="wide"), "scale must be"),
         (partial(priors.MixtureOfGaussians, num_components=0), "num_components must be a whole number"),
         (partial(priors.VampPrior, num_components=2.5), "num_components must be a whole number"),

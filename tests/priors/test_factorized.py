@@ -13,7 +13,7 @@ from aevb import priors
     [
         (priors.StandardNormal(3), scipy.stats.norm()),
         (priors.Laplace(3, scale=0.7), scipy.stats.laplace(scale=0.7)),
-        (priors.StudentT(3, df=4, scale=0.7), scipy.stats.t(4, scale=0.7)),
+        (priors.StudentT(3, degrees_of_freedom=4, scale=0.7), scipy.stats.t(4, scale=0.7)),
     ],
 )
 def test_fixed_priors_are_scipys(prior, reference):

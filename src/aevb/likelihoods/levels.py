@@ -75,7 +75,7 @@ class DiscretizedLogisticMixture(Likelihood):
     Source: Salimans, Karpathy, Chen & Kingma, PixelCNN++ (2017), section 2.1.
 
     Args:
-        components: K.
+        num_components: K.
         levels: See `DiscretizedLogistic`.
         min_scale: See there.
     """
@@ -86,19 +86,19 @@ class DiscretizedLogisticMixture(Likelihood):
         self,
         in_shape: Sequence[int],
         data_shape: Sequence[int],
-        components: Size = 5,
+        num_components: Size = 5,
         levels: AtLeastTwo = 256,
         min_scale: Positive = 5e-4,
     ) -> None:
-        super().__init__(in_shape, data_shape, parameters_per_value=3 * components)
-        self.components = components
+        super().__init__(in_shape, data_shape, parameters_per_value=3 * num_components)
+        self.num_components = num_components
         self.levels = levels
         self.min_scale = min_scale
         self.support = Levels(levels)
 
     def project(self, h: Tensor) -> tuple[Tensor, ...]:
         """Logits of the weights, locations and log-scales: (S, B, K, *data_shape) each."""
-        return self.output(h).unflatten(self.axis, (3, self.components)).unbind(self.axis - 1)
+        return self.output(h).unflatten(self.axis, (3, self.num_components)).unbind(self.axis - 1)
 
     @property
     def axis(self) -> int:

@@ -61,20 +61,21 @@ class StudentT(Prior):
     Source: the authors' code of Kingma & Welling (2013).
 
     Args:
-        df: ν, degrees of freedom.
+        degrees_of_freedom: ν.
         scale: s.
     """
 
-    df: Tensor
+    degrees_of_freedom: Tensor
     loc: Tensor
     scale: Tensor
 
-    def __init__(self, latent_dim: int, df: Positive = 5.0, scale: Positive = 1.0) -> None:
+    def __init__(self, latent_dim: int, degrees_of_freedom: Positive = 5.0, scale: Positive = 1.0) -> None:
         super().__init__(latent_dim)
-        self.register_buffer("df", torch.full((latent_dim,), float(df)), persistent=False)
+        nu = torch.full((latent_dim,), float(degrees_of_freedom))
+        self.register_buffer("degrees_of_freedom", nu, persistent=False)
         self.register_buffer("loc", torch.zeros(latent_dim), persistent=False)
         self.register_buffer("scale", torch.full((latent_dim,), float(scale)), persistent=False)
 
     def forward(self) -> Distribution:
-        one_dimensional = StudentTDistribution(self.df, self.loc, self.scale)
+        one_dimensional = StudentTDistribution(self.degrees_of_freedom, self.loc, self.scale)
         return Independent(one_dimensional, 1, validate_args=False)
