@@ -1,4 +1,4 @@
-"""Sums over processes, by two real ones."""
+"""Sums and means over processes, by two real ones."""
 
 import json
 import os
@@ -10,8 +10,13 @@ from typing import Any
 import pytest
 import torch
 
-from aevb.collectives import sums_over_processes
+from aevb.collectives import means_over_processes, sums_over_processes
+from aevb.likelihoods import OptimalGaussian
 from aevb.networks import EMACodebook
+from aevb.objectives import MonteCarloEM
+from aevb.objectives.score_function import LearnedBaseline
+
+from .small import small_model
 
 H = torch.randn(3, 40, 2, generator=torch.Generator().manual_seed(0))
 """Of each of three steps: the first half is that of the first process."""
@@ -21,7 +26,7 @@ import json, os, sys
 import torch
 import torch.distributed as dist
 from aevb.collectives import sums_over_processes
-from tests.test_collectives import H, codebook
+from tests.test_collectives import H, averages, codebook, step_size
 
 rank = int(os.environ["RANK"])
 dist.init_process_group("gloo", init_method=f"file://{sys.argv[1]}/store", rank=rank, world_size=2)
@@ -30,6 +35,8 @@ found = {"sums": [summed.tolist(), of_first.tolist()]}
 for restart_below in (0.0, 0.5):
     torch.manual_seed(rank)
     found[str(restart_below)] = codebook(restart_below, H.chunk(2, dim=1)[rank]).codebook.tolist()
+found["averages"] = averages(H.chunk(2, dim=1)[rank])
+found["step_size"] = step_size(rank)
 with open(f"{sys.argv[1]}/{rank}.json", "w") as file:
     json.dump(found, file)
 dist.destroy_process_group()
@@ -44,6 +51,24 @@ def codebook(restart_below: float, steps: torch.Tensor) -> EMACodebook:
     for h in steps:
         codebook.update(h, codebook.nearest(h))
     return codebook
+
+
+def averages(steps: torch.Tensor) -> list[float]:
+    """What a likelihood's variance and a baseline's mean and scale have become after some steps."""
+    head, baseline = OptimalGaussian((2,), (2,)), LearnedBaseline((2,), hidden=3, decay=0.5)
+    for h in steps:
+        head.distribution(h).log_prob(torch.zeros_like(h))
+        baseline(h, h.square().sum(-1).unsqueeze(0))
+    return [float(head.variance), *map(float, baseline.statistics())]
+
+
+def step_size(seed: int) -> float:
+    """That of Monte Carlo EM after a minibatch."""
+    torch.manual_seed(0)
+    vae, em = small_model((1, 2, 2)), MonteCarloEM(num_starts=2, transitions=6, leapfrog_steps=1, updates=1)
+    torch.manual_seed(seed)
+    em.expectation(vae.p, torch.randint(2, (3, 1, 2, 2)).float())
+    return float(em.step_size)
 
 
 @pytest.fixture(scope="module")
@@ -70,8 +95,18 @@ def test_a_codebook_follows_the_minibatches_of_all_processes(both):
     assert max(map(max, both[0]["0.5"])) < 9  # the vector far from everything has started anew, at one place
 
 
+@pytest.mark.slow
+def test_running_averages_are_of_the_minibatches_of_all_processes(both):
+    assert both[0]["averages"] == both[1]["averages"]
+    torch.testing.assert_close(torch.tensor(both[0]["averages"]), torch.tensor(averages(H)))
+    alone = [step_size(seed) for seed in range(2)]
+    assert alone[0] != alone[1]
+    assert both[0]["step_size"] == both[1]["step_size"] == pytest.approx(sum(alone) / 2)
+
+
 def test_a_process_alone_has_the_sums():
     tensors = [torch.ones(2), torch.zeros(1, 3)]
     assert all(
         found is given for found, given in zip(sums_over_processes(tensors[:1], tensors[1:]), tensors, strict=True)
     )
+    assert means_over_processes(tensors[:1])[0] is tensors[0]

@@ -1,11 +1,11 @@
-"""Sums over the processes of a run."""
+"""Sums and means over the processes of a run."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor
-from torch.distributed import all_reduce, get_rank, is_available, is_initialized
+from torch.distributed import all_reduce, get_rank, get_world_size, is_available, is_initialized
 
 
 class Communication:
@@ -47,3 +47,10 @@ def sums_over_processes(tensors: Sequence[Tensor], of_first: Sequence[Tensor] = 
     flat = torch.cat([part.reshape(-1) for part in parts])
     sum_over_processes(flat)
     return [sums.view_as(part) for sums, part in zip(flat.split([p.numel() for p in parts]), parts, strict=True)]
+
+
+def means_over_processes(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """The means of tensors over all processes of a run; they have the same shapes and type in each."""
+    if not (is_available() and is_initialized()):
+        return [*tensors]
+    return [total / get_world_size() for total in sums_over_processes(tensors)]

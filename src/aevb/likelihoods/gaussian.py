@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, constraints
 
+from aevb.collectives import means_over_processes
 from aevb.distributions.gaussian import CalibratedGaussianDistribution, GaussianDistribution
 from aevb.distributions.mixture import GaussianUniformDistribution
 from aevb.likelihoods.base import MAX_SCALE, Likelihood, positive
@@ -151,7 +152,8 @@ class OptimalGaussian(LocationScale):
         variance = error.detach().square().mean() + self.min_scale**2
         if torch.is_grad_enabled():
             self.num_updates += 1
-            self.variance.lerp_(variance, torch.clamp(1 / self.num_updates, min=MOMENTUM))
+            (of_all,) = means_over_processes([variance])
+            self.variance.lerp_(of_all, torch.clamp(1 / self.num_updates, min=MOMENTUM))
         return variance
 
 

@@ -7,6 +7,7 @@ import torch
 from annotated_types import Interval
 from torch import Tensor
 
+from aevb.collectives import means_over_processes
 from aevb.distributions.sequence import require_no_padding
 from aevb.distributions.support import require_real
 from aevb.inference import hmc
@@ -96,7 +97,8 @@ class MonteCarloEM(Objective):
     def expectation(self, p: GenerativeModel, x: Tensor) -> hmc.Draws:
         """E-step: posterior draws; the next ones go on with the step size that these arrived at."""
         draws = self.draw(p, x, self.transitions)
-        self.step_size.copy_(draws.step_size)
+        (step_size,) = means_over_processes([draws.step_size])
+        self.step_size.copy_(step_size)
         return draws
 
     def draw(self, p: GenerativeModel, x: Tensor, transitions: int) -> hmc.Draws:

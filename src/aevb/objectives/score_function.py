@@ -5,6 +5,7 @@ from typing import Literal, cast
 import torch
 from torch import Tensor, nn
 
+from aevb.collectives import means_over_processes
 from aevb.distributions.kl import KLEstimator, analytic_kl
 from aevb.networks import MLP
 from aevb.objectives.base import Estimate, Objective, surrogate
@@ -120,8 +121,9 @@ class LearnedBaseline(nn.Module):
         mean, scale = self.statistics()
         residual = (f - mean) / scale - cast(Tensor, self.layers(x)).squeeze(-1)
         with torch.no_grad():
-            self.average.lerp_(f.mean(), 1 - self.decay)
-            self.average_square.lerp_(f.square().mean(), 1 - self.decay)
+            average, average_square = means_over_processes([f.mean(), f.square().mean()])
+            self.average.lerp_(average, 1 - self.decay)
+            self.average_square.lerp_(average_square, 1 - self.decay)
             self.weight.lerp_(torch.ones_like(self.weight), 1 - self.decay)
         return residual, scale
 
