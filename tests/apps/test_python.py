@@ -160,7 +160,7 @@ def test_the_option_of_a_data_module_is_its_own():
         (X, {"c": 2.0, "overrides": ["model=regression"]}, r"^data: the array needs finite numbers for each of the"),
         (X, {"c": np.full(150, 1e300), "overrides": ["model=regression"]}, r"^data: the array needs finite numbers"),
         (X, {"hidden": 8}, r"^model\.encoder\.hidden must be a list of positive sizes .*, got 8$"),
-        (X[:2], {}, r"^data: the array has only 2 datapoints, too few to split$"),
+        (X[:2], {}, r"^data: the array has too few datapoints to split, 2$"),
         (Digits(), {"batch_size": 5}, r"^batch_size: a data module has its own; drop it$"),
         (Digits(), {"c": X}, r"^c: a data module has its own; drop it$"),
         (X, {"c": X}, r"^the model takes no condition, but one is given; model=conditional takes one"),

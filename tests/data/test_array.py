@@ -152,7 +152,7 @@ def test_splits_of_the_file(tmp_path):
         (np.full((9, 4, 4), np.inf), "has values in x that are NaN, infinite or too large"),
         (np.full((9, 4, 4), 1e300), "has values in x that are NaN, infinite or too large"),
         (np.ones((9, 4, 4), np.uint8), "has only 0 and 1 of 255 in x; save black and white as bool"),
-        (np.zeros((2, 4, 4)), "has only 2 datapoints, too few to split"),
+        (np.zeros((2, 4, 4)), "has too few datapoints to split, 2"),
     ],
 )  # fmt: skip
 def test_arrays_that_are_no_images(tmp_path, x, message):
@@ -273,7 +273,7 @@ def test_tensors_of_any_precision_are_read():
     [
         (np.full((30, 4), np.nan), "data: the array has values in x that are NaN, infinite or too large"),
         (np.zeros(30), "data: the array must hold images (N, H, W), (N, C, H, W), (N, H, W, C) or vectors (N, D)"),
-        (np.zeros((2, 4)), "data: the array has only 2 datapoints, too few to split"),
+        (np.zeros((2, 4)), "data: the array has too few datapoints to split, 2"),
     ],
 )
 def test_wrong_array_in_memory_is_one_line(x, message):

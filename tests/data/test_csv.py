@@ -86,6 +86,11 @@ LINES = ["a,b,kind"] + [f"{i},{i * i},{'xy'[i % 2]}" for i in range(20)]
         ({5: "4,nan,y"}, {"label": "kind"}, "has 'nan', which is no finite number, in line 6, column b; .*"),
         ({5: "4,5"}, {"label": "kind"}, "has 2 cells in line 6, and 3 columns"),
         ({0: "a,a,kind"}, {"label": "kind"}, "must name its columns in its first line, each once; it has a, a, kind"),
+        (
+            {i: f"{i},7.5" for i in range(21)},
+            {},
+            "must name its columns in its first line, which has the numbers 0, 7.5",
+        ),
         ({0: ",b,kind"}, {"label": "kind"}, "has a column without a name, .*; name it, or choose data.columns"),
         (
             {i: f"{i};2" for i in range(1, 21)} | {0: "a;b"},
@@ -108,7 +113,7 @@ def test_what_is_wrong_is_said_in_one_line(tmp_path, change, settings, message):
     [
         (b"", "must name its columns in its first line, each once; it has none"),
         (b"a,b\n", "has 0 rows of 2 columns"),
-        (b"a,b\n1,2\n3,4\n", "has only 2 datapoints, too few to split"),
+        (b"a,b\n1,2\n3,4\n", "has too few datapoints to split, 2"),
         (b"\xff\xfe\x00", "must be in UTF-8; .*"),
         (b'a,b\n1,"' + b"2" * 200_000, "is no CSV file: .*"),
     ],
@@ -137,3 +142,13 @@ def test_a_run_reports_in_units(run_train, table, capsys):
     assert len(drawn) == 100
     assert math.isfinite(float(drawn[0]["mass"]))
     assert np.mean([float(row["mass"]) for row in drawn]) == pytest.approx(1e6, rel=0.1)
+
+
+def test_numbers_that_count_columns_name_them(tmp_path):
+    """As pandas names the columns of an array."""
+    path = tmp_path / "x.csv"
+    path.write_text("\n".join(["0,1,2", *(f"{i},{i * i},7.{i}" for i in range(20))]))
+    table = CSV(path, **SMALL)
+    table.setup()
+    assert table.columns == ["0", "1", "2"]
+    assert sum(len(part.x) for part in table.splits) == 20

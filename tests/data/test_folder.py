@@ -149,7 +149,7 @@ def wrong(folder, what):
         ("text", "has x.png, which cannot be read: cannot identify image file .*"),
         ("cut", "has image0.png, which cannot be read: .*"),
         ("deep", r"has deep.png with more than 8 bits a value \(I;16\); use a .npy file"),
-        ("few", "has only 2 datapoints, too few to split"),
+        ("few", "has too few datapoints to split, 2"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(tmp_path, what, message):

@@ -105,7 +105,7 @@ def test_a_run_is_resumed_exactly(run_train, file, tmp_path):
         (np.zeros(10), r"must be a .npy file of numbers \(N, C, H, W\), .*"),
         (np.array(["a", "b"] * 20).reshape(10, 4), r"must be a .npy file of numbers .*"),
         (np.array([[1, "a"]] * 10, object), "cannot be mapped: .*"),
-        (np.zeros((2, 4)), "has only 2 datapoints, too few to split"),
+        (np.zeros((2, 4)), "has too few datapoints to split, 2"),
         (np.full((10, 4), np.nan), "has values that are NaN or infinite"),
         (np.ones((10, 4), np.uint8), "has only 0 and 1 of 255; save black and white as bool"),
         (np.full((10, 4), 1 << 25), "has integers beyond 16,777,216, which float32 would round"),

@@ -98,6 +98,8 @@ class CSV(OwnDataModule):
             raise self._error(
                 "has a column without a name, as pandas writes the numbers of rows; name it, or choose data.columns"
             )
+        if is_row(names):
+            raise self._error(f"must name its columns in its first line, which has the numbers {', '.join(names[:5])}")
         if self.columns is None:
             self.columns = [name for name in names if name != self.label]
         for name in (*self.columns, *([] if self.label is None else [self.label])):
@@ -144,6 +146,13 @@ class CSV(OwnDataModule):
         if not all(bool(part.x.isfinite().all()) for part in splits):
             raise self._error("has numbers too large for float32")
         return splits
+
+
+def is_row(names: Sequence[str]) -> bool:
+    """Whether the names of columns are a row of numbers; those that count columns, as pandas writes them, are none."""
+    values = [number(name) for name in names]
+    counts = [values[0] + index for index in range(len(values))]
+    return not any(map(math.isnan, values)) and (values != counts or not values[0].is_integer())
 
 
 def number(cell: str) -> float:

@@ -66,7 +66,7 @@ class MemoryMapped(InMemoryDataModule):
         n, (first, *rest) = len(array), array.shape[1:] if array.ndim > 2 else (1, 1, array.shape[1])
         val, test = max(1, round(n * self.val_fraction)), max(1, round(n * self.test_fraction))
         if val + test >= n:
-            raise self._error(f"has only {n} datapoints, too few to split")
+            raise self._error(f"has too few datapoints to split, {n}")
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "The given NumPy array is not writable")  # and nothing writes to it
             x = torch.from_numpy(array).view(n, *((1, first) if array.ndim == 3 else (first,)), *rest)

@@ -60,7 +60,7 @@ class OwnDataModule(InMemoryDataModule):
             "test": 0 if "x_test" in given else max(1, round(len(data.x) * self.test_fraction)),
         }
         if sum(sizes.values()) >= len(data.x):
-            raise self._error(f"has only {len(data.x)} datapoints, too few to split")
+            raise self._error(f"has too few datapoints to split, {len(data.x)}")
         splits = split_at_random(data, **sizes, seed=self.split_seed)
         splits = splits._replace(**{name[2:]: given[name] for name in ("x_val", "x_test") if name in given})
         shapes = [list(split.x.shape[1:]) for split in splits]
