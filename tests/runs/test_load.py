@@ -22,7 +22,10 @@ def test_no_run(tmp_path):
 
 
 def test_missing_checkpoint(folder):
-    with pytest.raises(ConfigError, match=r"has no checkpoints/last.ckpt"):
+    with pytest.raises(ConfigError, match=r"has no checkpoints/last.ckpt; its state is running$"):
+        aevb.load_run(folder.path, checkpoint="last")
+    folder.write_status(state="failed", error="the loss is nan")
+    with pytest.raises(ConfigError, match=r"has no checkpoints/last.ckpt; its state is failed: the loss is nan$"):
         aevb.load_run(folder.path, checkpoint="last")
     with pytest.raises(ConfigError, match="must be best or last, got 'first'"):
         aevb.load_run(folder.path, checkpoint="first")

@@ -146,5 +146,8 @@ class RunFolder:
 
         path = self.best_checkpoint if which == "best" else self.last_checkpoint
         if not path.exists():
-            raise ConfigError(f"{self.path} has no checkpoints/{path.name}")
+            status = self.status() if self.status_file.exists() else {}
+            state = f"; its state is {status['state']}" if status else ""
+            reason = f": {status['error']}" if status.get("error") else ""
+            raise ConfigError(f"{self.path} has no checkpoints/{path.name}{state}{reason}")
         return path, read_checkpoint(path, self.path)
