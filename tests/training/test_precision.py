@@ -89,21 +89,27 @@ class Spy(torch.distributions.Normal):
 
 
 @pytest.mark.parametrize(
-    ("setting", "trainer", "expected"),
+    ("setting", "trainer", "accelerator", "has_gpu", "expected"),
     [
-        ("auto", "32-true", "highest"),
-        ("auto", 32, "highest"),
-        ("auto", "64-true", "highest"),
-        ("auto", "bf16-mixed", "high"),
-        ("auto", "16-mixed", "high"),
-        ("medium", "32-true", "medium"),
-        ("highest", "bf16-true", "highest"),
+        ("auto", "32-true", "auto", False, "highest"),
+        ("auto", 32, "cpu", True, "highest"),
+        ("auto", "64-true", "auto", False, "highest"),
+        ("auto", "bf16-mixed", "cpu", False, "high"),
+        ("auto", "16-mixed", "auto", False, "high"),
+        ("auto", "32-true", "auto", True, "high"),
+        ("auto", "32-true", "gpu", True, "high"),
+        ("highest", "32-true", "gpu", True, "highest"),
+        ("medium", "32-true", "auto", False, "medium"),
+        ("highest", "bf16-true", "auto", False, "highest"),
     ],
 )
-def test_products_are_rounded_no_more_than_the_others(setting, trainer, expected):
+def test_products_are_rounded_on_a_gpu_or_where_others_are_more(
+    setting, trainer, accelerator, has_gpu, expected, monkeypatch
+):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: has_gpu)
     before = torch.get_float32_matmul_precision()
     try:
-        set_matmul_precision(setting, trainer)
+        set_matmul_precision(setting, trainer, accelerator)
         assert torch.get_float32_matmul_precision() == expected
     finally:
         torch.set_float32_matmul_precision(before)

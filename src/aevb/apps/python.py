@@ -247,7 +247,9 @@ def isolated(config: DictConfig, verbose: bool = True) -> Iterator[None]:
     shows_log = verbose and not log.hasHandlers()
     with isolate_rng(), warnings.catch_warnings(), fast_products():
         quiet_lightning()
-        set_matmul_precision(config.matmul_precision, config.trainer.get("precision", "32-true"))
+        set_matmul_precision(
+            config.matmul_precision, config.trainer.get("precision"), config.trainer.get("accelerator")
+        )
         if shows_log:
             log.addHandler(handler)
             log.setLevel(logging.INFO)

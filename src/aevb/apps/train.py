@@ -145,7 +145,7 @@ def follow() -> None:
 def fit_and_test(config: DictConfig, folder: RunFolder) -> None:
     """Train, test with the best weights, and write the results; called in every rank."""
     quiet_lightning()
-    set_matmul_precision(config.matmul_precision, config.trainer.get("precision", "32-true"))
+    set_matmul_precision(config.matmul_precision, config.trainer.get("precision"), config.trainer.get("accelerator"))
     data = prepared_data(config, folder)
     if config.optimizer.lr is None:
         learning_rate_search.choose(config, folder, data)
