@@ -205,8 +205,16 @@ def noise(device: str) -> str:
     return "the same bits"
 
 
-def ours(steps: str, arguments: argparse.Namespace, images: torch.Tensor, members: int = 1, case: Case = PAPERS) -> str:
+def ours(
+    steps: str,
+    arguments: argparse.Namespace,
+    images: torch.Tensor,
+    members: int = 1,
+    case: Case = PAPERS,
+    precision: str = "high",
+) -> str:
     """The speed of our steps; raises an error where they are not executed as the setting asks on a GPU."""
+    torch.set_float32_matmul_precision(precision)
     fraction = PEERS["plain PyTorch"] if steps == "eager" else members * case.fraction
     minibatches = max(arguments.minibatches // fraction, 2 * arguments.settled)
     rate, watch = train(steps, arguments.device, images, minibatches, arguments.settled, members, case)
@@ -240,9 +248,8 @@ def of_papers_model(arguments: argparse.Namespace, images: torch.Tensor) -> list
     for precision in ("highest", "high") if arguments.device == "cuda" else ("highest",):
         for steps in STEPS if precision == "highest" else [steps for steps in STEPS if steps != "eager"]:
             name = f"steps={steps}" + (", TF32" if precision == "high" else "")
-            checks.append((name, with_precision(precision, partial(ours, steps, arguments, images))))
-    members = partial(ours, "auto", arguments, images, arguments.members)
-    checks.append((f"seeds={arguments.members}", with_precision("high", members)))
+            checks.append((name, partial(ours, steps, arguments, images, precision=precision)))
+    checks.append((f"seeds={arguments.members}", partial(ours, "auto", arguments, images, arguments.members)))
     for name, fraction in PEERS.items():
         checks.append((name, partial(peer, CONTENDERS[name], images, arguments.minibatches // fraction)))
     return checks
@@ -252,24 +259,16 @@ def of_others(arguments: argparse.Namespace, images: torch.Tensor) -> list[Check
     """Our steps of the other cases, with TF32 on a GPU, and the same by hand in a CUDA graph."""
     checks: list[Check] = []
     for name, case in OTHERS.items():
-        for steps in [steps for steps in STEPS if steps != "eager"]:
-            run = partial(ours, steps, arguments, images, case=case)
-            checks.append((f"{name}, steps={steps}", with_precision("high", run)))
+        checks += [
+            (f"{name}, steps={steps}", partial(ours, steps, arguments, images, case=case))
+            for steps in STEPS
+            if steps != "eager"
+        ]
         for kind in ("CUDA graph", "compiled CUDA graph"):
             program = [*CONTENDERS[f"PyTorch, {kind}"], *case.flags]
             run = partial(peer, program, images, arguments.minibatches // (2 * case.fraction), case)
             checks.append((f"{name}, {kind}", run))
     return checks
-
-
-def with_precision(precision: str, check: Callable[[], str]) -> Callable[[], str]:
-    """The check with products of float32 matrices in a precision of torch's."""
-
-    def run() -> str:
-        torch.set_float32_matmul_precision(precision)
-        return check()
-
-    return run
 
 
 def main() -> int:
